@@ -1,0 +1,29 @@
+"""First stage of all: params.yaml as a whole, so that a typo stops the run before anything ran.
+
+The other stages validate it too, but DVC runs them only when a key changed that they read, and
+no stage reads a misspelt one.
+"""
+
+import argparse
+
+from stages.common.cli import run
+from stages.common.opencv import check_opencv
+from stages.common.params import load_params
+
+
+def main(argv: list[str] | None = None) -> None:
+    argparse.ArgumentParser(prog="stages.check_params", description=__doc__).parse_args(argv)
+    params = load_params()
+    check_opencv(params.opencv)
+    _check_models(params)
+
+
+def _check_models(params) -> None:
+    from stages.common.networks import check_name
+
+    for name, model in params.models.items():
+        check_name(name, model.task)
+
+
+if __name__ == "__main__":
+    run(main)

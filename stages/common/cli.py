@@ -1,0 +1,26 @@
+"""How a stage ends: 0 done, 1 a check failed, 2 wrong input, 130 interrupted."""
+
+import sys
+from collections.abc import Callable
+
+
+class InputError(Exception):
+    """Wrong input of the user's. The message is one line: the file or key, what was found, what
+    was expected."""
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a stage's `main` and exit; an InputError becomes one line on stderr and exit code 2."""
+    try:
+        main()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def log(message: str) -> None:
+    """Write one line for the person who watches; stdout is kept for results."""
+    print(message, file=sys.stderr, flush=True)

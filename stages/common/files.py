@@ -1,0 +1,71 @@
+"""Writing so that a reader never meets half a file: beside the target, then renamed over it."""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def new_file(target: Path) -> Iterator[Path]:
+    """Yield a path to write to; on success it replaces `target`, on any error it is removed."""
+    partial = _partial(target)
+    try:
+        yield partial
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_directory(target: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill; it replaces `target`, on any error it is removed instead."""
+    partial = _partial(target)
+    old = partial.with_suffix(".old.partial")
+    partial.mkdir()
+    try:
+        yield partial
+        if target.exists():
+            # Set aside whole: a run that is killed while it deletes must not leave half a folder.
+            target.rename(old)
+        partial.replace(target)
+    finally:
+        for folder in (partial, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _partial(target: Path) -> Path:
+    """A path beside `target`; what a killed run of the same stage left there is removed."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left_over in target.parent.glob(f".{target.name}.*.partial"):
+        if left_over.is_dir():
+            shutil.rmtree(left_over)
+        else:
+            left_over.unlink()
+    return target.with_name(f".{target.name}.{os.getpid()}.partial")
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all."""
+    with new_file(target) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(target: Path, content: dict) -> None:
+    """Write indented JSON, whole or not at all; NaN and infinity, which JSON has not, as null."""
+    text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(target, text + "\n")
+
+
+def _finite(value: object) -> object:
+    match value:
+        case dict():
+            return {key: _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+        case float() if not math.isfinite(value):
+            return None
+    return value

@@ -1,0 +1,310 @@
+"""params.yaml as typed, validated values: the one reader that every stage uses."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    ValidationError,
+)
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.common.cli import InputError
+
+PARAMS = Path("params.yaml")
+
+Task = Literal["classification", "segmentation"]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def _limit(value: object) -> object:
+    if value == "all" or (type(value) is int and value >= 1):
+        return value
+    raise ValueError("`all` or an integer of at least 1")
+
+
+# Checked by hand: of a union, pydantic would report each branch on its own.
+Limit = Annotated[int | Literal["all"], PlainValidator(_limit)]
+Threads = Annotated[int, Field(ge=0)]
+Pixels = Annotated[int, Field(ge=1, le=16384)]
+Mean = Annotated[list[float], Field(min_length=3, max_length=3)]
+Std = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)]
+Axis = Literal["batch", "height", "width"]
+
+# data/<dataset> stands beside the folders that the pipeline makes for itself.
+RESERVED_DATASETS = ("preprocessed", "predictions", "evaluation")
+
+
+class Section(BaseModel):
+    """A mapping of params.yaml: no key beyond those named, no value converted from another type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DatasetParams(Section):
+    task: Task
+    source: Text
+    split: Name
+    classes: Text
+    limit: Limit
+
+
+class SampleSize(Section):
+    train: Count
+    val: Count
+
+
+class SampleParams(Section):
+    classification: SampleSize
+    segmentation: SampleSize
+
+
+class SegmentationProfile(Section):
+    """Preprocessing that keeps the image's own size."""
+
+    task: Literal["segmentation"]
+    dataset: Name
+    size: Literal["own"]
+    mean: Mean
+    std: Std
+
+
+class SizeParams(Section):
+    resize: Pixels
+    keep_aspect: bool
+    crop: Pixels
+    interpolation: Literal["nearest", "linear", "cubic", "area"]
+
+
+class ClassificationProfile(Section):
+    """Preprocessing to one fixed size."""
+
+    task: Literal["classification"]
+    dataset: Name
+    size: SizeParams
+    mean: Mean
+    std: Std
+
+
+Profile = Annotated[ClassificationProfile | SegmentationProfile, Field(discriminator="task")]
+
+
+class ModelParams(Section):
+    task: Task
+    preprocess: Name
+    weights: Text
+
+
+class PerTask(Section):
+    classification: Count
+    segmentation: Count
+
+
+class InferenceBatchSize(Section):
+    classification: Count
+    segmentation: Literal[1]
+
+
+class ProbeParams(Section):
+    calibration_images: PerTask
+    residual_scale: Annotated[float, Field(gt=0)]
+    ridge: Annotated[float, Field(gt=0)]
+    batch_size: PerTask
+
+
+class DynamicAxes(Section):
+    classification: list[Literal["batch"]]
+    segmentation: list[Axis]
+
+
+class ExportParams(Section):
+    exporter: Literal["dynamo", "torchscript"]
+    opset: Annotated[int, Field(ge=11, le=26)]
+    dynamic_axes: DynamicAxes
+
+
+class InferenceParams(Section):
+    batch_size: InferenceBatchSize
+
+
+class BackendParams(Section):
+    threads: Threads
+
+
+class OpenCVParams(Section):
+    engine: Name
+    backend: Name
+    target: Name
+    threads: Threads
+
+
+class ParityImages(Section):
+    classification: Limit
+    segmentation: Limit
+
+
+class ParityParams(Section):
+    images: ParityImages
+
+
+class BenchmarkParams(Section):
+    batch_size: PerTask
+    warmup: Annotated[int, Field(ge=0)]
+    runs: Annotated[int, Field(ge=2)]
+    confidence: Annotated[float, Field(gt=0, lt=100)]
+    resamples: Annotated[int, Field(ge=100)]
+
+
+class PlotParams(Section):
+    gallery_images: Count
+    dpi: Annotated[int, Field(ge=30, le=600)]
+
+
+class Params(Section):
+    """The whole of params.yaml; the file's own comments say what each key means."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    datasets: dict[Name, DatasetParams]
+    sample: SampleParams
+    preprocess: dict[Name, Profile]
+    models: dict[Name, ModelParams]
+    probe: ProbeParams
+    export: ExportParams
+    inference: InferenceParams
+    pytorch: BackendParams
+    onnxruntime: BackendParams
+    opencv: OpenCVParams
+    parity: ParityParams
+    benchmark: BenchmarkParams
+    plot: PlotParams
+
+
+def load_params(path: Path = PARAMS) -> Params:
+    """Read and validate the whole file, with the parser that DVC uses (YAML 1.2).
+
+    Raises InputError, naming the key, what was found and what was expected, when the file is
+    missing or no YAML, or a key is unknown, missing, of another type, out of range, or refers to
+    an entry that is not there.
+    """
+    try:
+        raw = YAML(typ="safe", pure=True).load(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run from the repository's root") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    try:
+        params = Params.model_validate(raw)
+    except ValidationError as error:
+        raise InputError(_one_line(path, raw, error)) from None
+    _check_references(path, params)
+    return params
+
+
+def entry(params: Params, section: Literal["datasets", "preprocess", "models"], name: str):
+    """Return the entry `name` of a section; raises InputError naming those that exist."""
+    entries = getattr(params, section)
+    if name not in entries:
+        raise InputError(f"{PARAMS}: {section}.{name}: no such entry; there are {_names(entries)}")
+    return entries[name]
+
+
+def first(limit: int | Literal["all"], total: int) -> int:
+    """How many of `total` a limit of params.yaml leaves."""
+    return total if limit == "all" else min(limit, total)
+
+
+def _check_references(path: Path, params: Params) -> None:
+    for name in params.datasets:
+        if name in RESERVED_DATASETS:
+            raise InputError(f"{path}: datasets.{name}: this name is taken; choose another")
+    for name, profile in params.preprocess.items():
+        _check_reference(path, f"preprocess.{name}", profile, "dataset", params.datasets)
+        if profile.task == "classification" and profile.size.crop > profile.size.resize:
+            found = f"found {profile.size.crop}; expected at most resize, {profile.size.resize}"
+            raise InputError(f"{path}: preprocess.{name}.size.crop: {found}")
+    for name, model in params.models.items():
+        _check_reference(path, f"models.{name}", model, "preprocess", params.preprocess)
+
+
+def _check_reference(path: Path, key: str, user: Section, field: str, targets: dict) -> None:
+    found = getattr(user, field)
+    if found not in targets:
+        expected = f"found {found!r}; expected one of {_names(targets)}"
+        raise InputError(f"{path}: {key}.{field}: {expected}")
+    if targets[found].task != user.task:
+        tasks = f"{found!r} is for {targets[found].task}; expected one for {user.task}"
+        raise InputError(f"{path}: {key}.{field}: {tasks}")
+
+
+def _one_line(path: Path, raw: object, error: ValidationError) -> str:
+    # An unknown key comes first: with a misspelt key, the missing one is its consequence.
+    errors = sorted(
+        error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden"
+    )
+    first = errors[0]
+    key, siblings = _locate(raw, first["loc"])
+    found = first["input"]
+    match first["type"]:
+        case "extra_forbidden":
+            message = f"unknown key{_closest(key.split('.')[-1], siblings)}"
+        case "missing":
+            message = "missing"
+        case "union_tag_invalid":
+            message = f"task: found {found['task']!r}; expected {first['ctx']['expected_tags']}"
+        case "union_tag_not_found":
+            message = "task: missing"
+        case "string_pattern_mismatch":
+            message = f"found {found!r}; expected letters, digits and _ . -, the first no . or -"
+        case "model_type" | "dict_type" | "model_attributes_type":
+            message = f"found {found!r}; expected keys with values"
+        case "too_short" | "too_long":
+            message = f"found {found!r}; expected {first['ctx']['field_type'].lower()} of 3 values"
+        case _:
+            expected = first["msg"].removeprefix("Value error, ")
+            expected = expected.removeprefix("Input should be ").removeprefix("a valid ")
+            message = f"found {found!r}; expected {expected}"
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{path}: {key + ': ' if key else ''}{message}{more}"
+
+
+def _locate(raw: object, location: tuple) -> tuple[str, list[str]]:
+    """The dotted key of a pydantic location, less the tags that unions add, and its siblings."""
+    parts: list[str] = []
+    here = raw
+    for position, part in enumerate(location):
+        is_last = position == len(location) - 1
+        if isinstance(here, dict) and part not in here and not is_last:
+            continue
+        if part == "[key]":
+            continue
+        siblings = here
+        parts.append(str(part))
+        if isinstance(here, dict):
+            here = here.get(part)
+        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+            here = here[part]
+    names = [str(name) for name in siblings] if parts and isinstance(siblings, dict) else []
+    return ".".join(parts), names
+
+
+def _closest(key: str, present: list[str]) -> str:
+    from difflib import get_close_matches
+
+    known = {name for section in _sections(Params) for name in section.model_fields}
+    near = get_close_matches(key, known - set(present), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _sections(section: type[Section]) -> list[type[Section]]:
+    return Section.__subclasses__()
+
+
+def _names(entries: dict) -> str:
+    return ", ".join(sorted(entries)) or "none"

@@ -1,0 +1,53 @@
+"""Where the files of a model lie: the contract that the stages and other scripts rely on."""
+
+from pathlib import Path
+
+
+def weights_path(model: str) -> Path:
+    """The state dict of a model."""
+    return Path("models") / model / "weights.pth"
+
+
+def onnx_path(model: str) -> Path:
+    """The converted model."""
+    return Path("models") / model / "model.onnx"
+
+
+def prediction_folder(model: str, backend: str) -> Path:
+    """What a model predicts in one backend."""
+    return Path("data/predictions") / model / backend
+
+
+def profile_folder(profile: str) -> Path:
+    """The preprocessed images of a profile."""
+    return Path("data/preprocessed") / profile
+
+
+def metrics_path(model: str) -> Path:
+    """Accuracy and parity of a model."""
+    return Path("metrics") / f"{model}.json"
+
+
+def benchmark_path(model: str) -> Path:
+    """The times of a model."""
+    return Path("metrics/benchmark") / f"{model}.json"
+
+
+def log_path(model: str) -> Path:
+    """The evaluation of a model, batch by batch."""
+    return Path("metrics/logs") / f"{model}.log"
+
+
+def confusion_path(model: str) -> Path:
+    """The confusion matrix of each backend."""
+    return Path("data/evaluation") / model / "confusion.npz"
+
+
+def plot_folder(model: str) -> Path:
+    """The pictures of a model."""
+    return Path("plots/models") / model
+
+
+def plot_data_folder(model: str) -> Path:
+    """The data behind a model's pictures, and its row of the summary."""
+    return Path("plots/data") / model
