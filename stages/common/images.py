@@ -1,0 +1,113 @@
+"""Image files to arrays: decoded with OpenCV, resized, cropped, normalised."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from stages.common.cli import InputError
+from stages.common.params import SizeParams
+
+INTERPOLATIONS = {
+    "nearest": cv2.INTER_NEAREST,
+    "linear": cv2.INTER_LINEAR,
+    "cubic": cv2.INTER_CUBIC,
+    "area": cv2.INTER_AREA,
+}
+JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+PNG_START, PNG_END = b"\x89PNG", b"IEND"
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Decode an image file into uint8 (H, W, 3), RGB, as `cv2.imread` does.
+
+    Raises InputError when the file is missing, empty, cut off or no image.
+    """
+    data = read_bytes(path)
+    if _is_cut_off(data):
+        raise InputError(f"{path}: the image is cut off, its end is missing ({len(data)} bytes)")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise InputError(f"{path}: OpenCV refuses the image: {error.err}") from None
+    if image is None:
+        raise InputError(f"{path}: not an image that OpenCV can read")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_mask(path: Path, classes: int, ignored: int) -> np.ndarray:
+    """Decode a mask of class ids, a palette or grey PNG, into uint8 (H, W).
+
+    Raises InputError when it is missing, empty, cut off, in colour, or holds a value that is
+    neither below `classes` nor `ignored`.
+    """
+    if _is_cut_off(read_bytes(path)):
+        raise InputError(f"{path}: the mask is cut off, its end is missing")
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("P", "L"):
+                wanted = "expected a palette (P) or grey (L) image of class ids"
+                raise InputError(f"{path}: found an image of mode {image.mode}; {wanted}")
+            mask = np.asarray(image)
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise InputError(f"{path}: not a mask that can be read: {error}") from None
+    wrong = mask[(mask >= classes) & (mask != ignored)]
+    if wrong.size:
+        expected = f"expected 0 to {classes - 1}, or {ignored} for none"
+        raise InputError(f"{path}: found the value {wrong[0]}; {expected}")
+    return mask
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file; raises InputError when it is missing or empty."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    if not data:
+        raise InputError(f"{path}: the file is empty")
+    return data
+
+
+def _is_cut_off(data: bytes) -> bool:
+    """Whether a JPEG or PNG lacks its end. OpenCV decodes such a file and fills up with grey.
+
+    Inside a JPEG's scan no marker can occur by chance (every 0xff is stuffed), so the end marker
+    behind the last start of scan is the image's own and not a thumbnail's.
+    """
+    if data.startswith(JPEG_START):
+        return data.find(JPEG_END, max(data.rfind(JPEG_SCAN), 0)) < 0
+    if data.startswith(PNG_START):
+        return PNG_END not in data[-64:]
+    return False
+
+
+def resize_and_crop(image: np.ndarray, size: SizeParams) -> np.ndarray:
+    """Resize uint8 (H, W, 3) and cut out the centre: uint8 (crop, crop, 3).
+
+    Lengths and offsets are rounded as torchvision's `Resize` and `CenterCrop` do.
+    """
+    height, width = size.resize, size.resize
+    if size.keep_aspect:
+        shorter = min(image.shape[:2])
+        height, width = (int(size.resize * side / shorter) for side in image.shape[:2])
+    interpolation = INTERPOLATIONS[size.interpolation]
+    image = cv2.resize(image, (width, height), interpolation=interpolation)
+    top = round((height - size.crop) / 2)
+    left = round((width - size.crop) / 2)
+    return image[top : top + size.crop, left : left + size.crop]
+
+
+def normalize(images: np.ndarray, mean: list[float], std: list[float]) -> np.ndarray:
+    """(x/255 - mean)/std of uint8 (N, H, W, 3): the blob, float32 (N, 3, H, W).
+
+    A byte has 256 values, so each channel is looked up in a table that is computed in float64 and
+    rounded once.
+    """
+    values = np.arange(256)[:, None] / 255
+    table = ((values - np.array(mean)) / np.array(std)).astype(np.float32)[None]
+    blob = np.empty((len(images), 3, *images.shape[1:3]), np.float32)
+    for image, planes in zip(images, blob, strict=True):
+        cv2.split(cv2.LUT(image, table), mv=list(planes))
+    return blob

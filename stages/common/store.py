@@ -1,0 +1,99 @@
+"""Preprocessed images on the disk, uint8, read batch by batch so that memory stays constant.
+
+A profile's folder holds `classes.txt` and a folder a split. For classification a split is
+`images.npy` (N, crop, crop, 3) and `labels.npy` (N,) int64; for segmentation, where each image
+keeps its own size, `images/<name>.npy` (H, W, 3) and `masks/<name>.npy` (H, W). `names.txt` lists
+the names in order.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from stages.common.params import Task
+from stages.common.paths import profile_folder
+
+
+class Split:
+    """One split of a profile's preprocessed images."""
+
+    def __init__(self, profile: str, split: str, task: Task) -> None:
+        self.folder = profile_folder(profile) / split
+        self.task = task
+        names = self.folder / "names.txt"
+        self.names = names.read_text(encoding="utf-8").splitlines() if names.exists() else []
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def images(self, start: int, stop: int) -> np.ndarray:
+        """Images `start` to `stop`: uint8 (N, H, W, 3), RGB, of one size."""
+        if self.task == "classification":
+            return read_rows(self.folder / "images.npy", start, stop)
+        return np.stack([np.load(self._path("images", name)) for name in self.names[start:stop]])
+
+    def labels(self) -> np.ndarray:
+        """The class ids of all images, int64 (N,); of classification."""
+        return np.load(self.folder / "labels.npy")
+
+    def mask(self, index: int) -> np.ndarray:
+        """The class ids of one image's pixels, uint8 (H, W), 255 ignored; of segmentation."""
+        return np.load(self._path("masks", self.names[index]))
+
+    def cut_to_common_size(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Images and targets of a batch: uint8 (N, H, W, 3) with int64 (N,) or uint8 (N, H, W).
+
+        Images of a segmentation are cut to their smallest height and width, at the top left.
+        """
+        if self.task == "classification":
+            return self.images(start, stop), self.labels()[start:stop]
+        images = [np.load(self._path("images", name)) for name in self.names[start:stop]]
+        height = min(image.shape[0] for image in images)
+        width = min(image.shape[1] for image in images)
+        masks = [self.mask(index)[:height, :width] for index in range(start, stop)]
+        return np.stack([image[:height, :width] for image in images]), np.stack(masks)
+
+    def batches(self, size: int) -> Iterator[tuple[int, int]]:
+        """The (start, stop) of each batch."""
+        for start in range(0, len(self), size):
+            yield start, min(start + size, len(self))
+
+    def _path(self, kind: str, name: str) -> Path:
+        return self.folder / kind / f"{name}.npy"
+
+
+def read_classes(profile: str) -> list[str]:
+    """The class names of a profile's dataset."""
+    path = profile_folder(profile) / "classes.txt"
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def read_rows(path: Path, start: int, stop: int) -> np.ndarray:
+    """Rows `start` to `stop` of an .npy file. The mapping is let go at once, so that the pages
+    which were read do not count as this process's memory."""
+    return np.array(np.load(path, mmap_mode="r")[start:stop])
+
+
+class RowWriter:
+    """Write an .npy file of known shape row by row, in constant memory."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: type) -> None:
+        self.file = path.open("wb")
+        self.dtype = np.dtype(dtype)
+        header = {
+            "descr": np.lib.format.dtype_to_descr(self.dtype),
+            "fortran_order": False,
+            "shape": shape,
+        }
+        np.lib.format.write_array_header_1_0(self.file, header)
+
+    def write(self, rows: np.ndarray) -> None:
+        self.file.write(np.ascontiguousarray(rows, self.dtype).data)
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -1,0 +1,91 @@
+"""Decode, resize and crop a dataset's images once, for all models and backends that read them."""
+
+import argparse
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from stages.common.cli import InputError, log, run
+from stages.common.datasets import Dataset, Item
+from stages.common.files import new_directory
+from stages.common.images import read_image, read_mask, resize_and_crop
+from stages.common.params import SizeParams, entry, load_params
+from stages.common.paths import profile_folder
+from stages.common.store import RowWriter, write_lines
+from stages.common.voc import IGNORED
+
+CHUNK = 64  # images decoded ahead of the writer
+Loaded = TypeVar("Loaded")
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="stages.preprocess", description=__doc__)
+    parser.add_argument("profile", help="an entry of `preprocess` in params.yaml")
+    name = parser.parse_args(argv).profile
+
+    profile = entry(load_params(), "preprocess", name)
+    dataset = Dataset.load(Path("data") / profile.dataset / "dataset.json")
+    with new_directory(profile_folder(name)) as out:
+        write_lines(out / "classes.txt", dataset.classes)
+        if dataset.colors:
+            np.save(out / "colors.npy", np.array(dataset.colors, np.uint8))
+        for split, items in (("train", dataset.train), ("val", dataset.val)):
+            (out / split).mkdir()
+            write_lines(out / split / "names.txt", [item.name for item in items])
+            if profile.task == "classification":
+                write_classification(out / split, dataset.root, items, profile.size, split)
+            else:
+                write_segmentation(out / split, dataset, items, split)
+    log(f"{name}: {len(dataset.train)} train and {len(dataset.val)} val images preprocessed")
+
+
+def write_classification(
+    out: Path, root: str, items: list[Item], size: SizeParams, split: str
+) -> None:
+    """Write `images.npy` (N, crop, crop, 3) uint8 and `labels.npy` (N,) int64."""
+    np.save(out / "labels.npy", np.array([item.target for item in items], np.int64))
+    shape = (len(items), size.crop, size.crop, 3)
+    writer = RowWriter(out / "images.npy", shape, np.uint8)
+
+    def load(item: Item) -> np.ndarray:
+        return resize_and_crop(read_image(Path(root) / item.image), size)
+
+    for image in in_parallel(load, items, split):
+        writer.write(image)
+    writer.close()
+
+
+def write_segmentation(out: Path, dataset: Dataset, items: list[Item], split: str) -> None:
+    """Write each image and mask at its own size, uint8 (H, W, 3) and (H, W)."""
+    (out / "images").mkdir()
+    (out / "masks").mkdir()
+
+    def load(item: Item) -> tuple[str, np.ndarray, np.ndarray]:
+        path = Path(dataset.root) / str(item.target)
+        image = read_image(Path(dataset.root) / item.image)
+        mask = read_mask(path, len(dataset.classes), IGNORED)
+        if mask.shape != image.shape[:2]:
+            found = f"found {mask.shape[1]}x{mask.shape[0]} pixels"
+            raise InputError(f"{path}: {found}; its image has {image.shape[1]}x{image.shape[0]}")
+        return item.name, image, mask
+
+    for name, image, mask in in_parallel(load, items, split):
+        np.save(out / "images" / f"{name}.npy", image)
+        np.save(out / "masks" / f"{name}.npy", mask)
+
+
+def in_parallel(load: Callable[[Item], Loaded], items: list[Item], split: str) -> Iterator[Loaded]:
+    """Yield `load(item)` in order, decoded by all cores, a bounded number ahead."""
+    with ThreadPoolExecutor() as pool, tqdm(total=len(items), desc=split, disable=None) as bar:
+        for start in range(0, len(items), CHUNK):
+            for loaded in pool.map(load, items[start : start + CHUNK]):
+                yield loaded
+                bar.update()
+
+
+if __name__ == "__main__":
+    run(main)
