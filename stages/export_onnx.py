@@ -1,0 +1,122 @@
+"""Convert a model to ONNX, with what one needs to know to use the file written into it."""
+
+import argparse
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+import torch
+import torchvision
+
+from stages.common.cli import InputError, log, run
+from stages.common.files import new_file
+from stages.common.networks import load_network
+from stages.common.params import PARAMS, ExportParams, ModelParams, Params, Task, entry, load_params
+from stages.common.paths import onnx_path, weights_path
+from stages.common.store import Split, read_classes
+
+INPUT, OUTPUT = "input", "output"
+AXES = {"batch": 0, "height": 2, "width": 3}
+# Where the source of PyTorch lies on this machine: nobody else's business, and it would make two
+# exports of the same model differ.
+STACK_TRACE = "pkg.torch.onnx.stack_trace"
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="stages.export_onnx", description=__doc__)
+    parser.add_argument("model", help="an entry of `models` in params.yaml")
+    name = parser.parse_args(argv).model
+
+    params = load_params()
+    model = entry(params, "models", name)
+    classes = read_classes(model.preprocess)
+    network = load_network(weights_path(name), name, model.task, len(classes))
+    height, width = Split(model.preprocess, "val", model.task).images(0, 1).shape[1:3]
+    with new_file(onnx_path(name)) as partial:
+        # Two images: an axis of length one is taken for a constant.
+        export(network, torch.zeros(2, 3, height, width), partial, params.export, model.task)
+        describe(partial, metadata(name, model, params, classes))
+        onnx.checker.check_model(str(partial), full_check=True)
+        graph = onnx.load(str(partial), load_external_data=False).graph
+        log(f"{name}: {len(graph.node)} nodes, {partial.stat().st_size / 1e6:.1f} MB")
+
+
+def export(
+    network: torch.nn.Module, blob: torch.Tensor, path: Path, params: ExportParams, task: Task
+) -> None:
+    """Write the network as ONNX; `blob`, float32 (N, 3, H, W), is what it is traced with.
+
+    Raises InputError with the exporter's reason when it cannot convert the network, and when it
+    cannot write the opset that was asked for.
+    """
+    axes = {AXES[axis]: axis for axis in getattr(params.dynamic_axes, task)}
+    options: dict = {"opset_version": params.opset, "input_names": [INPUT]}
+    options |= {"output_names": [OUTPUT], "dynamo": params.exporter == "dynamo"}
+    if params.exporter == "dynamo":
+        dynamic = torch.export.Dim.DYNAMIC
+        options |= {"dynamic_shapes": ({axis: dynamic for axis in axes},), "verbose": False}
+        options |= {"external_data": False}
+    else:
+        outputs = {
+            axis: label for axis, label in axes.items() if axis == 0 or task != "classification"
+        }
+        options |= {"dynamic_axes": {INPUT: axes, OUTPUT: outputs}}
+    try:
+        with warnings.catch_warnings(), quiet_logs():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(network, (blob,), str(path), **options)
+    except Exception as error:  # an exporter raises whatever it met
+        while error.__cause__:  # the exporter's own message is advice, the reason lies below
+            error = error.__cause__
+        reason = " ".join(str(error).split())[:300]
+        where = f"exporter {params.exporter}, opset {params.opset}"
+        raise InputError(f"{path.parent.name}: cannot be exported ({where}): {reason}") from None
+    opsets = {entry.domain: entry.version for entry in onnx.load(str(path)).opset_import}
+    if opsets[""] != params.opset:
+        found = f"found {params.opset}; the exporter {params.exporter} wrote {opsets['']} instead"
+        raise InputError(f"{PARAMS}: export.opset: {found}")
+
+
+@contextmanager
+def quiet_logs() -> Iterator[None]:
+    """Keep the exporter's advice to its own developers off the terminal."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def metadata(name: str, model: ModelParams, params: Params, classes: list[str]) -> dict[str, str]:
+    """What an ONNX file says of itself: texts, lists and mappings as JSON."""
+    profile = entry(params, "preprocess", model.preprocess).model_dump(exclude={"dataset"})
+    return {
+        "model": name,
+        "task": model.task,
+        "weights": model.weights,
+        "preprocess": json.dumps({"color": "RGB", "scale": 1 / 255} | profile),
+        "classes": json.dumps(classes, ensure_ascii=False),
+        "exporter": params.export.exporter,
+        "opset": str(params.export.opset),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+    }
+
+
+def describe(path: Path, properties: dict[str, str]) -> None:
+    """Write metadata into an ONNX file, and take out what belongs to this machine alone."""
+    model = onnx.load(str(path))
+    for node in model.graph.node:
+        kept = [entry for entry in node.metadata_props if entry.key != STACK_TRACE]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)
+    onnx.helper.set_model_props(model, properties)
+    onnx.save(model, str(path))
+
+
+if __name__ == "__main__":
+    run(main)

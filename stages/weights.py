@@ -1,0 +1,117 @@
+"""Make a model's weights: a linear probe, random, torchvision's own, or a checkpoint."""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from stages.common.cli import InputError, log, run
+from stages.common.files import new_file
+from stages.common.images import normalize
+from stages.common.networks import Logits, build, load_state, read_checkpoint
+from stages.common.params import PARAMS, ModelParams, Params, entry, load_params
+from stages.common.paths import weights_path
+from stages.common.probe import calibrate, damp_residuals, fit_head, seeded
+from stages.common.store import Split, read_classes
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="stages.weights", description=__doc__)
+    parser.add_argument("model", help="an entry of `models` in params.yaml")
+    name = parser.parse_args(argv).model
+
+    params = load_params()
+    model = entry(params, "models", name)
+    classes = len(read_classes(model.preprocess))
+    if model.weights in ("probe", "random"):
+        network = make(name, model, params, classes)
+    else:
+        network = build(name, model.task, classes)
+        load_state(network, *published_or_own(name, model, classes))
+    with new_file(weights_path(name)) as partial, partial.open("wb") as file:
+        torch.save(network.state_dict(), file)
+    size = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    log(f"{name}: {size:.1f} million parameters, {classes} classes, weights: {model.weights}")
+
+
+def make(name: str, model: ModelParams, params: Params, classes: int) -> nn.Module:
+    """Build a network with seeded random weights; a probe's last layer is fitted as well."""
+    train = Split(model.preprocess, "train", model.task)
+    if model.weights == "probe" and not len(train):
+        raise InputError(
+            f"{PARAMS}: models.{name}.weights: a probe is fitted to train images, and the dataset "
+            f"of the profile {model.preprocess!r} has no train list; expected another, or `random`"
+        )
+    seeded(params.seed, name)
+    network = build(name, model.task, classes)
+    damp_residuals(network, params.probe.residual_scale)
+    logits = Logits(network)
+    # Statistics need no labels, so where there is no train list the val images serve.
+    images = train if len(train) else Split(model.preprocess, "val", model.task)
+    total = min(getattr(params.probe.calibration_images, model.task), len(images))
+    calibrate(logits, (blob for blob, _ in batches(images, total, model, params, "calibrate")))
+    if model.weights == "probe":
+        labelled = batches(train, len(train), model, params, "fit")
+        fit_head(logits, labelled, classes, params.probe.ridge)
+    return network
+
+
+def batches(
+    split: Split, total: int, model: ModelParams, params: Params, what: str
+) -> Iterator[Batch]:
+    """Yield the first `total` images as blobs with targets, with a progress bar named `what`.
+
+    Images of a segmentation are cut to their batch's common size.
+    """
+    profile = entry(params, "preprocess", model.preprocess)
+    size = getattr(params.probe.batch_size, model.task)
+    with tqdm(total=total, desc=what, unit="image", disable=None) as bar:
+        for start in range(0, total, size):
+            stop = min(start + size, total)
+            images, targets = split.cut_to_common_size(start, stop)
+            blob = torch.from_numpy(normalize(images, profile.mean, profile.std))
+            yield blob, torch.from_numpy(targets)
+            bar.update(stop - start)
+
+
+def published_or_own(name: str, model: ModelParams, classes: int) -> tuple[dict, str]:
+    """Return the state dict that `weights` names, a torchvision name or a path, and its source."""
+    from torchvision.models import get_model_weights
+
+    published = get_model_weights(name)
+    if model.weights not in (*published.__members__, "DEFAULT"):
+        path = Path(model.weights).expanduser()
+        if path.exists():
+            return read_checkpoint(path), str(path)
+        names = ", ".join(("probe", "random", *published.__members__))
+        raise InputError(
+            f"{PARAMS}: models.{name}.weights: found {model.weights!r}, which is no file; expected "
+            f"one of {names} or the path of a checkpoint"
+        )
+    weights = published.DEFAULT if model.weights == "DEFAULT" else published[model.weights]
+    outputs = len(weights.meta["categories"])
+    if outputs != classes:
+        raise InputError(
+            f"{PARAMS}: models.{name}.weights: {weights} has {outputs} outputs; the dataset of the "
+            f"profile {model.preprocess!r} has {classes} classes"
+        )
+    cache = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    if cache.exists():
+        return read_checkpoint(cache), str(cache)
+    try:
+        state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        return state, str(weights)
+    except (OSError, RuntimeError) as error:  # RuntimeError: the hash of what came is another
+        raise InputError(
+            f"{weights.url}: cannot be downloaded ({error}); put the file at {cache} by hand, or "
+            f"use `weights: probe`"
+        ) from None
+
+
+if __name__ == "__main__":
+    run(main)
