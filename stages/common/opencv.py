@@ -1,0 +1,85 @@
+"""OpenCV's DNN module as a backend: a model file in, a function from blob to logits out."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from stages.common.cli import InputError, log
+from stages.common.params import PARAMS, OpenCVParams
+
+ENGINE = "ENGINE_"
+BACKEND = "DNN_BACKEND_"
+TARGET = "DNN_TARGET_"
+
+
+def load_opencv(model: Path, params: OpenCVParams) -> Callable[[np.ndarray], np.ndarray]:
+    """Read an ONNX file with `cv2.dnn.readNetFromONNX` and return its forward pass.
+
+    The function takes a blob, float32 (N, 3, H, W), and returns float32 logits, (N, C) or
+    (N, C, H, W). Raises InputError when this OpenCV has not got the engine, backend or target, or
+    refuses the model.
+    """
+    engine, backend, target = check_opencv(params)
+    cv2.setNumThreads(params.threads or cv2.getNumberOfCPUs())
+    try:
+        network = cv2.dnn.readNetFromONNX(str(model), engine)
+    except cv2.error as error:
+        raise InputError(f"{model}: OpenCV cannot read it: {_one_line(error)}") from None
+    if (backend, target) != (cv2.dnn.DNN_BACKEND_DEFAULT, cv2.dnn.DNN_TARGET_CPU):
+        # Only then: the new engine warns of any choice, of what it does anyway too.
+        network.setPreferableBackend(backend)
+        network.setPreferableTarget(target)
+    log(f"{model}: OpenCV {cv2.__version__} read {len(network.getLayerNames())} layers")
+
+    def logits(blob: np.ndarray) -> np.ndarray:
+        network.setInput(blob)
+        try:
+            return network.forward()
+        except cv2.error as error:
+            raise InputError(f"{model}: OpenCV cannot run it: {_one_line(error)}") from None
+
+    return logits
+
+
+def check_opencv(params: OpenCVParams) -> tuple[int, int, int]:
+    """Return OpenCV's constants of the engine, backend and target.
+
+    Raises InputError for one that this build has not got: OpenCV itself would fall back to the
+    CPU and only warn, and the report would then name a target that never ran.
+    """
+    engine = _constant("engine", params.engine, ENGINE)
+    backend = _constant("backend", params.backend, BACKEND)
+    target = _constant("target", params.target, TARGET)
+    # The default backend is OpenCV's own unless OpenCV was built to say otherwise.
+    available = cv2.dnn.getAvailableTargets(backend or cv2.dnn.DNN_BACKEND_OPENCV)
+    if target not in available:
+        names = [name for name, value in _constants(TARGET).items() if value in available]
+        expected = f"expected one of {', '.join(names)}" if names else "it has none"
+        raise InputError(
+            f"{PARAMS}: opencv.target: found {params.target!r}, which this OpenCV "
+            f"{cv2.__version__} has not got for the backend {params.backend!r}; {expected}"
+        )
+    return engine, backend, target
+
+
+def _constant(key: str, name: str, prefix: str) -> int:
+    constants = _constants(prefix)
+    if name not in constants:
+        expected = ", ".join(sorted(constants))
+        raise InputError(f"{PARAMS}: opencv.{key}: found {name!r}; expected one of {expected}")
+    return constants[name]
+
+
+def _constants(prefix: str) -> dict[str, int]:
+    """OpenCV's constants of one kind, by the end of their names in lower case."""
+    return {
+        name.removeprefix(prefix).lower(): getattr(cv2.dnn, name)
+        for name in dir(cv2.dnn)
+        if name.startswith(prefix)
+    }
+
+
+def _one_line(error: cv2.error) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,122 @@
+"""Score every backend of a model against the truth, and the backends against each other."""
+
+import argparse
+from collections.abc import Callable
+
+import numpy as np
+
+from stages.common.cli import log, run
+from stages.common.files import new_file, write_json, write_text
+from stages.common.params import entry, first, load_params
+from stages.common.paths import confusion_path, log_path, metrics_path
+from stages.common.predictions import (
+    BACKENDS,
+    read_logits,
+    read_pixel_logits,
+    read_predicted_mask,
+)
+from stages.common.scores import PAIRS, ClassificationScores, Parity, SegmentationScores
+from stages.common.store import Split, read_classes
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="stages.evaluate", description=__doc__)
+    parser.add_argument("model", help="an entry of `models` in params.yaml")
+    name = parser.parse_args(argv).model
+
+    params = load_params()
+    model = entry(params, "models", name)
+    batch_size = getattr(params.inference.batch_size, model.task)
+    split = Split(model.preprocess, "val", model.task)
+    compared = first(getattr(params.parity.images, model.task), len(split))
+    classes = len(read_classes(model.preprocess))
+
+    score = evaluate_classification if model.task == "classification" else evaluate_segmentation
+    lines = [f"{name}: {model.task}, {len(split)} images, {classes} classes"]
+    scores, parity = score(name, split, classes, batch_size, compared, lines.append)
+    metrics = {"images": len(split)}
+    metrics |= {backend: scores[backend].scores() for backend in BACKENDS}
+    metrics["parity"] = {f"{a}_vs_{b}": parity[a, b].scores() for a, b in PAIRS}
+    results = summary(metrics)
+
+    with new_file(confusion_path(name)) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **{backend: one.confusion for backend, one in scores.items()})
+    write_text(log_path(name), "\n".join([*lines, *results]) + "\n")
+    write_json(metrics_path(name), metrics)
+    log("\n".join([lines[0], *results]))
+
+
+def evaluate_classification(
+    name: str,
+    split: Split,
+    classes: int,
+    batch_size: int,
+    compared: int,
+    note: Callable[[str], None],
+) -> tuple[dict, dict]:
+    """Return the scores by backend and the parity by pair; `note` gets a line a batch.
+
+    `compared` is the number of images whose logits are compared.
+    """
+    scores = {backend: ClassificationScores(classes) for backend in BACKENDS}
+    parity = {pair: Parity() for pair in PAIRS}
+    labels = split.labels()
+    for start, stop in split.batches(batch_size):
+        logits = {backend: read_logits(name, backend, start, stop) for backend in BACKENDS}
+        for backend in BACKENDS:
+            scores[backend].update(logits[backend], labels[start:stop])
+        for a, b in PAIRS:
+            parity[a, b].update_classes(logits[a].argmax(axis=1), logits[b].argmax(axis=1))
+            rows = slice(max(compared - start, 0))
+            parity[a, b].update_logits(logits[a][rows], logits[b][rows])
+        note(running(stop, len(split), scores, "acc@1"))
+    return scores, parity
+
+
+def evaluate_segmentation(
+    name: str,
+    split: Split,
+    classes: int,
+    batch_size: int,
+    compared: int,
+    note: Callable[[str], None],
+) -> tuple[dict, dict]:
+    """As `evaluate_classification`, by the pixels of each image."""
+    scores = {backend: SegmentationScores(classes) for backend in BACKENDS}
+    parity = {pair: Parity() for pair in PAIRS}
+    for index, image in enumerate(split.names):
+        truth = split.mask(index)
+        masks = {backend: read_predicted_mask(name, backend, image) for backend in BACKENDS}
+        for backend in BACKENDS:
+            scores[backend].update(masks[backend], truth)
+        for a, b in PAIRS:
+            parity[a, b].update_classes(masks[a], masks[b])
+        if index < compared:
+            logits = {backend: read_pixel_logits(name, backend, image) for backend in BACKENDS}
+            for a, b in PAIRS:
+                parity[a, b].update_logits(logits[a], logits[b])
+        if (index + 1) % batch_size == 0 or index + 1 == len(split):
+            note(running(index + 1, len(split), scores, "pixel_acc"))
+    return scores, parity
+
+
+def running(done: int, total: int, scores: dict, key: str) -> str:
+    """One line of the log: the score of each backend so far."""
+    figures = "  ".join(f"{backend} {scores[backend].scores()[key]:.2f}" for backend in BACKENDS)
+    return f"{done}/{total}  {key} %  {figures}"
+
+
+def summary(metrics: dict) -> list[str]:
+    """The lines that end the log: all scores, then all parities."""
+    lines = [f"{metrics['images']} images"]
+    for backend in BACKENDS:
+        figures = "  ".join(f"{key} {value:.2f} %" for key, value in metrics[backend].items())
+        lines.append(f"{backend}: {figures}")
+    for pair, parity in metrics["parity"].items():
+        differences = "  ".join(f"{key} {parity[key]:.3g}" for key in ("l1", "linf", "rel"))
+        lines.append(f"{pair}: {differences}  agreement {parity['agreement']:.3f} %")
+    return lines
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,19 @@
+"""Run a converted model in ONNX Runtime, the referee, over the val split."""
+
+from stages.common.cli import run
+from stages.common.infer import Logits, infer
+from stages.common.onnxruntime import load_onnxruntime
+from stages.common.params import ModelParams, Params
+from stages.common.paths import onnx_path
+
+
+def load(name: str, model: ModelParams, classes: int, params: Params) -> Logits:
+    return load_onnxruntime(onnx_path(name), params.onnxruntime)
+
+
+def main(argv: list[str] | None = None) -> None:
+    infer("onnxruntime", load, argv)
+
+
+if __name__ == "__main__":
+    run(main)

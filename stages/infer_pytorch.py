@@ -1,0 +1,20 @@
+"""Run a model in PyTorch over the val split."""
+
+from stages.common.cli import run
+from stages.common.infer import Logits, infer
+from stages.common.networks import load_network, load_pytorch
+from stages.common.params import ModelParams, Params
+from stages.common.paths import weights_path
+
+
+def load(name: str, model: ModelParams, classes: int, params: Params) -> Logits:
+    network = load_network(weights_path(name), name, model.task, classes)
+    return load_pytorch(network, params.pytorch)
+
+
+def main(argv: list[str] | None = None) -> None:
+    infer("pytorch", load, argv)
+
+
+if __name__ == "__main__":
+    run(main)
