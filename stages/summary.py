@@ -1,0 +1,335 @@
+"""Compare all models: a table, charts of accuracy, parity and time, and the data behind them."""
+
+import argparse
+import csv
+import io
+import json
+import math
+import textwrap
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from stages.common.cli import InputError, log, run
+from stages.common.files import write_text
+from stages.common.params import load_params
+from stages.common.paths import plot_data_folder, plot_folder
+
+# matplotlib is imported by what draws only: `--print` must answer at once.
+
+PLOTS = Path("plots")
+TABLE = PLOTS / "summary.md"
+OVERVIEW = ("inference_time.png", "accuracy.png", "parity.png")
+BACKENDS = {"pytorch": "PyTorch", "onnxruntime": "ORT", "opencv": "OpenCV"}
+METRICS = {
+    "acc@1": "Classification: share of images whose predicted class is right (acc@1, %)",
+    "mean_iou": "Segmentation: intersection over union, mean of the classes (mean IoU, %)",
+}
+PAIRS = ("opencv_vs_pytorch", "onnxruntime_vs_pytorch", "opencv_vs_onnxruntime")
+WIDTH = 10.0  # inches of a chart
+LOG_SPAN = 20  # of the longest to the shortest time, from which on the axis is logarithmic
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="stages.summary", description=__doc__)
+    parser.add_argument("--print", action="store_true", help="show the summary that is there")
+    arguments = parser.parse_args(argv)
+
+    params = load_params()
+    if arguments.print:
+        print(printed(list(params.models)), end="")
+        return
+    rows = [read_row(model) for model in params.models]
+    draw_times(PLOTS / "inference_time.png", rows, params.plot.dpi)
+    draw_accuracy(PLOTS / "accuracy.png", rows, params.plot.dpi)
+    draw_parity(PLOTS / "parity.png", rows, params.plot.dpi)
+    write_csv(PLOTS / "inference_time.csv", time_records(rows))
+    write_csv(PLOTS / "accuracy.csv", accuracy_records(rows))
+    write_csv(PLOTS / "parity.csv", parity_records(rows))
+    write_text(TABLE, table(rows) + "\n" + notes(rows))
+    log(f"compared in {TABLE}: {', '.join(names(rows))}")
+
+
+def read_row(model: str) -> dict:
+    """What stages.plot gathered of a model; raises InputError if it has not run."""
+    path = plot_data_folder(model) / "row.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run `make`, which writes it") from None
+
+
+def table(rows: list[dict]) -> str:
+    """All models in Markdown, padded so that it reads well in a terminal too."""
+    header = ["model", "task", "images"]
+    header += [f"{name} %" for name in BACKENDS.values()]
+    header += ["l1", "linf", "rel", "agree %"]
+    header += [f"{name} ms" for name in BACKENDS.values()]
+    header += ["OpenCV/PyTorch"]
+    return padded([header, *(table_cells(row) for row in rows)], left=2)
+
+
+def table_cells(row: dict) -> list[str]:
+    parity = row["parity"]["opencv_vs_pytorch"]
+    cells = [row["model"], row["task"], str(row["images"])]
+    cells += [_text(row["accuracy"][backend], "{:.2f}".format) for backend in BACKENDS]
+    cells += [_text(parity[key], difference_text) for key in ("l1", "linf", "rel")]
+    cells += [_text(parity["agreement"], agreement_text)]
+    cells += [_text(row["median_ms"][backend], milliseconds) for backend in BACKENDS]
+    return [*cells, ratio_text(row)]
+
+
+def padded(lines: list[list[str]], left: int) -> str:
+    """A Markdown table; the first `left` columns are aligned left, the others right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+
+    def line(cells: list[str]) -> str:
+        places = enumerate(zip(cells, widths, strict=True))
+        aligned = [c.ljust(w) if number < left else c.rjust(w) for number, (c, w) in places]
+        return f"| {' | '.join(aligned)} |\n"
+
+    rule = ["-" * w if number < left else "-" * (w - 1) + ":" for number, w in enumerate(widths)]
+    return line(lines[0]) + line(rule) + "".join(map(line, lines[1:]))
+
+
+def notes(rows: list[dict]) -> str:
+    """What the columns of the table mean and where the times come from, in Markdown."""
+    confidences = sorted({row["opencv_over_pytorch_interval"]["confidence"] for row in rows})
+    confidence = "/".join(f"{value:g}" for value in confidences)
+    columns = (
+        "%: accuracy, of classification acc@1, of segmentation the mean IoU. ORT: ONNX Runtime."
+        " l1, linf: mean and largest absolute difference of OpenCV's and PyTorch's logits; rel:"
+        " linf over PyTorch's largest absolute logit; agree: images or pixels with the same class."
+        f" ms: median time of a forward pass; OpenCV/PyTorch: their ratio and its {confidence} %"
+        " confidence interval."
+    )
+    return textwrap.fill(columns, 100) + "\n\n" + textwrap.fill(environment_text(rows), 100) + "\n"
+
+
+def _text(value: float | None, text: Callable[[float], str]) -> str:
+    return "-" if value is None else text(value)
+
+
+def difference_text(value: float) -> str:
+    return f"{value:.1e}" if value else "0"
+
+
+def agreement_text(percent: float) -> str:
+    """Never rounded to 100: 99.9996 is not the same."""
+    return "100" if percent == 100 else f"{math.floor(1000 * percent) / 1000:.3f}"
+
+
+def milliseconds(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def ratio_text(row: dict) -> str:
+    ratio, interval = row["opencv_over_pytorch"], row["opencv_over_pytorch_interval"]
+    if ratio is None or interval["low"] is None or interval["high"] is None:
+        return _text(ratio, "{:.2f}".format)
+    return f"{ratio:.2f} ({interval['low']:.2f}-{interval['high']:.2f})"
+
+
+def environment_text(rows: list[dict]) -> str:
+    """The blobs and the machine of the times; says so where they are of different ones."""
+    blobs: dict[str, list[str]] = {}
+    for row in rows:
+        blobs.setdefault("x".join(map(str, row["blob"])), []).append(row["model"])
+    sizes = ", ".join(
+        blob if len(blobs) == 1 else f"{blob} ({_count(models)})" for blob, models in blobs.items()
+    )
+    machines = {json.dumps(row["environment"]): row["environment"] for row in rows}
+    text = f"Blob, NCHW: {sizes}. " + "; ".join(map(machine_text, machines.values())) + "."
+    if len(machines) > 1:
+        text += " Measured in different environments: do not compare the times of different models."
+    return text
+
+
+def machine_text(environment: dict) -> str:
+    opencv = environment["opencv"]
+    threads = [environment[backend]["threads"] for backend in BACKENDS]
+    same = len(set(threads)) == 1
+    count = f"threads {threads[0] if same else '/'.join(map(str, threads))}"
+    versions = ", ".join(
+        f"{name} {environment[backend]['version']}"
+        for backend, name in (BACKENDS | {"onnxruntime": "ONNX Runtime"}).items()
+    )
+    setup = f"engine {opencv['engine']}, backend {opencv['backend']}, target {opencv['target']}"
+    cpu = f"{environment['cpu']}, cores {environment['cores']}"
+    return f"{cpu}, {count}; {versions} ({setup})"
+
+
+def _count(models: list[str]) -> str:
+    return models[0] if len(models) == 1 else f"{len(models)} models"
+
+
+Records = list[dict[str, object]]
+
+
+def time_records(rows: list[dict]) -> Records:
+    return [
+        {
+            "model": row["model"],
+            "backend": backend,
+            "label": f"{row['model']} {backend}",
+            "median_ms": row["median_ms"][backend],
+            "p95_ms": row["p95_ms"][backend],
+        }
+        for row in rows
+        for backend in BACKENDS
+    ]
+
+
+def accuracy_records(rows: list[dict]) -> Records:
+    return [
+        {
+            "model": row["model"],
+            "backend": backend,
+            "label": f"{row['model']} {backend}",
+            "metric": row["metric"],
+            "value": row["accuracy"][backend],
+        }
+        for row in rows
+        for backend in BACKENDS
+    ]
+
+
+def parity_records(rows: list[dict]) -> Records:
+    return [
+        {"model": row["model"], "pair": pair, "label": f"{row['model']} {pair}"}
+        | {key: row["parity"][pair][key] for key in ("l1", "linf", "rel", "agreement")}
+        for row in rows
+        for pair in PAIRS
+    ]
+
+
+def write_csv(path: Path, records: Records) -> None:
+    """Every digit, so that no 99.9999999 becomes a 100; nothing where there is no value."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, records[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    write_text(path, text.getvalue())
+
+
+def draw_times(path: Path, rows: list[dict], dpi: int) -> None:
+    """Bars to the median, a whisker to the 95th percentile."""
+    from stages.common import charts
+
+    medians = {backend: [row["median_ms"][backend] for row in rows] for backend in BACKENDS}
+    p95s = {backend: [row["p95_ms"][backend] for row in rows] for backend in BACKENDS}
+    shortest = min(value for row in medians.values() for value in row)
+    longest = max(value for row in p95s.values() for value in row)
+    with charts.new_figure(path, WIDTH, charts.bars_height(len(rows)) + 0.9, dpi) as figure:
+        runs = "/".join(str(runs) for runs in sorted({row["runs"] for row in rows}))
+        legend = f"Bar and number: median of {runs} runs; whisker: to the 95th percentile."
+        charts.header(figure, "Inference time in ms", f"{legend}\n{environment_text(rows)}")
+        axes = figure.subplots()
+        is_log = longest > LOG_SPAN * shortest
+        if is_log:
+            room = (longest / shortest) ** 0.1
+            charts.log_axis(axes, shortest / 2, longest * room, (1, 2, 5), "{:g}".format)
+        else:
+            axes.set_xlim(0, longest * 1.1)
+        charts.grouped_bars(axes, names(rows), medians, milliseconds, p95s)
+        axes.set_xlabel("ms, logarithmic" if is_log else "ms")
+        charts.backend_legend(figure)
+
+
+def draw_accuracy(path: Path, rows: list[dict], dpi: int) -> None:
+    """A panel a task: their scores are no scores of each other."""
+    from stages.common import charts
+
+    panels = {
+        metric: [row for row in rows if row["metric"] == metric]
+        for metric in METRICS
+        if any(row["metric"] == metric for row in rows)
+    }
+    heights = [charts.bars_height(len(members)) for members in panels.values()]
+    height = sum(heights) + 0.4 * len(panels) + 0.7
+    with charts.new_figure(path, WIDTH, height, dpi) as figure:
+        charts.header(figure, "Accuracy of the same model in each backend", images_text(rows))
+        grid = figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
+        for axes, (metric, members) in zip(grid, panels.items(), strict=True):
+            values = {
+                backend: [row["accuracy"][backend] for row in members] for backend in BACKENDS
+            }
+            axes.set_title(METRICS[metric])
+            axes.set(xlim=(0, 106), xticks=range(0, 101, 20))
+            charts.grouped_bars(axes, names(members), values, "{:.2f}".format)
+        charts.backend_legend(figure)
+
+
+def draw_parity(path: Path, rows: list[dict], dpi: int) -> None:
+    """A dot a pair of backends, and their agreement to the right."""
+    from stages.common import charts
+
+    parity = {pair: [row["parity"][pair] for row in rows] for pair in PAIRS}
+    low, high = relative_limits([one["rel"] for pairs in parity.values() for one in pairs])
+    with charts.new_figure(path, WIDTH, charts.bars_height(len(rows)) + 1.1, dpi) as figure:
+        charts.header(
+            figure,
+            "Parity of the backends' answers",
+            "rel: largest absolute difference of the logits over the reference's largest absolute"
+            " logit. Agreement: share of images or pixels with the same predicted class.",
+        )
+        axes = figure.subplots()
+        charts.log_axis(axes, low, high, (1,), "{:.0e}".format)
+        for number, pair in enumerate(PAIRS):
+            shift = (number - 1) * charts.bar_step(len(PAIRS))
+            for group, one in enumerate(parity[pair]):
+                charts.parity_dot(axes, group + shift, one["rel"], pair, (low, high))
+                agreement = _text(one["agreement"], lambda value: f"{agreement_text(value)} %")
+                charts.right_of(axes, group + shift, agreement, strong=one["agreement"] != 100)
+        charts.right_of(axes, -0.5, "agreement", above=True)
+        charts.name_rows(axes, names(rows))
+        axes.hlines([row + 0.5 for row in range(len(rows) - 1)], low, high, **charts.RULE)
+        axes.grid(axis="x")
+        axes.set_xlabel("rel, logarithmic")
+        charts.pair_legend(figure)
+
+
+def relative_limits(values: list[float | None]) -> tuple[float, float]:
+    """Whole decades around all values, with one more to the left if there is an exact 0."""
+    positive = [value for value in values if value]
+    low = 10.0 ** math.floor(math.log10(min(positive, default=1e-8)) - 0.1)
+    high = 10.0 ** math.ceil(math.log10(max(positive, default=1e-6)) + 0.1)
+    return (low / 10 if 0 in values else low), high
+
+
+def names(rows: list[dict]) -> list[str]:
+    return [row["model"] for row in rows]
+
+
+def images_text(rows: list[dict]) -> str:
+    """How many images the scores are of, by task."""
+    counts: dict[str, set[int]] = {}
+    for row in rows:
+        counts.setdefault(row["task"], set()).add(row["images"])
+    return "; ".join(
+        f"{task}: {' or '.join(f'{number:,}' for number in sorted(numbers))} images"
+        for task, numbers in counts.items()
+    )
+
+
+def printed(models: list[str]) -> str:
+    """The table and the paths of the pictures that are there; raises InputError without a table."""
+    try:
+        text = TABLE.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{TABLE}: no such file; run `make`, which writes it") from None
+    groups = {"overview": _existing(PLOTS / name for name in OVERVIEW)}
+    groups |= {model: _existing(sorted(plot_folder(model).glob("*.png"))) for model in models}
+    groups = {name: paths for name, paths in groups.items() if paths}
+    if not groups:
+        return text
+    width = max(map(len, groups))
+    lines = [f"{name:<{width}}  {'  '.join(paths)}\n" for name, paths in groups.items()]
+    return f"{text}\nPictures\n{''.join(lines)}"
+
+
+def _existing(paths: Iterable[Path]) -> list[str]:
+    return [str(path) for path in paths if path.exists()]
+
+
+if __name__ == "__main__":
+    run(main)
