@@ -16,9 +16,11 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from stages.common.networks import heads
 from stages.common.voc import IGNORED
 
-# The logits fitted for "not this class" and "this class". Both above zero, because SqueezeNet has
-# a ReLU behind its last layer; ten apart, so that a softmax is confident.
-TARGET_OFF, TARGET_ON = 5.0, 15.0
+# The logits fitted for "not this class" and "this class": far enough apart for a confident softmax.
+TARGET_OFF, TARGET_ON = 0.0, 10.0
+# Added to all logits of a convolutional classifier: SqueezeNet has a ReLU between its last layer
+# and the average, which would cut off what the fit has below zero. No class gains by it.
+SHIFT = 50.0
 
 
 def calibrate(network: nn.Module, blobs: Iterable[torch.Tensor]) -> None:
@@ -71,7 +73,7 @@ def fit_head(
     classification or (N, H, W) for segmentation, where 255 is ignored. The normal equations are
     summed up in float64, so memory does not grow with the number of batches.
     """
-    gram = moment = total = None
+    gram, moment, total = torch.zeros(()), torch.zeros(()), 0
     layers: list[nn.Module] = []
     for blob, target in batches:
         layers = layers or heads(network, classes, blob[:1])
@@ -79,14 +81,13 @@ def fit_head(
         features = torch.cat([features, torch.ones(len(features), 1)], dim=1).double()
         wanted = torch.full((len(labels), classes), TARGET_OFF, dtype=torch.float64)
         wanted[torch.arange(len(labels)), labels] = TARGET_ON
-        if gram is None:
-            size = features.shape[1]
-            gram, moment, total = torch.zeros(size, size), torch.zeros(size, classes), 0
-            gram, moment = gram.double(), moment.double()
-        gram += features.T @ features
-        moment += features.T @ wanted
+        gram = gram + features.T @ features
+        moment = moment + features.T @ wanted
         total += len(labels)
-    _set_heads(layers, _solve(gram / total, moment / total, ridge))
+    solution = _solve(gram / total, moment / total, ridge)
+    if target.ndim == 1 and isinstance(layers[-1], nn.Conv2d):
+        solution[-1] += SHIFT
+    _set_heads(layers, solution)
 
 
 def _solve(gram: torch.Tensor, moment: torch.Tensor, ridge: float) -> torch.Tensor:
