@@ -31,7 +31,6 @@ def main(argv: list[str] | None = None) -> None:
     profiles = {profile.task: name for name, profile in reversed(params.preprocess.items())}
     yaml = YAML()
     yaml.width = 4096  # no line is broken that was not
-    yaml.indent(mapping=2, sequence=4, offset=2)
     content = yaml.load(PARAMS)
     added = []
     for task, names in MODELS.items():

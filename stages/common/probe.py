@@ -28,13 +28,13 @@ def calibrate(network: nn.Module, blobs: Iterable[torch.Tensor]) -> None:
 
     Dropout and all else stay as in inference.
     """
+    network.eval()
     norms = [
         layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)
     ]
     if not norms:
         return
     momenta = [layer.momentum for layer in norms]
-    network.eval()
     for layer in norms:
         layer.reset_running_stats()
         layer.momentum = None  # a cumulative average
@@ -73,6 +73,7 @@ def fit_head(
     classification or (N, H, W) for segmentation, where 255 is ignored. The normal equations are
     summed up in float64, so memory does not grow with the number of batches.
     """
+    network.eval()  # dropout would blind the fit to half of the features
     gram, moment, total = torch.zeros(()), torch.zeros(()), 0
     layers: list[nn.Module] = []
     for blob, target in batches:
