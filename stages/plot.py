@@ -124,11 +124,11 @@ def row_percent(confusion: np.ndarray) -> np.ndarray:
 def write_per_class(path: Path, classes: list[str], values: dict[str, np.ndarray]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("class", "backend", "value"))
+        writer.writerow(("class", "backend", "label", "value"))
         for index, name in enumerate(classes):
             for backend, row in values.items():
                 if not np.isnan(row[index]):
-                    writer.writerow((name, backend, float(row[index])))
+                    writer.writerow((name, backend, f"{name}, {backend}", float(row[index])))
 
 
 def draw_confusion(
