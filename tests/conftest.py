@@ -1,0 +1,58 @@
+import shutil
+from pathlib import Path
+
+import pytest
+from helpers import write_params
+
+from stages import export_onnx, fetch, preprocess, weights
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """An empty folder with small parameters, as the current one."""
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def _prepared(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_params(folder)
+        for dataset, profile in (("textures", "imagenet"), ("shapes", "voc")):
+            fetch.main([dataset])
+            preprocess.main([profile])
+    return folder
+
+
+@pytest.fixture
+def prepared(_prepared, tmp_path, monkeypatch) -> Path:
+    """A project whose sample datasets are fetched and preprocessed; its own copy."""
+    shutil.copytree(_prepared, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def _converted(_prepared, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("converted")
+    shutil.copytree(_prepared, folder, dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        weights.main(["squeezenet1_1"])
+        for exporter in ("dynamo", "torchscript"):
+            write_params(folder, {"export.exporter": exporter})
+            export_onnx.main(["squeezenet1_1"])
+            shutil.copy("models/squeezenet1_1/model.onnx", f"{exporter}.onnx")
+    return folder
+
+
+@pytest.fixture
+def converted(_converted, tmp_path, monkeypatch) -> Path:
+    """A prepared project with the weights and the ONNX file of squeezenet1_1, `random`; what each
+    exporter wrote lies in `dynamo.onnx` and `torchscript.onnx`. Its own copy."""
+    shutil.copytree(_converted, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

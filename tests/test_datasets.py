@@ -1,0 +1,245 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import REAL, needs_real, refused, write_image
+
+from stages.common.datasets import Dataset, Item, read_classes, read_dataset
+from stages.common.images import read_image, read_mask
+from stages.common.params import DatasetParams
+from stages.common.voc import IGNORED, voc_palette
+
+
+def dataset_params(task: str, **changes) -> DatasetParams:
+    fields = {"source": "x", "split": "val", "classes": "classes.txt", "limit": "all"}
+    return DatasetParams(task=task, **(fields | changes))
+
+
+def read(root: Path, task: str = "classification", **changes) -> Dataset:
+    return read_dataset("mine", dataset_params(task, **changes), root)
+
+
+@pytest.fixture
+def imagenet(tmp_path) -> Path:
+    """Three classes and two images, in the layout of the ImageNet validation set."""
+    for name in ("a.png", "b.png"):
+        write_image(tmp_path / "images" / name)
+    (tmp_path / "classes.txt").write_text("cat\ndog\nbird\n")
+    (tmp_path / "val.txt").write_text("a.png 0\nb.png 2\n")
+    return tmp_path
+
+
+@pytest.fixture
+def voc(tmp_path) -> Path:
+    """Two classes and two images, in the layout of Pascal VOC."""
+    for name in ("a", "b"):
+        write_image(tmp_path / f"JPEGImages/{name}.jpg")
+        write_image(tmp_path / f"SegmentationClass/{name}.png", np.zeros((12, 16), np.uint8))
+    (tmp_path / "classes.txt").write_text("background 0 0 0\npotted plant 0 64 0\n")
+    lists = tmp_path / "ImageSets/Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "val.txt").write_text("a\nb\n")
+    return tmp_path
+
+
+def test_an_imagenet_list_gives_images_with_class_ids(imagenet):
+    dataset = read(imagenet)
+    assert dataset.classes == ["cat", "dog", "bird"]
+    assert dataset.val == [Item("images/a.png", 0), Item("images/b.png", 2)]
+    assert [item.name for item in dataset.val] == ["a", "b"]
+    assert dataset.train == [] and dataset.colors == []
+
+
+@pytest.mark.parametrize("folder", ["", "val", "ILSVRC2012 val"])
+def test_images_lie_in_the_root_or_in_a_folder_right_below(tmp_path, folder):
+    write_image(tmp_path / folder / "a.png")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    (tmp_path / "val.txt").write_text("a.png 1\n")
+    assert read(tmp_path).val == [Item(str(Path(folder) / "a.png"), 1)]
+
+
+def test_blank_lines_do_not_count_and_names_may_hold_spaces(imagenet):
+    write_image(imagenet / "images" / "my cat.png")
+    (imagenet / "val.txt").write_text("\n  my cat.png   1  \n\n")
+    assert read(imagenet).val == [Item("images/my cat.png", 1)]
+
+
+def test_a_limit_keeps_the_first_images_to_evaluate_on_and_all_to_train_on(imagenet):
+    (imagenet / "train.txt").write_text("b.png 1\na.png 1\n")
+    dataset = read(imagenet, limit=1)
+    assert [item.image for item in dataset.val] == ["images/a.png"]
+    assert [item.image for item in dataset.train] == ["images/b.png", "images/a.png"]
+
+
+def test_the_split_names_the_list(imagenet):
+    (imagenet / "val.txt").rename(imagenet / "holdout.txt")
+    assert len(read(imagenet, split="holdout").val) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("b.png", "found 'b.png'; expected `name class_id`"),
+        ("b.png cat", "found 'b.png cat'; expected `name class_id`"),
+        ("b.png -1", "found 'b.png -1'; expected `name class_id`"),
+        ("b.png 1.0", "found 'b.png 1.0'; expected `name class_id`"),
+        ("b.png ²", "found 'b.png ²'; expected `name class_id`"),
+        ("b.png 3", "found class 3; expected 0 to 2"),
+        ("../b.png 0", "'../b.png' leaves the dataset's folder"),
+        ("/etc/hostname 0", "'/etc/hostname' leaves the dataset's folder"),
+    ],
+)
+@pytest.mark.parametrize("split", ["val", "train"])
+def test_a_line_that_cannot_be_is_named_with_its_number(imagenet, split, line, expected):
+    path = imagenet / f"{split}.txt"
+    path.write_text(f"a.png 0\n\n{line}\n")
+    with refused(f"{path}:3: {expected}"):
+        read(imagenet)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "no such file"),
+        (b"", "the list is empty"),
+        (b"\n \n", "the list is empty"),
+        (b"\xff\xfe", "not a text file in UTF-8"),
+    ],
+)
+def test_a_list_without_lines_is_refused(imagenet, content, expected):
+    path = imagenet / "val.txt"
+    path.unlink() if content is None else path.write_bytes(content)
+    with refused(f"{path}: {expected}"):
+        read(imagenet)
+
+
+def test_a_first_image_that_is_nowhere_is_named(imagenet):
+    (imagenet / "val.txt").write_text("z.png 0\n")
+    with refused(f"{imagenet / 'val.txt'}:1: no image z.png in {imagenet}"):
+        read(imagenet)
+
+
+def test_another_image_that_is_not_there_is_named(imagenet):
+    (imagenet / "val.txt").write_text("a.png 0\nz.png 0\n")
+    with refused(f"{imagenet / 'images/z.png'}: no such file, but a list names it"):
+        read(imagenet)
+
+
+def test_an_empty_image_is_named(imagenet):
+    (imagenet / "images/b.png").write_bytes(b"")
+    with refused(f"{imagenet / 'images/b.png'}: the file is empty"):
+        read(imagenet)
+
+
+def test_a_folder_that_is_not_there_is_named_with_its_key(tmp_path):
+    with refused(f"params.yaml: datasets.mine.source: no such folder: {tmp_path / 'x'}"):
+        read(tmp_path / "x")
+
+
+def test_a_voc_list_gives_images_with_masks(voc):
+    dataset = read(voc, "segmentation")
+    assert dataset.classes == ["background", "potted plant"]
+    assert dataset.colors == [[0, 0, 0], [0, 64, 0]]
+    assert dataset.val == [
+        Item("JPEGImages/a.jpg", "SegmentationClass/a.png"),
+        Item("JPEGImages/b.jpg", "SegmentationClass/b.png"),
+    ]
+
+
+@pytest.mark.parametrize("line", ["a 1", "../a", "x/a", "/a"])
+def test_a_voc_line_that_is_no_name_is_refused_with_its_number(voc, line):
+    path = voc / "ImageSets/Segmentation/val.txt"
+    path.write_text(f"a\n{line}\n")
+    with refused(f"{path}:2: found {line!r}; expected the name of one image"):
+        read(voc, "segmentation")
+
+
+@pytest.mark.parametrize("file", ["JPEGImages/b.jpg", "SegmentationClass/b.png"])
+def test_a_voc_image_or_mask_that_is_missing_or_empty_is_named(voc, file):
+    (voc / file).write_bytes(b"")
+    with refused(f"{voc / file}: the file is empty"):
+        read(voc, "segmentation")
+    (voc / file).unlink()
+    with refused(f"{voc / file}: no such file"):
+        read(voc, "segmentation")
+
+
+@pytest.mark.parametrize("content", [None, "", "\n\n"])
+def test_a_voc_list_without_lines_is_refused(voc, content):
+    path = voc / "ImageSets/Segmentation/val.txt"
+    path.unlink() if content is None else path.write_text(content)
+    with refused(f"{path}: ", "no such file" if content is None else "the list is empty"):
+        read(voc, "segmentation")
+
+
+@pytest.mark.parametrize("line", ["plant", "plant 0 64", "plant 0 64 256", "plant 0 64 x"])
+def test_a_classes_line_without_a_colour_is_refused_with_its_number(voc, line):
+    path = voc / "classes.txt"
+    path.write_text(f"background 0 0 0\n{line}\n")
+    with refused(f"{path}:2: found {line!r}; expected `name r g b`"):
+        read(voc, "segmentation")
+
+
+@pytest.mark.parametrize(
+    ("task", "lines", "expected"),
+    [
+        ("classification", 0, "found 0 classes; expected at least 2"),
+        ("classification", 1, "found 1 classes; expected at least 2"),
+        ("segmentation", 1, "found 1 classes; expected at least 2"),
+        ("segmentation", 256, "found 256 classes; expected at most 255"),
+    ],
+)
+def test_too_few_or_too_many_classes_are_refused(tmp_path, task, lines, expected):
+    path = tmp_path / "classes.txt"
+    path.write_text("thing 1 2 3\n" * lines)
+    with refused(f"{path}: {expected}"):
+        read_classes(dataset_params(task), tmp_path)
+
+
+def test_missing_classes_are_refused(imagenet):
+    with refused(f"{imagenet / 'labels.txt'}: no such file"):
+        read(imagenet, classes="labels.txt")
+
+
+def test_the_classes_of_the_field_need_no_file(tmp_path):
+    names, colors = read_classes(dataset_params("classification", classes="imagenet"), tmp_path)
+    assert (len(names), names[335], colors) == (1000, "fox squirrel", [])
+    names, colors = read_classes(dataset_params("segmentation", classes="voc"), tmp_path)
+    assert (len(names), names[0], names[20]) == (21, "background", "tvmonitor")
+    assert colors == voc_palette(21).tolist()
+
+
+def test_the_palette_is_that_of_voc():
+    known = [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128]]
+    assert voc_palette(5).tolist() == known
+    assert voc_palette(256)[[20, 255]].tolist() == [[0, 64, 128], [224, 224, 192]]
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_what_is_saved_is_loaded(tmp_path, task, request):
+    dataset = read(request.getfixturevalue("imagenet" if task == "classification" else "voc"), task)
+    dataset.save(tmp_path / "dataset.json", more="kept beside")
+    assert Dataset.load(tmp_path / "dataset.json") == dataset
+
+
+@needs_real
+def test_real_imagenet_images_are_read():
+    root = REAL / "imagenet"
+    dataset = read(root, classes="imagenet")
+    assert len(dataset.val) == 100
+    names = {item.name: dataset.classes[item.target] for item in dataset.val}
+    assert names["n02356798_fox_squirrel"] == "fox squirrel"
+    images = [read_image(root / item.image) for item in dataset.val[::5]]
+    assert all(image.ndim == 3 and image.shape[2] == 3 for image in images)
+
+
+@needs_real
+def test_real_voc_images_are_read():
+    root = REAL / "voc"
+    dataset = read(root, "segmentation", classes="voc", split="seg11valid")
+    assert len(dataset.val) == 2
+    for item in dataset.val:
+        mask = read_mask(root / item.target, len(dataset.classes), IGNORED)
+        assert mask.shape == read_image(root / item.image).shape[:2]
+        assert 0 in mask and mask.any()

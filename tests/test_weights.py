@@ -1,0 +1,151 @@
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import refused, stage_process, write_params
+from torchvision.models import SqueezeNet1_1_Weights
+
+from stages import weights
+from stages.common.networks import build, load_network
+from stages.common.store import Split
+
+NAME = "squeezenet1_1"
+PATH = Path("models") / NAME / "weights.pth"
+HEAD = ("classifier.1.weight", "classifier.1.bias")
+
+
+def make(project: Path, says: str, **changes: object) -> dict[str, torch.Tensor]:
+    write_params(project, {f"models.{NAME}.weights": says} | changes)
+    weights.main([NAME])
+    return torch.load(PATH, weights_only=True)
+
+
+def same(one: dict, other: dict) -> list[str]:
+    return [name for name in one if torch.equal(one[name], other[name])]
+
+
+def test_a_probe_is_right_on_what_it_was_fitted_to(prepared):
+    make(prepared, "probe", **{"probe.ridge": 1e-6})
+    split = Split("imagenet", "train", "classification")
+    blob = weights.normalize(split.images(0, 20), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    network = load_network(PATH, NAME, "classification", 10)
+    with torch.inference_mode():
+        right = network(torch.from_numpy(blob)).argmax(dim=1).numpy() == split.labels()
+    assert right.mean() > 0.8
+
+
+def test_the_same_seed_makes_the_same_weights_and_another_seed_others(prepared):
+    first = make(prepared, "probe")
+    assert len(same(first, make(prepared, "probe"))) == len(first)
+    other = make(prepared, "probe", seed=1)
+    assert not [name for name in same(first, other) if name.endswith("weight")]
+
+
+def test_a_probe_differs_from_random_weights_in_its_head_alone(prepared):
+    probe, random = make(prepared, "probe"), make(prepared, "random")
+    assert set(probe) - set(same(probe, random)) == set(HEAD)
+
+
+def test_the_batch_norms_of_random_weights_are_calibrated(prepared):
+    entry = {"task": "classification", "preprocess": "imagenet", "weights": "random"}
+    write_params(prepared, {"models.resnet18": entry})
+    weights.main(["resnet18"])
+    state = torch.load("models/resnet18/weights.pth", weights_only=True)
+    means = [value for name, value in state.items() if name.endswith("running_mean")]
+    assert means and all(value.abs().max() > 0 for value in means)
+
+
+def test_a_segmentation_is_fitted_too(prepared):
+    entry = {"task": "segmentation", "preprocess": "voc", "weights": "probe"}
+    write_params(prepared, {"models.lraspp_mobilenet_v3_large": entry})
+    weights.main(["lraspp_mobilenet_v3_large"])
+    path = Path("models/lraspp_mobilenet_v3_large/weights.pth")
+    network = load_network(path, "lraspp_mobilenet_v3_large", "segmentation", 8)
+    split = Split("voc", "train", "segmentation")
+    images, masks = split.cut_to_common_size(0, 2)
+    blob = weights.normalize(images, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    with torch.inference_mode():
+        predicted = network(torch.from_numpy(blob)).argmax(dim=1).numpy()
+    assert (predicted == masks)[masks != 255].mean() > 0.7
+
+
+def test_a_checkpoint_of_ones_own_is_taken_as_it_is(prepared):
+    torch.manual_seed(5)
+    state = build(NAME, "classification", 10).state_dict()
+    torch.save(state, "my weights.pth")
+    assert len(same(make(prepared, "my weights.pth"), state)) == len(state)
+
+
+def test_a_checkpoint_with_another_head_is_refused_with_both_shapes(prepared):
+    torch.save(build(NAME, "classification", 7).state_dict(), "mine.pth")
+    with refused("mine.pth: classifier.1.weight: found shape (7, 512, 1, 1); the model needs (10,"):
+        make(prepared, "mine.pth")
+    assert not PATH.exists()
+
+
+def test_wrong_weights_leave_those_that_were_there(prepared):
+    before = make(prepared, "random")
+    Path("mine.pth").write_text("no checkpoint")
+    with refused("mine.pth: not a checkpoint of plain tensors"):
+        make(prepared, "mine.pth")
+    assert len(same(before, torch.load(PATH, weights_only=True))) == len(before)
+    assert [path.name for path in PATH.parent.iterdir()] == ["weights.pth"]
+
+
+@pytest.mark.parametrize("says", ["prob", "IMAGENET1K_V9", "nowhere/weights.pth"])
+def test_unknown_weights_are_refused_with_those_that_are_known(prepared, says):
+    expected = "expected one of probe, random, IMAGENET1K_V1, DEFAULT or the path of"
+    with refused(f"params.yaml: models.{NAME}.weights: found {says!r}", expected):
+        make(prepared, says)
+
+
+@pytest.mark.parametrize("says", ["IMAGENET1K_V1", "DEFAULT"])
+def test_published_weights_of_another_number_of_classes_are_refused_before_a_download(
+    prepared, says, monkeypatch
+):
+    monkeypatch.setenv("TORCH_HOME", str(prepared / "cache"))
+    with refused(f"params.yaml: models.{NAME}.weights: ", "has 1000 outputs", "has 10 classes"):
+        make(prepared, says)
+    assert not (prepared / "cache").exists()
+
+
+def put_by_hand(project: Path, monkeypatch) -> Path:
+    """Where the published weights lie that someone put there by hand; 1000 classes."""
+    monkeypatch.setenv("TORCH_HOME", str(project / "cache"))
+    (project / "data/preprocessed/imagenet/classes.txt").write_text("thing\n" * 1000)
+    name = Path(SqueezeNet1_1_Weights.IMAGENET1K_V1.url).name
+    path = project / "cache/hub/checkpoints" / name
+    path.parent.mkdir(parents=True)
+    return path
+
+
+def test_published_weights_put_by_hand_need_no_download(prepared, monkeypatch):
+    state = build(NAME, "classification", 1000).state_dict()
+    torch.save(state, put_by_hand(prepared, monkeypatch))
+    assert len(same(make(prepared, "IMAGENET1K_V1"), state)) == len(state)
+
+
+def test_published_weights_put_by_hand_that_are_none_are_refused_by_name(prepared, monkeypatch):
+    path = put_by_hand(prepared, monkeypatch)
+    path.write_text("a page that says: not found")
+    with refused(f"{path}: not a checkpoint of plain tensors"):
+        make(prepared, "DEFAULT")
+
+
+def test_a_probe_needs_train_images_and_random_weights_do_not(prepared):
+    (prepared / "data/preprocessed/imagenet/train/names.txt").write_text("")
+    with refused(f"params.yaml: models.{NAME}.weights: ", "has no train list", "`random`"):
+        make(prepared, "probe")
+    make(prepared, "random")
+
+
+def test_an_unknown_model_ends_with_code_2_and_one_line(prepared):
+    entry = {"task": "classification", "preprocess": "imagenet", "weights": "random"}
+    write_params(prepared, {"models.resnet5O": entry})
+    process = stage_process("weights", "resnet5O", cwd=prepared)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (2, "")
+    assert err == (
+        "error: params.yaml: models.resnet5O: torchvision has no classification model of this "
+        "name; did you mean resnet50?\n"
+    )
