@@ -16,6 +16,7 @@ DVC := python -m dvc
 repro: $(INSTALLED)  ## The main job: convert, run, compare, report (also: `make`)
 	@changed=$$(python -m stages.fetch --changed) || exit; for dataset in $$changed; do \
 		$(DVC) repro --quiet --single-item --force fetch@$$dataset || exit; done
+	@[ -d data ] || [ ! -d .dvc/cache ] || $(DVC) checkout --quiet 2> /dev/null || true
 	@$(DVC) repro
 	@python -m stages.summary --print
 

@@ -37,8 +37,10 @@ def main(argv: list[str] | None = None) -> None:
     network = load_network(weights_path(name), name, model.task, len(classes))
     height, width = Split(model.preprocess, "val", model.task).images(0, 1).shape[1:3]
     with new_file(onnx_path(name)) as partial:
-        # Two images: an axis of length one is taken for a constant.
-        export(network, torch.zeros(2, 3, height, width), partial, params.export, model.task)
+        # The exporter takes an axis of length one for a constant.
+        images = 2 if "batch" in getattr(params.export.dynamic_axes, model.task) else 1
+        blob = torch.zeros(images, 3, height, width)
+        export(network, blob, partial, params.export, model.task)
         describe(partial, metadata(name, model, params, classes))
         onnx.checker.check_model(str(partial), full_check=True)
         graph = onnx.load(str(partial), load_external_data=False).graph

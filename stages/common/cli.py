@@ -10,11 +10,18 @@ class InputError(Exception):
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a stage's `main` and exit; an InputError becomes one line on stderr and exit code 2."""
+    """Run a stage's `main` and exit; an InputError becomes one line on stderr and exit code 2.
+
+    So does a missing file: a stage checks the user's files itself, so that what is left is one
+    that an earlier stage should have written.
+    """
     try:
         main()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except FileNotFoundError as error:
+        print(f"error: {error.filename}: no such file; `make` writes it", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +41,8 @@ def new_directory(target: Path) -> Iterator[Path]:
 def _partial(target: Path) -> Path:
     """A path beside `target`; what a killed run of the same stage left there is removed."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    for left_over in target.parent.glob(f".{target.name}.*.partial"):
+    name = re.compile(rf"\.{re.escape(target.name)}\.\d+(\.old)?\.partial")
+    for left_over in [path for path in target.parent.iterdir() if name.fullmatch(path.name)]:
         if left_over.is_dir():
             shutil.rmtree(left_over)
         else:

@@ -71,7 +71,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _is_cut_off(data: bytes) -> bool:
-    """Whether a JPEG or PNG lacks its end. OpenCV decodes such a file and fills up with grey.
+    """Whether a JPEG or PNG lacks its end. Decoders differ: refuse it, or fill it up with grey.
 
     Inside a JPEG's scan no marker can occur by chance (every 0xff is stuffed), so the end marker
     behind the last start of scan is the image's own and not a thumbnail's.

@@ -229,6 +229,12 @@ def _check_references(path: Path, params: Params) -> None:
         if profile.task == "classification" and profile.size.crop > profile.size.resize:
             found = f"found {profile.size.crop}; expected at most resize, {profile.size.resize}"
             raise InputError(f"{path}: preprocess.{name}.size.crop: {found}")
+    for task in ("classification", "segmentation"):
+        for section in ("inference", "benchmark"):
+            size = getattr(getattr(params, section).batch_size, task)
+            if size > 1 and "batch" not in getattr(params.export.dynamic_axes, task):
+                found = f"found {size}; expected 1, as export.dynamic_axes.{task} has no `batch`"
+                raise InputError(f"{path}: {section}.batch_size.{task}: {found}")
     for name, model in params.models.items():
         _check_reference(path, f"models.{name}", model, "preprocess", params.preprocess)
 
