@@ -1,11 +1,8 @@
 """Time the forward pass of every backend, in turn on the same blob."""
 
 import argparse
-import os
 import platform
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,9 +11,11 @@ import torch
 from scipy.stats import bootstrap
 from tqdm import tqdm
 
+from stages.common.backends import Forward
 from stages.common.cli import log, run
 from stages.common.files import write_json
 from stages.common.images import normalize
+from stages.common.machine import cores, machine
 from stages.common.networks import load_network, load_pytorch
 from stages.common.onnxruntime import load_onnxruntime
 from stages.common.opencv import load_opencv
@@ -26,8 +25,6 @@ from stages.common.store import Split, read_classes
 
 # A pool of threads spins for a moment after its work; the next backend starts when it sleeps.
 PAUSE_S = 0.02
-
-Logits = Callable[[np.ndarray], np.ndarray]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -47,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     log(f"{name}: blob {blob.shape}: {medians}")
 
 
-def load_backends(name: str, model: ModelParams, params: Params) -> dict[str, Logits]:
+def load_backends(name: str, model: ModelParams, params: Params) -> dict[str, Forward]:
     """The forward pass of the model in each backend."""
     network = load_network(
         weights_path(name), name, model.task, len(read_classes(model.preprocess))
@@ -68,15 +65,15 @@ def first_blob(model: ModelParams, params: Params) -> np.ndarray:
 
 
 def measure(
-    backends: dict[str, Logits], blob: np.ndarray, params: BenchmarkParams, name: str
+    backends: dict[str, Forward], blob: np.ndarray, params: BenchmarkParams, name: str
 ) -> dict[str, np.ndarray]:
     """Time each backend once a round, so that a slow minute hits all: ms, float64 (runs,) each."""
     times = {backend: np.zeros(params.runs) for backend in backends}
     for number in tqdm(range(-params.warmup, params.runs), desc=name, unit="round", disable=None):
-        for backend, logits in backends.items():
+        for backend, forward in backends.items():
             time.sleep(PAUSE_S)
             began = time.perf_counter()
-            logits(blob)
+            forward(blob)
             if number >= 0:
                 times[backend][number] = 1e3 * (time.perf_counter() - began)
     return times
@@ -125,30 +122,16 @@ def ratio_of_medians(values: np.ndarray, reference: np.ndarray, axis: int = -1) 
 
 def environment(params: Params) -> dict:
     """What the times depend on beside the model."""
-    cores = os.cpu_count()
-    return {
-        "cpu": cpu_model(),
-        "cores": cores,
-        "system": f"{platform.system()} {platform.machine()}",
+    return machine() | {
         "python": platform.python_version(),
-        "pytorch": {"version": torch.__version__, "threads": params.pytorch.threads or cores},
+        "pytorch": {"version": torch.__version__, "threads": torch.get_num_threads()},
         "onnxruntime": {
             "version": onnxruntime.__version__,
-            "threads": params.onnxruntime.threads or cores,
+            "threads": params.onnxruntime.threads or cores(),
         },
         "opencv": params.opencv.model_dump()
         | {"version": cv2.__version__, "threads": cv2.getNumThreads()},
     }
-
-
-def cpu_model() -> str:
-    """The processor's name, as Linux tells it, else as Python does."""
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
-            names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

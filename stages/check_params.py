@@ -8,7 +8,7 @@ import argparse
 
 from stages.common.cli import run
 from stages.common.opencv import check_opencv
-from stages.common.params import load_params
+from stages.common.params import Params, load_params
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> None:
     _check_models(params)
 
 
-def _check_models(params) -> None:
+def _check_models(params: Params) -> None:
     from stages.common.networks import check_name
 
     for name, model in params.models.items():

@@ -5,17 +5,17 @@ from collections.abc import Callable
 
 import numpy as np
 
+from stages.common.backends import BACKENDS, PAIRS
 from stages.common.cli import log, run
 from stages.common.files import new_file, write_json, write_text
 from stages.common.params import entry, first, load_params
 from stages.common.paths import confusion_path, log_path, metrics_path
 from stages.common.predictions import (
-    BACKENDS,
     read_logits,
     read_pixel_logits,
     read_predicted_mask,
 )
-from stages.common.scores import PAIRS, ClassificationScores, Parity, SegmentationScores
+from stages.common.scores import ClassificationScores, Parity, SegmentationScores
 from stages.common.store import Split, read_classes
 
 
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     scores, parity = score(name, split, classes, batch_size, compared, lines.append)
     metrics = {"images": len(split)}
     metrics |= {backend: scores[backend].scores() for backend in BACKENDS}
-    metrics["parity"] = {f"{a}_vs_{b}": parity[a, b].scores() for a, b in PAIRS}
+    metrics["parity"] = {pair: parity[pair].scores() for pair in PAIRS}
     results = summary(metrics)
 
     with new_file(confusion_path(name)) as partial, partial.open("wb") as file:
@@ -65,10 +65,10 @@ def evaluate_classification(
         logits = {backend: read_logits(name, backend, start, stop) for backend in BACKENDS}
         for backend in BACKENDS:
             scores[backend].update(logits[backend], labels[start:stop])
-        for a, b in PAIRS:
-            parity[a, b].update_classes(logits[a].argmax(axis=1), logits[b].argmax(axis=1))
+        for pair, (a, b) in PAIRS.items():
+            parity[pair].update_classes(logits[a].argmax(axis=1), logits[b].argmax(axis=1))
             rows = slice(max(compared - start, 0))
-            parity[a, b].update_logits(logits[a][rows], logits[b][rows])
+            parity[pair].update_logits(logits[a][rows], logits[b][rows])
         note(running(stop, len(split), scores, "acc@1"))
     return scores, parity
 
@@ -89,12 +89,12 @@ def evaluate_segmentation(
         masks = {backend: read_predicted_mask(name, backend, image) for backend in BACKENDS}
         for backend in BACKENDS:
             scores[backend].update(masks[backend], truth)
-        for a, b in PAIRS:
-            parity[a, b].update_classes(masks[a], masks[b])
+        for pair, (a, b) in PAIRS.items():
+            parity[pair].update_classes(masks[a], masks[b])
         if index < compared:
             logits = {backend: read_pixel_logits(name, backend, image) for backend in BACKENDS}
-            for a, b in PAIRS:
-                parity[a, b].update_logits(logits[a], logits[b])
+            for pair, (a, b) in PAIRS.items():
+                parity[pair].update_logits(logits[a], logits[b])
         if (index + 1) % batch_size == 0 or index + 1 == len(split):
             note(running(index + 1, len(split), scores, "pixel_acc"))
     return scores, parity

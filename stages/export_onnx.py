@@ -41,10 +41,12 @@ def main(argv: list[str] | None = None) -> None:
         images = 2 if "batch" in getattr(params.export.dynamic_axes, model.task) else 1
         blob = torch.zeros(images, 3, height, width)
         export(network, blob, partial, params.export, model.task)
-        describe(partial, metadata(name, model, params, classes))
+        converted = onnx.load(str(partial))
+        check_opset(converted, params.export)
+        describe(converted, metadata(name, model, params, classes))
+        onnx.save(converted, str(partial))
         onnx.checker.check_model(str(partial), full_check=True)
-        graph = onnx.load(str(partial), load_external_data=False).graph
-        log(f"{name}: {len(graph.node)} nodes, {partial.stat().st_size / 1e6:.1f} MB")
+        log(f"{name}: {len(converted.graph.node)} nodes, {partial.stat().st_size / 1e6:.1f} MB")
 
 
 def export(
@@ -52,8 +54,7 @@ def export(
 ) -> None:
     """Write the network as ONNX; `blob`, float32 (N, 3, H, W), is what it is traced with.
 
-    Raises InputError with the exporter's reason when it cannot convert the network, and when it
-    cannot write the opset that was asked for.
+    Raises InputError with the exporter's reason when it cannot convert the network.
     """
     axes = {AXES[axis]: axis for axis in getattr(params.dynamic_axes, task)}
     options: dict = {"opset_version": params.opset, "input_names": [INPUT]}
@@ -63,10 +64,7 @@ def export(
         options |= {"dynamic_shapes": ({axis: dynamic for axis in axes},), "verbose": False}
         options |= {"external_data": False}
     else:
-        outputs = {
-            axis: label for axis, label in axes.items() if axis == 0 or task != "classification"
-        }
-        options |= {"dynamic_axes": {INPUT: axes, OUTPUT: outputs}}
+        options |= {"dynamic_axes": {INPUT: axes, OUTPUT: axes}}
     try:
         with warnings.catch_warnings(), quiet_logs():
             warnings.simplefilter("ignore")
@@ -77,10 +75,6 @@ def export(
         reason = " ".join(str(error).split())[:300]
         where = f"exporter {params.exporter}, opset {params.opset}"
         raise InputError(f"{path.parent.name}: cannot be exported ({where}): {reason}") from None
-    opsets = {entry.domain: entry.version for entry in onnx.load(str(path)).opset_import}
-    if opsets[""] != params.opset:
-        found = f"found {params.opset}; the exporter {params.exporter} wrote {opsets['']} instead"
-        raise InputError(f"{PARAMS}: export.opset: {found}")
 
 
 @contextmanager
@@ -109,15 +103,21 @@ def metadata(name: str, model: ModelParams, params: Params, classes: list[str]) 
     }
 
 
-def describe(path: Path, properties: dict[str, str]) -> None:
-    """Write metadata into an ONNX file, and take out what belongs to this machine alone."""
-    model = onnx.load(str(path))
+def check_opset(model: onnx.ModelProto, params: ExportParams) -> None:
+    """Raise InputError when the exporter wrote another opset than it was asked for."""
+    written = {entry.domain: entry.version for entry in model.opset_import}[""]
+    if written != params.opset:
+        found = f"found {params.opset}; the exporter {params.exporter} wrote {written} instead"
+        raise InputError(f"{PARAMS}: export.opset: {found}")
+
+
+def describe(model: onnx.ModelProto, properties: dict[str, str]) -> None:
+    """Add metadata to a model, and take out what belongs to this machine alone."""
     for node in model.graph.node:
         kept = [entry for entry in node.metadata_props if entry.key != STACK_TRACE]
         del node.metadata_props[:]
         node.metadata_props.extend(kept)
     onnx.helper.set_model_props(model, properties)
-    onnx.save(model, str(path))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ Either way data/<dataset>/dataset.json lists every image with its target and nam
 """
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,42 +11,32 @@ from stages.common.cli import log, run
 from stages.common.datasets import Dataset, read_dataset
 from stages.common.files import new_directory
 from stages.common.params import DatasetParams, SampleSize, entry, load_params
+from stages.common.paths import dataset_path
+from stages.common.stamps import stamp
 
 SAMPLE = "sample"
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="stages.fetch", description=__doc__)
-    parser.add_argument("dataset", nargs="?", help="an entry of `datasets` in params.yaml")
-    parser.add_argument(
-        "--changed",
-        action="store_true",
-        help="fetch nothing; print the datasets whose folder changed since they were fetched, "
-        "which DVC cannot see because they lie outside the pipeline",
-    )
-    args = parser.parse_args(argv)
-    if args.changed:
-        print(*changed_datasets(), sep="\n")
-    elif args.dataset:
-        fetch(args.dataset)
-    else:
-        parser.error("name a dataset")
+    parser.add_argument("dataset", help="an entry of `datasets` in params.yaml")
+    fetch(parser.parse_args(argv).dataset)
 
 
 def fetch(name: str) -> None:
     """Write data/<name>/; raises InputError for a dataset that is not as its layout wants it."""
     params = load_params()
     dataset_params = entry(params, "datasets", name)
-    out = Path("data") / name
+    out = dataset_path(name).parent
     with new_directory(out) as partial:
         if dataset_params.source == SAMPLE:
             size = getattr(params.sample, dataset_params.task)
             make_sample(partial, dataset_params, params.seed, size)
             dataset = read_dataset(name, dataset_params, partial)
-            replace(dataset, root=str(out)).save(partial / "dataset.json")
+            replace(dataset, root=str(out)).save(partial / dataset_path(name).name)
         else:
             dataset = read_dataset(name, dataset_params, Path(dataset_params.source).expanduser())
-            dataset.save(partial / "dataset.json", files=stamps(dataset, dataset_params))
+            dataset.save(partial / dataset_path(name).name, files=stamps(dataset, dataset_params))
     log(f"{name}: {len(dataset.val)} images to evaluate on, {len(dataset.train)} to train on")
 
 
@@ -59,37 +48,14 @@ def make_sample(root: Path, params: DatasetParams, seed: int, size: SampleSize) 
     write(root, seed=seed, train_images=size.train, val_images=size.val)
 
 
-def stamps(dataset: Dataset, params: DatasetParams) -> dict[str, list[int]]:
-    """Size in bytes and time of change in ns of every file of the dataset, None where missing."""
-    splits = ("train", params.split)
+def stamps(dataset: Dataset, params: DatasetParams) -> dict[str, list[int] | None]:
+    """The stamp of every file of the dataset, so that a change can be told later."""
+    splits = (params.train, params.split)
     folders = ("", "ImageSets/Segmentation/")
     lists = [f"{folder}{split}.txt" for folder in folders for split in splits] + [params.classes]
     images = [item.image for item in (*dataset.val, *dataset.train)]
     masks = [item.target for item in (*dataset.val, *dataset.train) if isinstance(item.target, str)]
-    return {name: _stamp(Path(dataset.root) / name) for name in (*lists, *images, *masks)}
-
-
-def _stamp(path: Path) -> list[int] | None:
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return [stat.st_size, stat.st_mtime_ns]
-
-
-def changed_datasets() -> list[str]:
-    """The fetched datasets whose folder no longer holds the files that were fetched."""
-    changed = []
-    for name in load_params().datasets:
-        fetched = Path("data") / name / "dataset.json"
-        if not fetched.exists():
-            continue
-        content = json.loads(fetched.read_text(encoding="utf-8"))
-        root = Path(content["root"])
-        recorded = content.get("files", {})
-        if any(_stamp(root / file) != stamp for file, stamp in recorded.items()):
-            changed.append(name)
-    return changed
+    return {name: stamp(Path(dataset.root) / name) for name in (*lists, *images, *masks)}
 
 
 if __name__ == "__main__":

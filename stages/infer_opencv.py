@@ -1,13 +1,14 @@
 """Run a converted model in OpenCV DNN over the val split."""
 
+from stages.common.backends import Forward
 from stages.common.cli import run
-from stages.common.infer import Logits, infer
+from stages.common.infer import infer
 from stages.common.opencv import load_opencv
 from stages.common.params import ModelParams, Params
 from stages.common.paths import onnx_path
 
 
-def load(name: str, model: ModelParams, classes: int, params: Params) -> Logits:
+def load(name: str, model: ModelParams, classes: int, params: Params) -> Forward:
     return load_opencv(onnx_path(name), params.opencv)
 
 

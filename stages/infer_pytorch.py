@@ -1,13 +1,14 @@
 """Run a model in PyTorch over the val split."""
 
+from stages.common.backends import Forward
 from stages.common.cli import run
-from stages.common.infer import Logits, infer
+from stages.common.infer import infer
 from stages.common.networks import load_network, load_pytorch
 from stages.common.params import ModelParams, Params
 from stages.common.paths import weights_path
 
 
-def load(name: str, model: ModelParams, classes: int, params: Params) -> Logits:
+def load(name: str, model: ModelParams, classes: int, params: Params) -> Forward:
     network = load_network(weights_path(name), name, model.task, classes)
     return load_pytorch(network, params.pytorch)
 

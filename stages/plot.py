@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from scipy.ndimage import binary_dilation
 
+from stages.common.backends import BACKENDS
 from stages.common.charts import (
     FAINT,
     INK,
@@ -25,8 +25,8 @@ from stages.common.charts import (
     new_figure,
     short,
 )
-from stages.common.cli import InputError, log, run
-from stages.common.files import new_directory, write_json
+from stages.common.cli import log, run
+from stages.common.files import new_directory, read_json, write_json
 from stages.common.params import entry, load_params
 from stages.common.paths import (
     benchmark_path,
@@ -36,7 +36,7 @@ from stages.common.paths import (
     plot_folder,
     profile_folder,
 )
-from stages.common.predictions import BACKENDS, read_predicted_mask
+from stages.common.predictions import read_predicted_mask
 from stages.common.scores import class_iou
 from stages.common.store import Split, read_classes
 from stages.common.voc import IGNORED
@@ -78,14 +78,6 @@ def main(argv: list[str] | None = None) -> None:
             rows = gallery_rows(name, model.preprocess, params.plot.gallery_images)
             draw_gallery(out / "gallery.png", row, rows, classes, colors, dpi)
     log(f"{name}: plotted to {plot_folder(name)}")
-
-
-def read_json(path: Path) -> dict:
-    """Raises InputError where the stage before has not run."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run `make` first") from None
 
 
 def result_row(name: str, task: str, metrics: dict, benchmark: dict) -> dict:

@@ -1,8 +1,9 @@
 """Decode, resize and crop a dataset's images once, for all models and backends that read them."""
 
 import argparse
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,12 +14,13 @@ from stages.common.cli import InputError, log, run
 from stages.common.datasets import Dataset, Item
 from stages.common.files import new_directory
 from stages.common.images import read_image, read_mask, resize_and_crop
+from stages.common.machine import cores
 from stages.common.params import SizeParams, entry, load_params
-from stages.common.paths import profile_folder
+from stages.common.paths import dataset_path, profile_folder
 from stages.common.store import RowWriter, write_lines
 from stages.common.voc import IGNORED
 
-CHUNK = 64  # images decoded ahead of the writer
+AHEAD = 2  # images a thread that are decoded and wait for the writer
 Loaded = TypeVar("Loaded")
 
 
@@ -28,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     name = parser.parse_args(argv).profile
 
     profile = entry(load_params(), "preprocess", name)
-    dataset = Dataset.load(Path("data") / profile.dataset / "dataset.json")
+    dataset = Dataset.load(dataset_path(profile.dataset))
     with new_directory(profile_folder(name)) as out:
         write_lines(out / "classes.txt", dataset.classes)
         if dataset.colors:
@@ -80,11 +82,18 @@ def write_segmentation(out: Path, dataset: Dataset, items: list[Item], split: st
 
 def in_parallel(load: Callable[[Item], Loaded], items: list[Item], split: str) -> Iterator[Loaded]:
     """Yield `load(item)` in order, decoded by all cores, a bounded number ahead."""
-    with ThreadPoolExecutor() as pool, tqdm(total=len(items), desc=split, disable=None) as bar:
-        for start in range(0, len(items), CHUNK):
-            for loaded in pool.map(load, items[start : start + CHUNK]):
-                yield loaded
+    threads = cores()
+    bar = tqdm(total=len(items), desc=split, unit="image", disable=None)
+    waiting: deque[Future[Loaded]] = deque()
+    with ThreadPoolExecutor(threads) as pool, bar:
+        for item in items:
+            waiting.append(pool.submit(load, item))
+            if len(waiting) > AHEAD * threads:
+                yield waiting.popleft().result()
                 bar.update()
+        while waiting:
+            yield waiting.popleft().result()
+            bar.update()
 
 
 if __name__ == "__main__":

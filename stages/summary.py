@@ -9,8 +9,9 @@ import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from stages.common.backends import BACKENDS, LABELS, PAIRS
 from stages.common.cli import InputError, log, run
-from stages.common.files import write_text
+from stages.common.files import read_json, write_text
 from stages.common.params import load_params
 from stages.common.paths import plot_data_folder, plot_folder
 
@@ -19,12 +20,11 @@ from stages.common.paths import plot_data_folder, plot_folder
 PLOTS = Path("plots")
 TABLE = PLOTS / "summary.md"
 OVERVIEW = ("inference_time.png", "accuracy.png", "parity.png")
-BACKENDS = {"pytorch": "PyTorch", "onnxruntime": "ORT", "opencv": "OpenCV"}
+HEADINGS = LABELS | {"onnxruntime": "ORT"}  # the table is wide enough
 METRICS = {
     "acc@1": "Classification: share of images whose predicted class is right (acc@1, %)",
     "mean_iou": "Segmentation: intersection over union, mean of the classes (mean IoU, %)",
 }
-PAIRS = ("opencv_vs_pytorch", "onnxruntime_vs_pytorch", "opencv_vs_onnxruntime")
 WIDTH = 10.0  # inches of a chart
 LOG_SPAN = 20  # of the longest to the shortest time, from which on the axis is logarithmic
 
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.print:
         print(printed(list(params.models)), end="")
         return
-    rows = [read_row(model) for model in params.models]
+    rows = [read_json(plot_data_folder(model) / "row.json") for model in params.models]
     draw_times(PLOTS / "inference_time.png", rows, params.plot.dpi)
     draw_accuracy(PLOTS / "accuracy.png", rows, params.plot.dpi)
     draw_parity(PLOTS / "parity.png", rows, params.plot.dpi)
@@ -49,21 +49,12 @@ def main(argv: list[str] | None = None) -> None:
     log(f"compared in {TABLE}: {', '.join(names(rows))}")
 
 
-def read_row(model: str) -> dict:
-    """What stages.plot gathered of a model; raises InputError if it has not run."""
-    path = plot_data_folder(model) / "row.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run `make`, which writes it") from None
-
-
 def table(rows: list[dict]) -> str:
     """All models in Markdown, padded so that it reads well in a terminal too."""
     header = ["model", "task", "images"]
-    header += [f"{name} %" for name in BACKENDS.values()]
+    header += [f"{name} %" for name in HEADINGS.values()]
     header += ["l1", "linf", "rel", "agree %"]
-    header += [f"{name} ms" for name in BACKENDS.values()]
+    header += [f"{name} ms" for name in HEADINGS.values()]
     header += ["OpenCV/PyTorch"]
     return padded([header, *(table_cells(row) for row in rows)], left=2)
 
@@ -150,8 +141,7 @@ def machine_text(environment: dict) -> str:
     same = len(set(threads)) == 1
     count = f"threads {threads[0] if same else '/'.join(map(str, threads))}"
     versions = ", ".join(
-        f"{name} {environment[backend]['version']}"
-        for backend, name in (BACKENDS | {"onnxruntime": "ONNX Runtime"}).items()
+        f"{name} {environment[backend]['version']}" for backend, name in LABELS.items()
     )
     setup = f"engine {opencv['engine']}, backend {opencv['backend']}, target {opencv['target']}"
     cpu = f"{environment['cpu']}, cores {environment['cores']}"

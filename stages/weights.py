@@ -6,16 +6,21 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torchvision.models import WeightsEnum
 from tqdm import tqdm
 
 from stages.common.cli import InputError, log, run
-from stages.common.files import new_file
+from stages.common.files import new_file, write_json
 from stages.common.images import normalize
 from stages.common.networks import Logits, build, load_state, read_checkpoint
 from stages.common.params import PARAMS, ModelParams, Params, entry, load_params
-from stages.common.paths import weights_path
+from stages.common.paths import source_path, weights_path
 from stages.common.probe import calibrate, damp_residuals, fit_head, seeded
+from stages.common.stamps import stamp
 from stages.common.store import Split, read_classes
+
+# torchvision publishes them with the weights of another framework, and a layer that rescales.
+RESCALED = ("googlenet", "inception_v3")
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -28,11 +33,16 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params()
     model = entry(params, "models", name)
     classes = len(read_classes(model.preprocess))
+    source = None
     if model.weights in ("probe", "random"):
         network = make(name, model, params, classes)
     else:
+        state, source = published_or_own(name, model, params, classes)
         network = build(name, model.task, classes)
-        load_state(network, *published_or_own(name, model, classes))
+        load_state(network, state, str(source))
+    # DVC does not look at a file outside of the pipeline: its stamp tells when it has changed.
+    files = {str(source): stamp(source)} if isinstance(source, Path) else {}
+    write_json(source_path(name), {"files": files})
     with new_file(weights_path(name)) as partial, partial.open("wb") as file:
         torch.save(network.state_dict(), file)
     size = sum(parameter.numel() for parameter in network.parameters()) / 1e6
@@ -42,10 +52,10 @@ def main(argv: list[str] | None = None) -> None:
 def make(name: str, model: ModelParams, params: Params, classes: int) -> nn.Module:
     """Build a network with seeded random weights; a probe's last layer is fitted as well."""
     train = Split(model.preprocess, "train", model.task)
-    if model.weights == "probe" and not len(train):
+    if model.weights == "probe" and len(train) < 2:
         raise InputError(
-            f"{PARAMS}: models.{name}.weights: a probe is fitted to train images, and the dataset "
-            f"of the profile {model.preprocess!r} has no train list; expected another, or `random`"
+            f"{PARAMS}: models.{name}.weights: a probe is fitted to two or more train images; the "
+            f"train list of the profile {model.preprocess!r} has {len(train)}; use `random` instead"
         )
     seeded(params.seed, name)
     network = build(name, model.task, classes)
@@ -71,23 +81,28 @@ def batches(
     profile = entry(params, "preprocess", model.preprocess)
     size = getattr(params.probe.batch_size, model.task)
     with tqdm(total=total, desc=what, unit="image", disable=None) as bar:
-        for start in range(0, total, size):
-            stop = min(start + size, total)
+        start = 0
+        while start < total:
+            # No batch of one image: batch norm has no statistics of one value.
+            stop = total if total - start <= size + 1 else start + size
             images, targets = split.cut_to_common_size(start, stop)
             blob = torch.from_numpy(normalize(images, profile.mean, profile.std))
             yield blob, torch.from_numpy(targets)
             bar.update(stop - start)
+            start = stop
 
 
-def published_or_own(name: str, model: ModelParams, classes: int) -> tuple[dict, str]:
-    """Return the state dict that `weights` names, a torchvision name or a path, and its source."""
+def published_or_own(
+    name: str, model: ModelParams, params: Params, classes: int
+) -> tuple[dict, Path | WeightsEnum]:
+    """Return the state dict that `weights` names, and its source: torchvision's or a file."""
     from torchvision.models import get_model_weights
 
     published = get_model_weights(name)
     if model.weights not in (*published.__members__, "DEFAULT"):
         path = Path(model.weights).expanduser()
         if path.exists():
-            return read_checkpoint(path), str(path)
+            return read_checkpoint(path), path
         names = ", ".join(("probe", "random", *published.__members__))
         raise InputError(
             f"{PARAMS}: models.{name}.weights: found {model.weights!r}, which is no file; expected "
@@ -100,12 +115,18 @@ def published_or_own(name: str, model: ModelParams, classes: int) -> tuple[dict,
             f"{PARAMS}: models.{name}.weights: {weights} has {outputs} outputs; the dataset of the "
             f"profile {model.preprocess!r} has {classes} classes"
         )
+    profile = entry(params, "preprocess", model.preprocess)
+    if name in RESCALED and {*profile.mean, *profile.std} != {0.5}:
+        raise InputError(
+            f"{PARAMS}: preprocess.{model.preprocess}: {weights} expects a mean and std of 0.5 for "
+            f"each channel; found mean {profile.mean} and std {profile.std}"
+        )
     cache = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     if cache.exists():
-        return read_checkpoint(cache), str(cache)
+        return read_checkpoint(cache), weights
     try:
         state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
-        return state, str(weights)
+        return state, weights
     except (OSError, RuntimeError) as error:  # RuntimeError: the hash of what came is another
         raise InputError(
             f"{weights.url}: cannot be downloaded ({error}); put the file at {cache} by hand, or "

@@ -2,7 +2,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers import write_params
+from helpers import own, write_image, write_params
 
 from stages import export_onnx, fetch, preprocess, weights
 
@@ -56,3 +56,14 @@ def converted(_converted, tmp_path, monkeypatch) -> Path:
     shutil.copytree(_converted, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def mine(project):
+    """A dataset of the user's, in the folder `mine` of the project."""
+    for name in ("a.png", "b.png"):
+        write_image(project / "mine/images" / name)
+    (project / "mine/labels.txt").write_text("cat\ndog\n")
+    (project / "mine/val.txt").write_text("a.png 0\nb.png 1\n")
+    write_params(project, own(classes="labels.txt"))
+    return project / "mine"

@@ -28,6 +28,7 @@ SMALL = {
             "task": "classification",
             "source": "sample",
             "split": "val",
+            "train": "train",
             "classes": "classes.txt",
             "limit": "all",
         },
@@ -35,6 +36,7 @@ SMALL = {
             "task": "segmentation",
             "source": "sample",
             "split": "val",
+            "train": "train",
             "classes": "classes.txt",
             "limit": "all",
         },
@@ -115,6 +117,11 @@ def changed(changes: dict[str, object]) -> dict:
         else:
             section[last] = value
     return content
+
+
+def own(**changes) -> dict:
+    """Changes that take the classification dataset from the folder `mine`."""
+    return {"datasets.textures": SMALL["datasets"]["textures"] | {"source": "mine"} | changes}
 
 
 def write_params(folder: Path, changes: dict[str, object] | None = None) -> Path:

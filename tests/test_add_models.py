@@ -60,7 +60,7 @@ def test_the_added_models_have_the_weights_that_were_asked_for(project):
 
 def test_models_take_the_first_profile_of_their_task(project):
     profile = SMALL["preprocess"]["imagenet"]
-    write_params(project, {"preprocess.other": profile, "models": {}})
+    write_params(project, {"preprocess.other": profile})
     add_models.main([])
     models = load_params().models
     assert models["vgg11"].preprocess == "imagenet" and models["fcn_resnet50"].preprocess == "voc"

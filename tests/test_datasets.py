@@ -11,7 +11,8 @@ from stages.common.voc import IGNORED, voc_palette
 
 
 def dataset_params(task: str, **changes) -> DatasetParams:
-    fields = {"source": "x", "split": "val", "classes": "classes.txt", "limit": "all"}
+    fields = {"source": "x", "split": "val", "train": "train", "classes": "classes.txt"}
+    fields["limit"] = "all"
     return DatasetParams(task=task, **(fields | changes))
 
 
@@ -65,11 +66,29 @@ def test_blank_lines_do_not_count_and_names_may_hold_spaces(imagenet):
     assert read(imagenet).val == [Item("images/my cat.png", 1)]
 
 
-def test_a_limit_keeps_the_first_images_to_evaluate_on_and_all_to_train_on(imagenet):
+def test_a_limit_keeps_the_first_images_of_each_list(imagenet):
     (imagenet / "train.txt").write_text("b.png 1\na.png 1\n")
     dataset = read(imagenet, limit=1)
     assert [item.image for item in dataset.val] == ["images/a.png"]
-    assert [item.image for item in dataset.train] == ["images/b.png", "images/a.png"]
+    assert [item.image for item in dataset.train] == ["images/b.png"]
+
+
+def test_a_train_list_may_be_left_out(imagenet):
+    (imagenet / "train.txt").write_text("nowhere.png 1\n")
+    with refused(f"{imagenet / 'train.txt'}:1: no image nowhere.png"):
+        read(imagenet)
+    assert read(imagenet, train="none").train == []
+
+
+def test_a_byte_order_mark_belongs_to_no_class(imagenet):
+    (imagenet / "classes.txt").write_text("cat\ndog\nbird\n", encoding="utf-8-sig")
+    assert read(imagenet).classes == ["cat", "dog", "bird"]
+
+
+def test_a_blank_line_would_shift_the_classes_and_is_refused(imagenet):
+    (imagenet / "classes.txt").write_text("cat\n\ndog\n")
+    with refused(f"{imagenet / 'classes.txt'}:2: blank; line number is class id"):
+        read(imagenet)
 
 
 def test_the_split_names_the_list(imagenet):

@@ -106,7 +106,7 @@ def test_every_dependency_is_a_file_of_the_repository_or_made_by_another_stage(i
     made = [Path(out.def_path) for out in index.outs]
     for stage in index.stages:
         for path in (Path(dep.def_path) for dep in stage.deps):
-            if path.suffix != ".py" and path != Path("params.yaml"):
+            if path.suffix != ".py" and str(path) not in ("params.yaml", "requirements.txt"):
                 related = [
                     out for out in made if path in (out, *out.parents) or out in path.parents
                 ]

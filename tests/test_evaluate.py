@@ -6,8 +6,9 @@ import pytest
 from helpers import write_params
 
 from stages import evaluate
+from stages.common.backends import BACKENDS
 from stages.common.paths import prediction_folder
-from stages.common.predictions import BACKENDS, LogitsWriter, MaskWriter
+from stages.common.predictions import LogitsWriter, MaskWriter
 from stages.common.store import Split, write_lines
 
 PAIRS = ["opencv_vs_pytorch", "onnxruntime_vs_pytorch", "opencv_vs_onnxruntime"]

@@ -39,8 +39,8 @@ def export(network: nn.Module, path: Path, task: str, side: int = 32, **changes)
     write_params(path.parent, {f"export.{key}": value for key, value in changes.items()})
     params = load_params(path.parent / "params.yaml").export
     export_onnx.export(network, torch.zeros(2, 3, side, side), path, params, task)
-    export_onnx.describe(path, {"model": "small"})
     model = onnx.load(path)
+    export_onnx.check_opset(model, params)
     onnx.checker.check_model(model, full_check=True)
     return model
 

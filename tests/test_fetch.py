@@ -1,41 +1,19 @@
 import json
-import os
 
 import pytest
 from helpers import (
     MISSING,
     REAL,
-    SMALL,
     needs_real,
+    own,
     refused,
     stage_process,
-    write_image,
     write_params,
 )
 
 from stages import fetch
 from stages.common import cli
 from stages.common.cli import InputError
-
-
-def own(**changes) -> dict:
-    return {"datasets.textures": SMALL["datasets"]["textures"] | {"source": "mine"} | changes}
-
-
-@pytest.fixture
-def mine(project):
-    """A dataset of the user's, in the folder `mine` of the project."""
-    for name in ("a.png", "b.png"):
-        write_image(project / "mine/images" / name)
-    (project / "mine/labels.txt").write_text("cat\ndog\n")
-    (project / "mine/val.txt").write_text("a.png 0\nb.png 1\n")
-    write_params(project, own(classes="labels.txt"))
-    return project / "mine"
-
-
-def changed(capsys) -> list[str]:
-    fetch.main(["--changed"])
-    return capsys.readouterr().out.split()
 
 
 @pytest.mark.parametrize(("name", "images", "train"), [("textures", 10, 20), ("shapes", 3, 3)])
@@ -60,31 +38,6 @@ def test_a_tilde_is_the_home_folder(mine, monkeypatch):
     write_params(mine.parent, own(classes="labels.txt", source="~/mine"))
     fetch.main(["textures"])
     assert (mine.parent / "data/textures/dataset.json").exists()
-
-
-def test_what_was_fetched_has_not_changed(mine, capsys):
-    assert changed(capsys) == []
-    fetch.main(["textures"])
-    fetch.main(["shapes"])
-    assert changed(capsys) == []
-
-
-@pytest.mark.parametrize("file", ["val.txt", "labels.txt", "images/b.png"])
-def test_a_changed_file_is_noticed(mine, capsys, file):
-    fetch.main(["textures"])
-    stat = (mine / file).stat()
-    os.utime(mine / file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
-    assert changed(capsys) == ["textures"]
-    fetch.main(["textures"])
-    assert changed(capsys) == []
-    (mine / file).unlink()
-    assert changed(capsys) == ["textures"]
-
-
-def test_a_train_list_that_appears_is_noticed(mine, capsys):
-    fetch.main(["textures"])
-    (mine / "train.txt").write_text("a.png 0\n")
-    assert changed(capsys) == ["textures"]
 
 
 def test_a_dataset_that_cannot_be_read_leaves_what_was_fetched_before(mine):

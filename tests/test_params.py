@@ -45,7 +45,6 @@ def test_a_float_may_be_written_without_a_point(project):
         ("preprocess.imagenet.mean", [0, 0, 0]),
         ("preprocess.imagenet.size.crop", 72),
         ("export.dynamic_axes.segmentation", []),
-        ("models", {}),
     ],
 )
 def test_accepted(project, key, value):
@@ -84,7 +83,9 @@ def test_a_value_of_the_wrong_type_is_named_with_its_key(project, key):
         ("datasets.textures.limit", 0, "limit: found 0; expected `all` or an integer"),
         ("datasets.textures.limit", "some", "limit: found 'some'; expected `all` or an integer"),
         ("datasets.textures.limit", True, "limit: found True; expected `all` or an integer"),
-        ("datasets.textures.split", "../val", "found '../val'; expected letters, digits and"),
+        ("datasets.textures.split", "../val", "found '../val'; expected letters, digits, _ and"),
+        ("models", {}, "found {}; expected at least one entry"),
+        ("probe.batch_size.segmentation", 1, "found 1; expected greater than or equal to 2"),
         ("preprocess.imagenet.task", "detect", "found 'detect'; expected 'classification'"),
         ("preprocess.imagenet", None, "found None; expected keys with values"),
         ("preprocess.imagenet.mean", [0, 0], "found [0, 0]; expected list of 3 values"),

@@ -417,7 +417,7 @@ def image_of(folder: Path) -> Path:
 
 
 def changed_datasets(root: Path) -> str:
-    return run(root, sys.executable, "-m", "stages.fetch", "--changed").output.strip()
+    return run(root, sys.executable, "-m", "stages.stale").output.strip()
 
 
 def test_a_folder_is_used_in_place(own_folder):
@@ -434,7 +434,7 @@ def test_a_changed_image_makes_its_dataset_changed(own_folder):
     image = image_of(folder)
     content, stat = image.read_bytes(), image.stat()
     image.write_bytes(content[:-2] + b"\0\0")
-    assert changed_datasets(root) == "textures"
+    assert changed_datasets(root) == "fetch@textures"
     image.write_bytes(content)
     os.utime(image, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert changed_datasets(root) == ""

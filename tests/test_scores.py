@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
+from stages.common.backends import PAIRS
 from stages.common.scores import (
-    PAIRS,
     ClassificationScores,
     Parity,
     SegmentationScores,
@@ -157,7 +157,7 @@ def parity(*pairs: tuple) -> Parity:
 
 
 def test_the_pairs_are_candidate_and_reference():
-    assert PAIRS[0] == ("opencv", "pytorch")
+    assert PAIRS["opencv_vs_pytorch"] == ("opencv", "pytorch")
 
 
 def test_parity_against_a_case_by_hand():

@@ -74,8 +74,9 @@ def test_batches_cover_every_image_once(prepared):
     assert list(split.batches(99)) == [(0, 10)]
 
 
-def test_a_split_that_was_never_written_is_empty(prepared):
-    assert len(Split("imagenet", "test", "classification")) == 0
+def test_a_split_that_was_never_written_is_not_taken_for_an_empty_one(prepared):
+    with pytest.raises(FileNotFoundError, match=r"names\.txt"):
+        Split("imagenet", "test", "classification")
 
 
 def test_classes_are_those_of_the_dataset(prepared):

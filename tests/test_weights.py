@@ -89,7 +89,7 @@ def test_wrong_weights_leave_those_that_were_there(prepared):
     with refused("mine.pth: not a checkpoint of plain tensors"):
         make(prepared, "mine.pth")
     assert len(same(before, torch.load(PATH, weights_only=True))) == len(before)
-    assert [path.name for path in PATH.parent.iterdir()] == ["weights.pth"]
+    assert sorted(path.name for path in PATH.parent.iterdir()) == ["source.json", "weights.pth"]
 
 
 @pytest.mark.parametrize("says", ["prob", "IMAGENET1K_V9", "nowhere/weights.pth"])
@@ -134,7 +134,7 @@ def test_published_weights_put_by_hand_that_are_none_are_refused_by_name(prepare
 
 def test_a_probe_needs_train_images_and_random_weights_do_not(prepared):
     (prepared / "data/preprocessed/imagenet/train/names.txt").write_text("")
-    with refused(f"params.yaml: models.{NAME}.weights: ", "has no train list", "`random`"):
+    with refused(f"params.yaml: models.{NAME}.weights: ", "has 0", "`random`"):
         make(prepared, "probe")
     make(prepared, "random")
 

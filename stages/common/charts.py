@@ -12,13 +12,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullLocator
 
+from stages.common.backends import LABELS
 from stages.common.files import new_file
 
-LABELS = {"pytorch": "PyTorch", "onnxruntime": "ONNX Runtime", "opencv": "OpenCV"}
 # From the palette of Okabe and Ito, which the colour-blind tell apart as well.
 COLORS = {"pytorch": "#e69f00", "onnxruntime": "#8a8a8a", "opencv": "#0072b2"}
 # Label, colour and marker; a pair with PyTorch has the colour of the backend it is about.
-PAIRS = {
+PAIR_LOOKS = {
     "opencv_vs_pytorch": ("OpenCV against PyTorch", "#0072b2", "o"),
     "onnxruntime_vs_pytorch": ("ONNX Runtime against PyTorch", "#8a8a8a", "s"),
     "opencv_vs_onnxruntime": ("OpenCV against ONNX Runtime", "#cc79a7", "D"),
@@ -173,7 +173,7 @@ def parity_dot(
     A logarithmic axis has no place for a 0, and what is no number must not look like no finding.
     """
     low, high = limits
-    _, color, marker = PAIRS[pair]
+    _, color, marker = PAIR_LOOKS[pair]
     text = f"{rel:.1e}" if rel else "0"
     if rel is None:
         rel, color, marker, text = high, ALARM, "X", "not a number"
@@ -202,9 +202,9 @@ def pair_legend(figure: Figure) -> None:
     """Name the markers of the pairs below the drawing."""
     handles = [
         Line2D([], [], marker=marker, linestyle="none", color=color, label=label)
-        for label, color, marker in PAIRS.values()
+        for label, color, marker in PAIR_LOOKS.values()
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(PAIRS))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(PAIR_LOOKS))
 
 
 def backend_legend(figure: Figure) -> None:

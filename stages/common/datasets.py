@@ -9,6 +9,8 @@ from stages.common.files import write_json
 from stages.common.params import DatasetParams, Task, first
 from stages.common.voc import IGNORED
 
+NO_TRAIN = "none"  # `train` of a dataset without a train list
+
 
 @dataclass(frozen=True)
 class Item:
@@ -61,12 +63,15 @@ def read_dataset(name: str, params: DatasetParams, root: Path) -> Dataset:
     read_list = _read_imagenet_list if params.task == "classification" else _read_voc_list
     classes, colors = read_classes(params, root)
     val = read_list(root, params.split, len(classes), required=True)
-    val = val[: first(params.limit, len(val))]
-    train = read_list(root, "train", len(classes), required=False)
-    for item in (*val, *train):
-        for path in (item.image, item.target):
-            if isinstance(path, str):
-                _check_file(root / path)
+    train = []
+    if params.train != NO_TRAIN:
+        train = read_list(root, params.train, len(classes), required=False)
+    val, train = (items[: first(params.limit, len(items))] for items in (val, train))
+    for items, hint in ((val, ""), (train, f" (`train: {NO_TRAIN}` leaves the train list out)")):
+        for item in items:
+            for path in (item.image, item.target):
+                if isinstance(path, str):
+                    _check_file(root / path, hint)
     return Dataset(params.task, str(root), classes, colors, train, val)
 
 
@@ -77,6 +82,8 @@ def read_classes(params: DatasetParams, root: Path) -> tuple[list[str], list[lis
     path = root / params.classes
     names, colors = [], []
     for number, line in _lines(path):
+        if number != len(names) + 1:
+            raise InputError(f"{path}:{len(names) + 1}: blank; line number is class id")
         if params.task == "classification":
             names.append(line)
             continue
@@ -156,11 +163,11 @@ def _safe(path: Path, number: int, name: str) -> str:
     return name
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path, hint: str) -> None:
     try:
         size = path.stat().st_size
     except OSError:
-        raise InputError(f"{path}: no such file, but a list names it") from None
+        raise InputError(f"{path}: no such file, but a list names it{hint}") from None
     if size == 0:
         raise InputError(f"{path}: the file is empty")
 
@@ -168,7 +175,7 @@ def _check_file(path: Path) -> None:
 def _lines(path: Path) -> list[tuple[int, str]]:
     """The numbered lines of a text file, without the blank ones."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file in UTF-8") from None
     except OSError as error:

@@ -50,6 +50,11 @@ def _partial(target: Path) -> Path:
     return target.with_name(f".{target.name}.{os.getpid()}.partial")
 
 
+def read_json(path: Path) -> dict:
+    """Read what `write_json` wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def write_text(target: Path, text: str) -> None:
     """Write `text` as UTF-8, whole or not at all."""
     with new_file(target) as partial:

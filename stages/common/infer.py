@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from stages.common.backends import Forward
 from stages.common.cli import InputError, log
 from stages.common.files import new_directory
 from stages.common.images import normalize
@@ -16,12 +17,10 @@ from stages.common.paths import prediction_folder
 from stages.common.predictions import LogitsWriter, MaskWriter
 from stages.common.store import Split, read_classes
 
-Logits = Callable[[np.ndarray], np.ndarray]
-
 
 def infer(
     backend: str,
-    load: Callable[[str, ModelParams, int, Params], Logits],
+    load: Callable[[str, ModelParams, int, Params], Forward],
     argv: list[str] | None,
 ) -> None:
     """Run the model named on the command line in one backend and write its predictions.
@@ -51,7 +50,7 @@ def infer(
 
 
 def predict(
-    logits_of: Logits,
+    forward: Forward,
     split: Split,
     out: Path,
     *,
@@ -63,11 +62,10 @@ def predict(
 ) -> None:
     """Run a backend over a split and write what it predicts to `out`, in constant memory.
 
-    `logits_of` takes a blob, float32 (N, 3, H, W), and returns (N, C) or (N, C, H, W);
     `keep_logits` is the number of images of a segmentation that keep their logits.
     Raises InputError when the outputs do not fit the blob and `classes`.
     """
-    began, forward = time.perf_counter(), 0.0
+    began, forward_s = time.perf_counter(), 0.0
     bar = tqdm(total=len(split), desc=str(out), unit="image", disable=None)
     with bar, new_directory(out) as partial:
         if split.task == "classification":
@@ -77,8 +75,8 @@ def predict(
         for start, stop in split.batches(batch_size):
             blob = normalize(split.images(start, stop), mean, std)
             before = time.perf_counter()
-            logits = logits_of(blob)
-            forward += time.perf_counter() - before
+            logits = forward(blob)
+            forward_s += time.perf_counter() - before
             _check_shape(out, split.task, blob, logits, classes)
             writer.write(start, logits)
             bar.update(stop - start)
@@ -86,7 +84,7 @@ def predict(
     seconds = time.perf_counter() - began
     log(
         f"{out}: {len(split)} images, the last output {logits.shape}; "
-        f"{seconds:.1f} s, {100 * forward / seconds:.0f} % of it forward passes"
+        f"{seconds:.1f} s, {100 * forward_s / seconds:.0f} % of it forward passes"
     )
 
 

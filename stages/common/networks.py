@@ -1,6 +1,6 @@
 """PyTorch networks: built by torchvision's name, their logits, and their heads."""
 
-from collections.abc import Callable
+from collections import OrderedDict
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -9,7 +9,9 @@ import torch
 import torchvision
 from torch import nn
 
+from stages.common.backends import Forward
 from stages.common.cli import InputError
+from stages.common.machine import cores
 from stages.common.params import PARAMS, BackendParams, Task
 
 
@@ -67,16 +69,15 @@ def load_network(weights: Path, name: str, task: Task, classes: int) -> nn.Modul
     return Logits(network).eval()
 
 
-def load_pytorch(network: nn.Module, params: BackendParams) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the network's forward pass, from blob, float32 (N, 3, H, W), to logits."""
-    if params.threads:
-        torch.set_num_threads(params.threads)
+def load_pytorch(network: nn.Module, params: BackendParams) -> Forward:
+    """Return the network's forward pass; sets the threads of PyTorch in this process."""
+    torch.set_num_threads(params.threads or cores())
 
-    def logits(blob: np.ndarray) -> np.ndarray:
+    def forward(blob: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             return network(torch.from_numpy(blob)).numpy()
 
-    return logits
+    return forward
 
 
 def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
@@ -91,7 +92,9 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     except Exception as error:  # torch.load raises whatever its unpickler met
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: not a checkpoint of plain tensors: {reason}") from None
-    if not isinstance(state, dict) or not all(torch.is_tensor(value) for value in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and torch.is_tensor(value) for name, value in state.items()
+    ):
         raise InputError(f"{path}: expected a state dict (name: tensor)")
     return state
 
@@ -102,8 +105,15 @@ def load_state(network: nn.Module, state: dict[str, torch.Tensor], source: str) 
     Raises InputError, naming the first entry that does not fit, otherwise.
     """
     expected = network.state_dict()
-    state = {name: value for name, value in state.items() if not name.startswith(AUXILIARY_HEADS)}
+    metadata = getattr(state, "_metadata", None)  # the versions that modules look for on loading
+    state = OrderedDict(
+        (name, value) for name, value in state.items() if not name.startswith(AUXILIARY_HEADS)
+    )
+    if metadata is not None:
+        state._metadata = metadata
     for name, value in expected.items():
+        if name not in state and name.endswith(".num_batches_tracked"):
+            continue  # older checkpoints have none, and inference needs none
         if name not in state:
             raise InputError(f"{source}: has no entry {name}, which the model needs")
         if state[name].shape != value.shape:
@@ -112,7 +122,7 @@ def load_state(network: nn.Module, state: dict[str, torch.Tensor], source: str) 
     for name in state:
         if name not in expected:
             raise InputError(f"{source}: entry {name} belongs to no part of the model")
-    network.load_state_dict(state)
+    network.load_state_dict(state, strict=False)  # each entry was looked at above
 
 
 AUXILIARY_HEADS = ("aux_classifier.", "aux1.", "aux2.", "AuxLogits.")

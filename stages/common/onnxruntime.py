@@ -1,23 +1,24 @@
 """ONNX Runtime as a backend: a model file in, a function from blob to logits out."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
+from stages.common.backends import Forward
 from stages.common.cli import InputError, log
+from stages.common.machine import cores
 from stages.common.params import BackendParams
 
 
-def load_onnxruntime(model: Path, params: BackendParams) -> Callable[[np.ndarray], np.ndarray]:
+def load_onnxruntime(model: Path, params: BackendParams) -> Forward:
     """Read an ONNX file with ONNX Runtime, on the CPU, and return its forward pass.
 
     The function takes a blob, float32 (N, 3, H, W), and returns float32 logits, (N, C) or
     (N, C, H, W). Raises InputError when the file is no model that ONNX Runtime can run.
     """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = params.threads
+    options.intra_op_num_threads = params.threads or cores()
     # Threads that spin after their work would take the cores from the backend that is timed next.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:

@@ -1,12 +1,13 @@
 """OpenCV's DNN module as a backend: a model file in, a function from blob to logits out."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from stages.common.backends import Forward
 from stages.common.cli import InputError, log
+from stages.common.machine import cores
 from stages.common.params import PARAMS, OpenCVParams
 
 ENGINE = "ENGINE_"
@@ -14,7 +15,7 @@ BACKEND = "DNN_BACKEND_"
 TARGET = "DNN_TARGET_"
 
 
-def load_opencv(model: Path, params: OpenCVParams) -> Callable[[np.ndarray], np.ndarray]:
+def load_opencv(model: Path, params: OpenCVParams) -> Forward:
     """Read an ONNX file with `cv2.dnn.readNetFromONNX` and return its forward pass.
 
     The function takes a blob, float32 (N, 3, H, W), and returns float32 logits, (N, C) or
@@ -22,7 +23,7 @@ def load_opencv(model: Path, params: OpenCVParams) -> Callable[[np.ndarray], np.
     refuses the model.
     """
     engine, backend, target = check_opencv(params)
-    cv2.setNumThreads(params.threads or cv2.getNumberOfCPUs())
+    cv2.setNumThreads(params.threads or cores())
     try:
         network = cv2.dnn.readNetFromONNX(str(model), engine)
     except cv2.error as error:

@@ -19,7 +19,9 @@ from stages.common.cli import InputError
 PARAMS = Path("params.yaml")
 
 Task = Literal["classification", "segmentation"]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+# What names an entry has no dot: DVC takes one for the next level of params.yaml.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$")]
+ListName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -39,7 +41,7 @@ Std = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_len
 Axis = Literal["batch", "height", "width"]
 
 # data/<dataset> stands beside the folders that the pipeline makes for itself.
-RESERVED_DATASETS = ("preprocessed", "predictions", "evaluation")
+RESERVED_DATASETS = ("preprocessed", "predictions", "evaluation", "versions")
 
 
 class Section(BaseModel):
@@ -51,7 +53,8 @@ class Section(BaseModel):
 class DatasetParams(Section):
     task: Task
     source: Text
-    split: Name
+    split: ListName
+    train: ListName
     classes: Text
     limit: Limit
 
@@ -112,11 +115,18 @@ class InferenceBatchSize(Section):
     segmentation: Literal[1]
 
 
+class ProbeBatchSize(Section):
+    """At least two images: batch norm has no statistics of one value."""
+
+    classification: Annotated[int, Field(ge=2)]
+    segmentation: Annotated[int, Field(ge=2)]
+
+
 class ProbeParams(Section):
     calibration_images: PerTask
     residual_scale: Annotated[float, Field(gt=0)]
     ridge: Annotated[float, Field(gt=0)]
-    batch_size: PerTask
+    batch_size: ProbeBatchSize
 
 
 class DynamicAxes(Section):
@@ -171,10 +181,10 @@ class Params(Section):
     """The whole of params.yaml; the file's own comments say what each key means."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
-    datasets: dict[Name, DatasetParams]
+    datasets: Annotated[dict[Name, DatasetParams], Field(min_length=1)]
     sample: SampleParams
-    preprocess: dict[Name, Profile]
-    models: dict[Name, ModelParams]
+    preprocess: Annotated[dict[Name, Profile], Field(min_length=1)]
+    models: Annotated[dict[Name, ModelParams], Field(min_length=1)]
     probe: ProbeParams
     export: ExportParams
     inference: InferenceParams
@@ -254,26 +264,28 @@ def _one_line(path: Path, raw: object, error: ValidationError) -> str:
     errors = sorted(
         error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden"
     )
-    first = errors[0]
-    key, siblings = _locate(raw, first["loc"])
-    found = first["input"]
-    match first["type"]:
+    worst = errors[0]
+    key, siblings = _locate(raw, worst["loc"])
+    found = worst["input"]
+    match worst["type"]:
         case "extra_forbidden":
             message = f"unknown key{_closest(key.split('.')[-1], siblings)}"
         case "missing":
             message = "missing"
         case "union_tag_invalid":
-            message = f"task: found {found['task']!r}; expected {first['ctx']['expected_tags']}"
+            message = f"task: found {found['task']!r}; expected {worst['ctx']['expected_tags']}"
         case "union_tag_not_found":
             message = "task: missing"
         case "string_pattern_mismatch":
-            message = f"found {found!r}; expected letters, digits and _ . -, the first no . or -"
+            message = f"found {found!r}; expected letters, digits, _ and -, the first no -"
         case "model_type" | "dict_type" | "model_attributes_type":
             message = f"found {found!r}; expected keys with values"
+        case "too_short" if not found:
+            message = f"found {found!r}; expected at least one entry"
         case "too_short" | "too_long":
-            message = f"found {found!r}; expected {first['ctx']['field_type'].lower()} of 3 values"
+            message = f"found {found!r}; expected {worst['ctx']['field_type'].lower()} of 3 values"
         case _:
-            expected = first["msg"].removeprefix("Value error, ")
+            expected = worst["msg"].removeprefix("Value error, ")
             expected = expected.removeprefix("Input should be ").removeprefix("a valid ")
             message = f"found {found!r}; expected {expected}"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
@@ -301,15 +313,14 @@ def _locate(raw: object, location: tuple) -> tuple[str, list[str]]:
 
 
 def _closest(key: str, present: list[str]) -> str:
+    """A hint at the key that was meant: one of a section that has the other keys present."""
     from difflib import get_close_matches
 
-    known = {name for section in _sections(Params) for name in section.model_fields}
-    near = get_close_matches(key, known - set(present), n=1)
+    others = set(present) - {key}
+    sections = [section.model_fields.keys() for section in Section.__subclasses__()]
+    missing = {name for fields in sections if others <= fields for name in fields - others}
+    near = get_close_matches(key, missing, n=1)
     return f"; did you mean {near[0]}?" if near else ""
-
-
-def _sections(section: type[Section]) -> list[type[Section]]:
-    return Section.__subclasses__()
 
 
 def _names(entries: dict) -> str:

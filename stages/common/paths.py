@@ -3,9 +3,19 @@
 from pathlib import Path
 
 
+def dataset_path(dataset: str) -> Path:
+    """What `fetch` found: every image of a dataset with its target, and the classes."""
+    return Path("data") / dataset / "dataset.json"
+
+
 def weights_path(model: str) -> Path:
     """The state dict of a model."""
     return Path("models") / model / "weights.pth"
+
+
+def source_path(model: str) -> Path:
+    """The checkpoint that the weights were read from, if any."""
+    return Path("models") / model / "source.json"
 
 
 def onnx_path(model: str) -> Path:

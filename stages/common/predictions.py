@@ -14,8 +14,6 @@ from stages.common.paths import prediction_folder
 from stages.common.store import RowWriter, Split, read_rows
 from stages.common.voc import voc_palette
 
-BACKENDS = ("pytorch", "onnxruntime", "opencv")
-
 
 def read_logits(model: str, backend: str, start: int, stop: int) -> np.ndarray:
     """The logits of images `start` to `stop` of a classification, float32 (N, C)."""

@@ -8,9 +8,6 @@ from stages.common.voc import IGNORED
 
 BEYOND_ALL = np.iinfo(np.int64).max  # the rank of a class whose logit is NaN
 
-# candidate, reference: `opencv_vs_pytorch` is OpenCV's deviation from PyTorch.
-PAIRS = (("opencv", "pytorch"), ("onnxruntime", "pytorch"), ("opencv", "onnxruntime"))
-
 
 def ranks(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """How many classes come before the right one: int64 (N,) for (N, C) and (N,).

@@ -21,8 +21,7 @@ class Split:
     def __init__(self, profile: str, split: str, task: Task) -> None:
         self.folder = profile_folder(profile) / split
         self.task = task
-        names = self.folder / "names.txt"
-        self.names = names.read_text(encoding="utf-8").splitlines() if names.exists() else []
+        self.names = (self.folder / "names.txt").read_text(encoding="utf-8").splitlines()
 
     def __len__(self) -> int:
         return len(self.names)

@@ -1,0 +1,51 @@
+"""Print the stages whose inputs changed where DVC does not look: outside of the pipeline.
+
+These are the files of a dataset that is used in place, a checkpoint of one's own, and the machine
+that the times were measured on. `make` runs the stages that are printed.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from stages.common.cli import run
+from stages.common.machine import machine
+from stages.common.params import Params, load_params
+from stages.common.paths import benchmark_path, dataset_path, onnx_path, source_path
+from stages.common.stamps import stamp
+
+
+def main(argv: list[str] | None = None) -> None:
+    argparse.ArgumentParser(prog="stages.stale", description=__doc__).parse_args(argv)
+    for stage in stale_stages(load_params()):
+        print(stage)
+
+
+def stale_stages(params: Params) -> list[str]:
+    """The stages that ran, on inputs or a machine that are no longer the same."""
+    stale = [f"fetch@{name}" for name in params.datasets if _files_changed(dataset_path(name))]
+    for name in params.models:
+        if _files_changed(source_path(name)):
+            stale.append(f"weights@{name}")
+        if onnx_path(name).exists() and _machine_changed(benchmark_path(name)):
+            stale.append(f"benchmark@{name}")
+    return stale
+
+
+def _files_changed(record: Path) -> bool:
+    if not record.exists():
+        return False
+    content = json.loads(record.read_text(encoding="utf-8"))
+    root = Path(content.get("root", ""))
+    return any(stamp(root / file) != then for file, then in content.get("files", {}).items())
+
+
+def _machine_changed(record: Path) -> bool:
+    if not record.exists():
+        return False
+    measured_on = json.loads(record.read_text(encoding="utf-8"))["environment"]
+    return any(measured_on[key] != value for key, value in machine().items())
+
+
+if __name__ == "__main__":
+    run(main)
