@@ -204,7 +204,7 @@ def load_params(path: Path = PARAMS) -> Params:
     an entry that is not there.
     """
     try:
-        raw = YAML(typ="safe", pure=True).load(path)
+        raw = YAML(typ="safe").load(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run from the repository's root") from None
     except (YAMLError, UnicodeDecodeError) as error:
