@@ -217,3 +217,15 @@ def test_every_byte_of_every_channel_is_normalised_to_the_nearest_float():
     for channel in range(3):
         expected = (np.arange(256) / 255 - MEAN[channel]) / STD[channel]
         np.testing.assert_array_equal(blob[0, channel, 0], expected.astype(np.float32))
+
+
+def test_a_blob_is_written_over_where_it_is_large_enough():
+    images = np.stack([noise(8, 6, seed) for seed in range(3)])
+    blob = normalize(images, MEAN, STD)
+    fewer = normalize(images[:2], MEAN, STD, out=blob)
+    assert np.shares_memory(fewer, blob) and fewer.shape == (2, 3, 8, 6)
+    np.testing.assert_array_equal(fewer, normalize(images[:2], MEAN, STD))
+    larger = np.stack([noise(9, 6, seed) for seed in range(3)])
+    other = normalize(larger, MEAN, STD, out=blob)
+    assert not np.shares_memory(other, blob)
+    np.testing.assert_array_equal(other, normalize(larger, MEAN, STD))

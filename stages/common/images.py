@@ -99,15 +99,21 @@ def resize_and_crop(image: np.ndarray, size: SizeParams) -> np.ndarray:
     return image[top : top + size.crop, left : left + size.crop]
 
 
-def normalize(images: np.ndarray, mean: list[float], std: list[float]) -> np.ndarray:
+def normalize(
+    images: np.ndarray, mean: list[float], std: list[float], out: np.ndarray | None = None
+) -> np.ndarray:
     """(x/255 - mean)/std of uint8 (N, H, W, 3): the blob, float32 (N, 3, H, W).
 
     A byte has 256 values, so each channel is looked up in a table that is computed in float64 and
-    rounded once.
+    rounded once. The blob of an earlier call is written over if it is given as `out` and large
+    enough: taking fresh memory costs as much as the computation.
     """
     values = np.arange(256)[:, None] / 255
     table = ((values - np.array(mean)) / np.array(std)).astype(np.float32)[None]
-    blob = np.empty((len(images), 3, *images.shape[1:3]), np.float32)
+    shape = (len(images), 3, *images.shape[1:3])
+    if out is None or out.shape[1:] != shape[1:] or len(out) < len(images):
+        out = np.empty(shape, np.float32)
+    blob = out[: len(images)]
     for image, planes in zip(images, blob, strict=True):
         cv2.split(cv2.LUT(image, table), mv=list(planes))
     return blob

@@ -66,6 +66,7 @@ def predict(
     Raises InputError when the outputs do not fit the blob and `classes`.
     """
     began, forward_s = time.perf_counter(), 0.0
+    blob = None
     bar = tqdm(total=len(split), desc=str(out), unit="image", disable=None)
     with bar, new_directory(out) as partial:
         if split.task == "classification":
@@ -73,7 +74,7 @@ def predict(
         else:
             writer = MaskWriter(partial, split, keep_logits)
         for start, stop in split.batches(batch_size):
-            blob = normalize(split.images(start, stop), mean, std)
+            blob = normalize(split.images(start, stop), mean, std, out=blob)
             before = time.perf_counter()
             logits = forward(blob)
             forward_s += time.perf_counter() - before
