@@ -10,14 +10,23 @@ WEIGHTS ?= probe
 # What is installed where, written last: an interrupted install leaves none, and one of other
 # requirements, of a Python that is gone or in a folder that was moved differs in content.
 INSTALLED := $(VENV)/installed
+# DVC writes dvc.lock in place: a run that is interrupted meanwhile leaves half of it. The copy from
+# before a run goes when the run has ended well, and serves where dvc.lock cannot be read any more.
+LOCK_BEFORE := .dvc/tmp/dvc.lock.before
+LOCK_IS_WHOLE := "from dvc.dvcfile import Lockfile; from dvc.repo import Repo; Lockfile(Repo(), 'dvc.lock').load()"
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 DVC := python -m dvc
 
 repro: venv  ## The main job: convert, run, compare, report (also: `make`)
 	@[ -d data ] || [ ! -d .dvc/cache ] || $(DVC) checkout --quiet 2> /dev/null || true
+	@[ ! -f $(LOCK_BEFORE) ] || python -c $(LOCK_IS_WHOLE) 2> /dev/null || { \
+		echo "dvc.lock: damaged, taken back to what it was before the last run" >&2; \
+		mv $(LOCK_BEFORE) dvc.lock; }
+	@mkdir -p .dvc/tmp; [ ! -f dvc.lock ] || cp dvc.lock $(LOCK_BEFORE)
 	@$(DVC) repro
 	@stale=$$(python -m stages.stale) || exit; [ -z "$$stale" ] || \
 		{ $(DVC) repro --single-item --force $$stale && $(DVC) repro; }
+	@rm -f $(LOCK_BEFORE)
 	@python -m stages.summary --print
 
 all-models: venv  ## Add the other models of the README's table to params.yaml, then `make`
