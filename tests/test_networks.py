@@ -164,3 +164,18 @@ def test_a_number_of_threads_is_set():
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_versions_that_modules_look_for_survive_a_checkpoint(tmp_path):
+    # MNASNet refuses to load without the version of its layout.
+    torch.save(build("mnasnet0_5", "classification", 5).state_dict(), tmp_path / "weights.pth")
+    network = load_network(tmp_path / "weights.pth", "mnasnet0_5", "classification", 5)
+    with torch.inference_mode():
+        assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 5)
+
+
+def test_a_checkpoint_may_lack_what_inference_does_not_need(tmp_path):
+    state = build("resnet18", "classification", 5).state_dict()
+    old = {name: value for name, value in state.items() if "num_batches_tracked" not in name}
+    torch.save(old, tmp_path / "weights.pth")
+    load_network(tmp_path / "weights.pth", "resnet18", "classification", 5)

@@ -7,6 +7,7 @@ from torchvision.models import SqueezeNet1_1_Weights
 
 from stages import weights
 from stages.common.networks import build, load_network
+from stages.common.params import load_params
 from stages.common.store import Split
 
 NAME = "squeezenet1_1"
@@ -149,3 +150,11 @@ def test_an_unknown_model_ends_with_code_2_and_one_line(prepared):
         "error: params.yaml: models.resnet5O: torchvision has no classification model of this "
         "name; did you mean resnet50?\n"
     )
+
+
+@pytest.mark.parametrize(("total", "sizes"), [(8, [8]), (9, [9]), (10, [8, 2]), (17, [8, 9])])
+def test_no_batch_has_one_image_alone(prepared, total, sizes):
+    params = load_params()
+    train = Split("imagenet", "train", "classification")
+    found = weights.batches(train, total, params.models[NAME], params, "fit")
+    assert [len(blob) for blob, _ in found] == sizes
