@@ -65,9 +65,10 @@ def evaluate_classification(
         logits = {backend: read_logits(name, backend, start, stop) for backend in BACKENDS}
         for backend in BACKENDS:
             scores[backend].update(logits[backend], labels[start:stop])
+        predicted = {backend: values.argmax(axis=1) for backend, values in logits.items()}
+        rows = slice(max(compared - start, 0))
         for pair, (a, b) in PAIRS.items():
-            parity[pair].update_classes(logits[a].argmax(axis=1), logits[b].argmax(axis=1))
-            rows = slice(max(compared - start, 0))
+            parity[pair].update_classes(predicted[a], predicted[b])
             parity[pair].update_logits(logits[a][rows], logits[b][rows])
         note(running(stop, len(split), scores, "acc@1"))
     return scores, parity

@@ -5,10 +5,10 @@ that the times were measured on. `make` runs the stages that are printed.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from stages.common.cli import run
+from stages.common.files import read_json
 from stages.common.machine import machine
 from stages.common.params import Params, load_params
 from stages.common.paths import benchmark_path, dataset_path, onnx_path, source_path
@@ -35,7 +35,7 @@ def stale_stages(params: Params) -> list[str]:
 def _files_changed(record: Path) -> bool:
     if not record.exists():
         return False
-    content = json.loads(record.read_text(encoding="utf-8"))
+    content = read_json(record)
     root = Path(content.get("root", ""))
     return any(stamp(root / file) != then for file, then in content.get("files", {}).items())
 
@@ -43,7 +43,7 @@ def _files_changed(record: Path) -> bool:
 def _machine_changed(record: Path) -> bool:
     if not record.exists():
         return False
-    measured_on = json.loads(record.read_text(encoding="utf-8"))["environment"]
+    measured_on = read_json(record)["environment"]
     return any(measured_on[key] != value for key, value in machine().items())
 
 

@@ -1,11 +1,10 @@
 """Datasets in the layouts of their field: ImageNet validation and Pascal VOC."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from stages.common.cli import InputError
-from stages.common.files import write_json
+from stages.common.files import read_json, write_json
 from stages.common.params import DatasetParams, Task, first
 from stages.common.voc import IGNORED
 
@@ -45,7 +44,7 @@ class Dataset:
 
     @staticmethod
     def load(path: Path) -> "Dataset":
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         for split in ("train", "val"):
             content[split] = [Item(**item) for item in content[split]]
         fields = Dataset.__dataclass_fields__
