@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := repro
 .DELETE_ON_ERROR:
-.PHONY: repro all-models summary test lint format readme clean distclean help venv install
+.PHONY: repro all-models summary classify segment test lint format readme clean distclean help venv install
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,6 +16,9 @@ LOCK_BEFORE := .dvc/tmp/dvc.lock.before
 LOCK_IS_WHOLE := "from dvc.dvcfile import Lockfile; from dvc.repo import Repo; Lockfile(Repo(), 'dvc.lock').load()"
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 DVC := python -m dvc
+# Of the environment, into which make puts MODEL=... and IMAGE=...: the shell reads no command there.
+DEMO_FLAGS = --model "$$MODEL" --image "$$IMAGE" $(if $(filter-out 0,$(VERBOSE)),--verbose) \
+	$(if $(filter-out 0,$(SHOW)),--show)
 
 repro: venv  ## The main job: convert, run, compare, report (also: `make`)
 	@[ -d data ] || [ ! -d .dvc/cache ] || $(DVC) checkout --quiet 2> /dev/null || true
@@ -36,6 +39,12 @@ all-models: venv  ## Add the other models of the README's table to params.yaml, 
 summary: venv  ## Print the table of the last run and the paths of its pictures
 	@python -m stages.summary --print
 
+classify: venv  ## Try a model on an image: MODEL=resnet50 IMAGE=photo.jpg, VERBOSE=1, SHOW=1
+	@python -m stages.demo classification $(DEMO_FLAGS)
+
+segment: venv  ## The same for segmentation: MODEL=fcn_resnet50 IMAGE=photo.jpg, VERBOSE=1, SHOW=1
+	@python -m stages.demo segmentation $(DEMO_FLAGS)
+
 test: venv  ## Run the tests
 	@python -m pytest
 
@@ -51,7 +60,7 @@ readme: venv  ## Renew the README's table and pictures from the last run
 	@python -m stages.readme summary plots/inference_time.png plots/models/fcn_resnet50/gallery.png
 
 clean:  ## Remove what the pipeline made; DVC's cache stays, so the next `make` restores it
-	rm -rf data models dvc_plots plots/data plots/models plots/*.png .pytest_cache .ruff_cache
+	rm -rf data models dvc_plots plots/data plots/demo plots/models plots/*.png .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## Remove DVC's cache and the virtual environment as well

@@ -1,0 +1,190 @@
+"""Try a model on one image, in OpenCV and in PyTorch: `make classify` and `make segment`.
+
+What OpenCV does is what the stand-alone scripts classify.py and segment.py do; PyTorch gets the
+very same blob. Exit code 1 where the two answers differ.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+
+from stages import classify, segment
+from stages.common.cli import InputError, log, run
+from stages.common.datasets import Dataset
+from stages.common.machine import cores
+from stages.common.params import PARAMS, Params, Task, entry, load_params
+from stages.common.paths import dataset_path, onnx_path, weights_path
+from stages.common.scores import Parity
+
+SCRIPTS: dict[Task, ModuleType] = {"classification": classify, "segmentation": segment}
+CLOSE = 1e-3  # the largest difference of the logits, relative, of answers that agree,
+SAME = 99.9  # and the least percentage of pixels with the same class: some are ties
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="stages.demo", description=__doc__)
+    parser.add_argument("task", choices=SCRIPTS)
+    parser.add_argument("--model", help="an entry of `models` in params.yaml; default: the first")
+    parser.add_argument("--image", help="default: the first that the model is evaluated on")
+    parser.add_argument("--verbose", action="store_true", help="print the names of the layers")
+    parser.add_argument("--show", action="store_true", help="show the picture in a window as well")
+    args = parser.parse_args(argv)
+
+    params = load_params()
+    name = find_model(args.task, args.model, params)
+    if args.image and not Path(args.image).is_file():
+        raise InputError(f"{args.image}: no such file")
+    make_missing(name, params, with_dataset=not args.image)
+    image = Path(args.image) if args.image else first_image(name, params)
+    if not compare(name, image, params, args.verbose, args.show):
+        sys.exit(1)
+
+
+def find_model(task: Task, name: str | None, params: Params) -> str:
+    """Return the name of the model, or of the first for the task; raises InputError if it is not
+    for the task."""
+    if not name:
+        names = [name for name, model in params.models.items() if model.task == task]
+        if not names:
+            raise InputError(f"{PARAMS}: models: found none for {task}")
+        return names[0]
+    model = entry(params, "models", name)
+    if model.task != task:
+        right = SCRIPTS[model.task].__name__.rpartition(".")[2]
+        raise InputError(f"{PARAMS}: models.{name} is for {model.task}: use `make {right}`")
+    return name
+
+
+def make_missing(name: str, params: Params, with_dataset: bool) -> None:
+    """Let DVC make the model's files, and the dataset's if it is needed, where they are missing."""
+    dataset = entry(params, "preprocess", params.models[name].preprocess).dataset
+    targets = []
+    if not (onnx_path(name).exists() and weights_path(name).exists()):
+        targets.append(f"export_onnx@{name}")
+    if with_dataset and not dataset_path(dataset).exists():
+        targets.append(f"fetch@{dataset}")
+    if targets:
+        command = ["dvc", "repro", *targets]
+        log(f"{name}: not there yet, making it: {' '.join(command)}")
+        if subprocess.run([sys.executable, "-m", *command], stdout=sys.stderr).returncode:
+            raise InputError(f"{name}: `{' '.join(command)}` failed, as it says above")
+
+
+def first_image(name: str, params: Params) -> Path:
+    """The first image of the val split of the model's dataset."""
+    profile = entry(params, "preprocess", params.models[name].preprocess)
+    dataset = Dataset.load(dataset_path(profile.dataset))
+    return Path(dataset.root) / dataset.val[0].image
+
+
+def compare(name: str, image: Path, params: Params, verbose: bool, show: bool) -> bool:
+    """Print and draw what OpenCV and PyTorch make of an image; return whether they agree."""
+    task = params.models[name].task
+    script = SCRIPTS[task]
+    args = script.parse_flags(None, ["--model", str(onnx_path(name)), "--input", str(image)])
+    metadata, fixed = script.read_model(args.model)
+    how = script.preprocessing(args, metadata, fixed, {})
+    classes = script.read_classes(None, metadata)
+    pixels = script.read_image(image)
+    blob = script.blob_of(pixels, how)
+    print(f"{name} on {image} ({pixels.shape[1]}x{pixels.shape[0]}), blob {blob.shape}")
+
+    cv2.setNumThreads(params.opencv.threads or cores())
+    network = script.Network(args.model, args, {"opencv": params.opencv.model_dump()})
+    print(f"{network.title}: {len(network.layers)} layers")
+    if verbose:
+        print(*network.layers, sep="\n")
+    outputs, answers, times = {}, {}, {}
+    outputs["OpenCV"], times["OpenCV"] = network.run(blob)
+    answers["OpenCV"] = script.decide(outputs["OpenCV"], classes)
+    print(f"output {outputs['OpenCV'].shape}, {times['OpenCV']:.1f} ms")
+    print(*script.report(answers["OpenCV"], classes), sep="\n")
+
+    outputs["PyTorch"], times["PyTorch"], version = run_pytorch(name, blob, params, metadata)
+    answers["PyTorch"] = script.decide(outputs["PyTorch"], classes)
+    print(f"PyTorch {version}")
+    print(f"output {outputs['PyTorch'].shape}, {times['PyTorch']:.1f} ms")
+    print(*script.report(answers["PyTorch"], classes), sep="\n")
+
+    agree, verdict = judge(task, *outputs.values())
+    print(f"{name}: OpenCV and PyTorch {verdict}")
+    if task == "classification":
+        picture = script.draw(pixels, answers["OpenCV"], classes, times["OpenCV"], script.STILL)
+    else:
+        picture = side_by_side(pixels, answers, times, classes)
+    script.Viewer(args.output, show).picture(f"{name}-{image.stem}", picture)
+    return agree
+
+
+def run_pytorch(
+    name: str, blob: np.ndarray, params: Params, metadata: dict[str, str]
+) -> tuple[np.ndarray, float, str]:
+    """Return PyTorch's output for a blob, the milliseconds of the second pass, and its version."""
+    import torch
+
+    from stages.common.networks import load_network, load_pytorch
+
+    outputs = len(classify.names_of(metadata))
+    network = load_network(weights_path(name), name, params.models[name].task, outputs)
+    forward = load_pytorch(network, params.pytorch)
+    forward(blob)
+    began = time.perf_counter()
+    output = forward(blob)
+    return output, 1e3 * (time.perf_counter() - began), torch.__version__
+
+
+def judge(task: Task, opencv: np.ndarray, pytorch: np.ndarray) -> tuple[bool, str]:
+    """Whether two outputs of one image agree, and by how much they differ, in words."""
+    if opencv.shape != pytorch.shape:
+        return False, f"differ: outputs of shape {opencv.shape} and {pytorch.shape}"
+    parity = Parity()
+    parity.update_logits(opencv, pytorch)
+    parity.update_classes(opencv.argmax(axis=1), pytorch.argmax(axis=1))
+    scores = parity.scores()
+    agree = scores["rel"] <= CLOSE and scores["agreement"] >= SAME
+    if task == "classification":
+        same = "the same class" if scores["agreement"] else "another class"
+    else:
+        same = f"the same class in {scores['agreement']:.6g} % of the pixels"
+    by = f"logits at most {scores['linf']:.1e} apart, {scores['rel']:.1e} of the largest"
+    return agree, f"{'agree' if agree else 'differ'}: {same}, {by}"
+
+
+def side_by_side(
+    image: np.ndarray,
+    masks: dict[str, np.ndarray],
+    times: dict[str, float],
+    classes: segment.Classes,
+) -> np.ndarray:
+    """The image, the mask of each backend with its time above it, and the legend of the colours:
+    uint8 (H, W, 3), BGR."""
+    panels = {f"{image.shape[1]}x{image.shape[0]}": image}
+    for backend, mask in masks.items():
+        caption = f"{backend}, {times[backend]:.1f} ms"
+        panels[caption] = segment.color_mask(mask, classes, image.shape)
+    columns = []
+    for caption, panel in panels.items():
+        body = segment.fit_canvas(panel)
+        line = segment.line_height(body.shape)
+        head = np.full((line + line // 3, body.shape[1], 3), segment.DARK, np.uint8)
+        text = segment.shorten(caption, body.shape[1] - line, line)
+        segment.put_text(head, text, line // 3, line // 6, line)
+        gap = np.full((len(head) + len(body), line // 3, 3), segment.DARK, np.uint8)
+        columns += [cv2.vconcat([head, body]), gap]
+    picture = cv2.hconcat(columns[:-1])
+    found = segment.shares(masks["OpenCV"])
+    shown = segment.always_listed(classes) or sorted(
+        set().union(*(segment.shares(mask) for mask in masks.values()))
+    )
+    rows = segment.legend(shown, found, classes, picture.shape[1], line)
+    return cv2.vconcat([picture, *rows])
+
+
+if __name__ == "__main__":
+    run(main)
