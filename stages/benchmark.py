@@ -22,6 +22,7 @@ from stages.common.opencv import load_opencv
 from stages.common.params import BenchmarkParams, ModelParams, Params, entry, load_params
 from stages.common.paths import benchmark_path, onnx_path, weights_path
 from stages.common.store import Split, read_classes
+from stages.common.transform import read_normalization
 
 # A pool of threads spins for a moment after its work; the next backend starts when it sleeps.
 PAUSE_S = 0.02
@@ -46,9 +47,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def load_backends(name: str, model: ModelParams, params: Params) -> dict[str, Forward]:
     """The forward pass of the model in each backend."""
-    network = load_network(
-        weights_path(name), name, model.task, len(read_classes(model.preprocess))
-    )
+    network = load_network(weights_path(name), name, model, len(read_classes(model.preprocess)))
     return {
         "pytorch": load_pytorch(network, params.pytorch),
         "onnxruntime": load_onnxruntime(onnx_path(name), params.onnxruntime),
@@ -58,9 +57,8 @@ def load_backends(name: str, model: ModelParams, params: Params) -> dict[str, Fo
 
 def first_blob(model: ModelParams, params: Params) -> np.ndarray:
     """The first image of the val split, as often as the batch size says: (N, 3, H, W)."""
-    profile = entry(params, "preprocess", model.preprocess)
     image = Split(model.preprocess, "val", model.task).images(0, 1)
-    blob = normalize(image, profile.mean, profile.std)
+    blob = normalize(image, **read_normalization(model.preprocess))
     return np.repeat(blob, getattr(params.benchmark.batch_size, model.task), axis=0)
 
 

@@ -15,14 +15,21 @@ def main(argv: list[str] | None = None) -> None:
     argparse.ArgumentParser(prog="stages.check_params", description=__doc__).parse_args(argv)
     params = load_params()
     check_opencv(params.opencv)
-    _check_models(params)
+    _check_what_torch_knows(params)
 
 
-def _check_models(params: Params) -> None:
-    from stages.common.networks import check_name
+def _check_what_torch_knows(params: Params) -> None:
+    from stages.common.networks import check_device, check_name, import_factory
+    from stages.common.transform import resolve
 
+    check_device(params.pytorch)
+    for name, profile in params.preprocess.items():
+        resolve(name, profile)
     for name, model in params.models.items():
-        check_name(name, model.task)
+        if model.factory:
+            import_factory(name, model.factory)
+        elif not model.onnx:
+            check_name(name, model.task)
 
 
 if __name__ == "__main__":

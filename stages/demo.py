@@ -131,7 +131,7 @@ def run_pytorch(
     from stages.common.networks import load_network, load_pytorch
 
     outputs = len(classify.names_of(metadata))
-    network = load_network(weights_path(name), name, params.models[name].task, outputs)
+    network = load_network(weights_path(name), name, params.models[name], outputs)
     forward = load_pytorch(network, params.pytorch)
     forward(blob)
     began = time.perf_counter()

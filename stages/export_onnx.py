@@ -18,6 +18,7 @@ from stages.common.networks import load_network
 from stages.common.params import PARAMS, ExportParams, ModelParams, Params, Task, entry, load_params
 from stages.common.paths import onnx_path, weights_path
 from stages.common.store import Split, read_classes
+from stages.common.transform import read_normalization, read_size
 
 INPUT, OUTPUT = "input", "output"
 AXES = {"batch": 0, "height": 2, "width": 3}
@@ -34,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params()
     model = entry(params, "models", name)
     classes = read_classes(model.preprocess)
-    network = load_network(weights_path(name), name, model.task, len(classes))
+    network = load_network(weights_path(name), name, model, len(classes))
     height, width = Split(model.preprocess, "val", model.task).images(0, 1).shape[1:3]
     with new_file(onnx_path(name)) as partial:
         # The exporter takes an axis of length one for a constant.
@@ -89,7 +90,9 @@ def quiet_logs() -> Iterator[None]:
 
 def metadata(name: str, model: ModelParams, params: Params, classes: list[str]) -> dict[str, str]:
     """What an ONNX file says of itself: texts, lists and mappings as JSON."""
-    profile = entry(params, "preprocess", model.preprocess).model_dump(exclude={"dataset"})
+    size = read_size(model.preprocess, model.task)
+    profile = {"task": model.task, "size": size if isinstance(size, str) else size.model_dump()}
+    profile |= read_normalization(model.preprocess)
     return {
         "model": name,
         "task": model.task,

@@ -9,7 +9,7 @@ from stages.common.paths import weights_path
 
 
 def load(name: str, model: ModelParams, classes: int, params: Params) -> Forward:
-    network = load_network(weights_path(name), name, model.task, classes)
+    network = load_network(weights_path(name), name, model, classes)
     return load_pytorch(network, params.pytorch)
 
 

@@ -13,11 +13,12 @@ from tqdm import tqdm
 from stages.common.cli import InputError, log, run
 from stages.common.datasets import Dataset, Item
 from stages.common.files import new_directory
-from stages.common.images import read_image, read_mask, resize_and_crop
+from stages.common.images import read_image, read_mask, resize_and_crop, resize_shorter
 from stages.common.machine import cores
-from stages.common.params import SizeParams, entry, load_params
+from stages.common.params import CropParams, ResizeParams, entry, load_params
 from stages.common.paths import dataset_path, profile_folder
 from stages.common.store import RowWriter, write_lines
+from stages.common.transform import Size, read_size
 from stages.common.voc import IGNORED
 
 AHEAD = 2  # images a thread that are decoded and wait for the writer
@@ -30,6 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     name = parser.parse_args(argv).profile
 
     profile = entry(load_params(), "preprocess", name)
+    size = read_size(name, profile.task)
     dataset = Dataset.load(dataset_path(profile.dataset))
     with new_directory(profile_folder(name)) as out:
         write_lines(out / "classes.txt", dataset.classes)
@@ -39,14 +41,14 @@ def main(argv: list[str] | None = None) -> None:
             (out / split).mkdir()
             write_lines(out / split / "names.txt", [item.name for item in items])
             if profile.task == "classification":
-                write_classification(out / split, dataset.root, items, profile.size, split)
+                write_classification(out / split, dataset.root, items, size, split)
             else:
-                write_segmentation(out / split, dataset, items, split)
+                write_segmentation(out / split, dataset, items, size, split)
     log(f"{name}: {len(dataset.train)} train and {len(dataset.val)} val images preprocessed")
 
 
 def write_classification(
-    out: Path, root: str, items: list[Item], size: SizeParams, split: str
+    out: Path, root: str, items: list[Item], size: CropParams, split: str
 ) -> None:
     """Write `images.npy` (N, crop, crop, 3) uint8 and `labels.npy` (N,) int64."""
     np.save(out / "labels.npy", np.array([item.target for item in items], np.int64))
@@ -61,8 +63,10 @@ def write_classification(
     writer.close()
 
 
-def write_segmentation(out: Path, dataset: Dataset, items: list[Item], split: str) -> None:
-    """Write each image and mask at its own size, uint8 (H, W, 3) and (H, W)."""
+def write_segmentation(
+    out: Path, dataset: Dataset, items: list[Item], size: Size, split: str
+) -> None:
+    """Write each image and mask, uint8 (H, W, 3) and (H, W), at its own size or resized."""
     (out / "images").mkdir()
     (out / "masks").mkdir()
 
@@ -73,6 +77,8 @@ def write_segmentation(out: Path, dataset: Dataset, items: list[Item], split: st
         if mask.shape != image.shape[:2]:
             found = f"found {mask.shape[1]}x{mask.shape[0]} pixels"
             raise InputError(f"{path}: {found}; its image has {image.shape[1]}x{image.shape[0]}")
+        if isinstance(size, ResizeParams):
+            image, mask = resize_shorter(image, size), resize_shorter(mask, size, mask=True)
         return item.name, image, mask
 
     for name, image, mask in in_parallel(load, items, split):

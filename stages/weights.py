@@ -18,6 +18,7 @@ from stages.common.paths import source_path, weights_path
 from stages.common.probe import calibrate, damp_residuals, fit_head, seeded
 from stages.common.stamps import stamp
 from stages.common.store import Split, read_classes
+from stages.common.transform import read_normalization
 
 # torchvision publishes them with the weights of another framework, and a layer that rescales.
 RESCALED = ("googlenet", "inception_v3")
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
         network = make(name, model, params, classes)
     else:
         state, source = published_or_own(name, model, params, classes)
-        network = build(name, model.task, classes)
+        network = build(name, model, classes)
         load_state(network, state, str(source))
     # DVC does not look at a file outside of the pipeline: its stamp tells when it has changed.
     files = {str(source): stamp(source)} if isinstance(source, Path) else {}
@@ -58,9 +59,9 @@ def make(name: str, model: ModelParams, params: Params, classes: int) -> nn.Modu
             f"train list of the profile {model.preprocess!r} has {len(train)}; use `random` instead"
         )
     seeded(params.seed, name)
-    network = build(name, model.task, classes)
+    network = build(name, model, classes)
     damp_residuals(network, params.probe.residual_scale)
-    logits = Logits(network)
+    logits = Logits(network, model.output)
     # Statistics need no labels, so where there is no train list the val images serve.
     images = train if len(train) else Split(model.preprocess, "val", model.task)
     total = min(getattr(params.probe.calibration_images, model.task), len(images))
@@ -78,7 +79,7 @@ def batches(
 
     Images of a segmentation are cut to their batch's common size.
     """
-    profile = entry(params, "preprocess", model.preprocess)
+    normalization = read_normalization(model.preprocess)
     size = getattr(params.probe.batch_size, model.task)
     with tqdm(total=total, desc=what, unit="image", disable=None) as bar:
         start = 0
@@ -86,7 +87,7 @@ def batches(
             # No batch of one image: batch norm has no statistics of one value.
             stop = total if total - start <= size + 1 else start + size
             images, targets = split.cut_to_common_size(start, stop)
-            blob = torch.from_numpy(normalize(images, profile.mean, profile.std))
+            blob = torch.from_numpy(normalize(images, **normalization))
             yield blob, torch.from_numpy(targets)
             bar.update(stop - start)
             start = stop

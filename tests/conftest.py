@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from helpers import own, write_image, write_params
 
-from stages import export_onnx, fetch, preprocess, weights
+from stages import export_onnx, fetch, preprocess, transform, weights
 
 
 @pytest.fixture
@@ -23,6 +23,7 @@ def _prepared(tmp_path_factory) -> Path:
         write_params(folder)
         for dataset, profile in (("textures", "imagenet"), ("shapes", "voc")):
             fetch.main([dataset])
+            transform.main([profile])
             preprocess.main([profile])
     return folder
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from stages.common.cli import InputError
+from stages.common.params import ModelParams, Task
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = ROOT.parent / "shared/real"
@@ -30,6 +31,7 @@ SMALL = {
             "split": "val",
             "train": "train",
             "classes": "classes.txt",
+            "shuffle": False,
             "limit": "all",
         },
         "shapes": {
@@ -38,6 +40,7 @@ SMALL = {
             "split": "val",
             "train": "train",
             "classes": "classes.txt",
+            "shuffle": False,
             "limit": "all",
         },
     },
@@ -49,6 +52,7 @@ SMALL = {
         "imagenet": {
             "task": "classification",
             "dataset": "textures",
+            "on_corrupt": "fail",
             "size": {
                 "resize": 72,
                 "keep_aspect": False,
@@ -61,6 +65,7 @@ SMALL = {
         "voc": {
             "task": "segmentation",
             "dataset": "shapes",
+            "on_corrupt": "fail",
             "size": "own",
             "mean": MEAN,
             "std": STD,
@@ -81,7 +86,7 @@ SMALL = {
         },
     },
     "inference": {"batch_size": {"classification": 4, "segmentation": 1}},
-    "pytorch": {"threads": 0},
+    "pytorch": {"device": "cpu", "threads": 0},
     "onnxruntime": {"threads": 0},
     "opencv": {"engine": "auto", "backend": "default", "target": "cpu", "threads": 0},
     "parity": {"images": {"classification": "all", "segmentation": 2}},
@@ -129,6 +134,11 @@ def write_params(folder: Path, changes: dict[str, object] | None = None) -> Path
     path = folder / "params.yaml"
     path.write_text(json.dumps(changed(changes or {}), indent=2), encoding="utf-8")
     return path
+
+
+def model_entry(task: Task = "classification", **fields) -> ModelParams:
+    """An entry of `models`, of torchvision's network with random weights unless said otherwise."""
+    return ModelParams(**({"task": task, "preprocess": "any", "weights": "random"} | fields))
 
 
 @contextmanager

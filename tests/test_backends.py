@@ -2,13 +2,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers import refused, write_params
+from helpers import model_entry, refused, write_params
 
 from stages import export_onnx
 from stages.common.networks import load_network, load_pytorch
 from stages.common.onnxruntime import load_onnxruntime
 from stages.common.opencv import check_opencv, load_opencv
-from stages.common.params import BackendParams, OpenCVParams, load_params
+from stages.common.params import BackendParams, OpenCVParams, PyTorchParams, load_params
 from stages.common.paths import weights_path
 
 ANY = BackendParams(threads=0)
@@ -36,8 +36,8 @@ def unavailable_target() -> str:
 @pytest.mark.parametrize("images", [1, 3])
 @pytest.mark.parametrize("backend", ["onnxruntime", "auto", "classic", "new"])
 def test_every_backend_and_engine_computes_what_pytorch_does(converted, exporter, images, backend):
-    network = load_network(weights_path("squeezenet1_1"), "squeezenet1_1", "classification", 10)
-    expected = load_pytorch(network, ANY)(blob(images))
+    network = load_network(weights_path("squeezenet1_1"), "squeezenet1_1", model_entry(), 10)
+    expected = load_pytorch(network, PyTorchParams(device="cpu", threads=0))(blob(images))
     path = converted / f"{exporter}.onnx"
     if backend == "onnxruntime":
         logits_of = load_onnxruntime(path, ANY)

@@ -12,7 +12,7 @@ from stages.common.voc import IGNORED, voc_palette
 
 def dataset_params(task: str, **changes) -> DatasetParams:
     fields = {"source": "x", "split": "val", "train": "train", "classes": "classes.txt"}
-    fields["limit"] = "all"
+    fields |= {"shuffle": False, "limit": "all"}
     return DatasetParams(task=task, **(fields | changes))
 
 

@@ -6,7 +6,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from helpers import MEAN, ROOT, STD, refused, write_params
+from helpers import MEAN, ROOT, STD, model_entry, refused, write_params
 from torch import nn
 
 from stages import export_onnx
@@ -74,7 +74,7 @@ def test_a_classifier_takes_any_number_of_images(tmp_path, exporter):
 def segmentation(request, tmp_path_factory) -> tuple[Path, nn.Module, onnx.ModelProto]:
     path = tmp_path_factory.mktemp(request.param) / "model.onnx"
     torch.manual_seed(0)
-    network = Logits(build("lraspp_mobilenet_v3_large", "segmentation", 5)).eval()
+    network = Logits(build("lraspp_mobilenet_v3_large", model_entry("segmentation"), 5)).eval()
     model = export(network, path, "segmentation", side=64, exporter=request.param)
     return path, network, model
 

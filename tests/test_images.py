@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.functional import to_tensor
 
 from stages.common.images import normalize, read_image, read_mask, resize_and_crop
-from stages.common.params import SizeParams
+from stages.common.params import CropParams
 
 
 def jpeg(height: int, width: int, **options) -> bytes:
@@ -25,8 +25,8 @@ def with_thumbnail(image: bytes, thumbnail: bytes) -> bytes:
     return image[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + image[2:]
 
 
-def size(resize: int, crop: int, keep_aspect: bool = True) -> SizeParams:
-    return SizeParams(resize=resize, keep_aspect=keep_aspect, crop=crop, interpolation="linear")
+def size(resize: int, crop: int, keep_aspect: bool = True) -> CropParams:
+    return CropParams(resize=resize, keep_aspect=keep_aspect, crop=crop, interpolation="linear")
 
 
 def planes(image: np.ndarray) -> torch.Tensor:

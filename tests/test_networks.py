@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import refused
+from helpers import model_entry, refused
 from torch import nn
 
 from stages.common.networks import (
@@ -14,13 +14,13 @@ from stages.common.networks import (
     model_names,
     read_checkpoint,
 )
-from stages.common.params import BackendParams
+from stages.common.params import PyTorchParams
 
 
 @pytest.fixture
 def checkpoint(tmp_path):
     path = tmp_path / "weights.pth"
-    torch.save(build("squeezenet1_1", "classification", 10).state_dict(), path)
+    torch.save(build("squeezenet1_1", model_entry(), 10).state_dict(), path)
     return path
 
 
@@ -50,25 +50,25 @@ def test_models_are_named_by_task():
 )
 def test_an_unknown_model_is_refused_by_name(name, task, expected):
     with refused(f"params.yaml: models.{name}: torchvision has no {task} model", expected):
-        build(name, task, 10)
+        build(name, model_entry(task), 10)
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "googlenet", "mobilenet_v3_small"])
 def test_a_classification_network_gives_one_tensor_of_logits(name):
-    network = Logits(build(name, "classification", 7)).eval()
+    network = Logits(build(name, model_entry(), 7)).eval()
     with torch.inference_mode():
         assert network(torch.zeros(2, 3, 64, 64)).shape == (2, 7)
 
 
 def test_a_segmentation_network_gives_one_tensor_of_the_images_size():
-    network = Logits(build("lraspp_mobilenet_v3_large", "segmentation", 7)).eval()
+    network = Logits(build("lraspp_mobilenet_v3_large", model_entry("segmentation"), 7)).eval()
     with torch.inference_mode():
         assert network(torch.zeros(1, 3, 50, 70)).shape == (1, 7, 50, 70)
 
 
 @pytest.mark.parametrize("classes", [10, 64, 512, 1000])
 def test_the_head_of_squeezenet_is_its_last_convolution(classes):
-    network = build("squeezenet1_1", "classification", classes).eval()
+    network = build("squeezenet1_1", model_entry(), classes).eval()
     (head,) = heads(network, classes, torch.zeros(1, 3, 64, 64))
     assert head is network.classifier[1]
 
@@ -77,25 +77,25 @@ def test_the_head_of_squeezenet_is_its_last_convolution(classes):
     ("name", "head"), [("resnet18", "fc"), ("mobilenet_v3_small", "classifier.3")]
 )
 def test_the_head_is_the_last_linear_layer(name, head):
-    network = build(name, "classification", 10).eval()
+    network = build(name, model_entry(), 10).eval()
     assert heads(network, 10, torch.zeros(1, 3, 64, 64)) == [network.get_submodule(head)]
 
 
 @pytest.mark.parametrize("classes", [8, 40])
 def test_lraspp_has_two_heads_which_it_adds_up(classes):
-    network = build("lraspp_mobilenet_v3_large", "segmentation", classes).eval()
+    network = build("lraspp_mobilenet_v3_large", model_entry("segmentation"), classes).eval()
     found = heads(network, classes, torch.zeros(1, 3, 64, 64))
     assert found == [network.classifier.low_classifier, network.classifier.high_classifier]
 
 
 def test_weights_that_were_saved_are_those_that_run(checkpoint):
-    network = load_network(checkpoint, "squeezenet1_1", "classification", 10)
+    network = load_network(checkpoint, "squeezenet1_1", model_entry(), 10)
     assert not network.training
     expected = torch.load(checkpoint, weights_only=True)
     for name, value in network.network.state_dict().items():
         torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
     blob = np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
-    logits = load_pytorch(network, BackendParams(threads=0))(blob)
+    logits = load_pytorch(network, PyTorchParams(device="cpu", threads=0))(blob)
     assert logits.shape == (2, 10) and logits.dtype == np.float32
 
 
@@ -104,12 +104,12 @@ def test_a_checkpoint_with_another_head_is_refused_with_both_shapes(checkpoint):
         f"{checkpoint}: classifier.1.weight: found shape (10, 512, 1, 1); "
         "the model needs (7, 512, 1, 1)"
     ):
-        load_network(checkpoint, "squeezenet1_1", "classification", 7)
+        load_network(checkpoint, "squeezenet1_1", model_entry(), 7)
 
 
 def test_a_checkpoint_of_another_model_is_refused_by_its_first_entry(checkpoint):
     with refused(f"{checkpoint}: has no entry conv1.weight, which the model needs"):
-        load_network(checkpoint, "resnet18", "classification", 10)
+        load_network(checkpoint, "resnet18", model_entry(), 10)
 
 
 def test_an_entry_too_many_is_refused_but_an_auxiliary_heads():
@@ -124,7 +124,7 @@ def test_an_entry_too_many_is_refused_but_an_auxiliary_heads():
 def test_a_file_that_is_no_checkpoint_is_refused_by_name(tmp_path, content):
     path = tmp_path / "weights.pth"
     path.write_bytes(content)
-    with refused(f"{path}: not a checkpoint of plain tensors"):
+    with refused(f"{path}: not a checkpoint of PyTorch, or not all of it"):
         read_checkpoint(path)
 
 
@@ -150,7 +150,7 @@ def test_a_checkpoint_of_something_else_is_refused_by_name(tmp_path, content):
 def test_a_pickle_that_wants_to_run_code_is_refused_and_does_not_run(tmp_path, zipped):
     path, marker = tmp_path / "weights.pth", tmp_path / "it ran"
     torch.save({"a": Code(marker)}, path, _use_new_zipfile_serialization=zipped)
-    with refused(f"{path}: not a checkpoint of plain tensors"):
+    with refused(f"{path}: holds a Python object ("):
         read_checkpoint(path)
     assert not marker.exists()
     torch.load(path, weights_only=False)  # the trap itself works
@@ -160,7 +160,7 @@ def test_a_pickle_that_wants_to_run_code_is_refused_and_does_not_run(tmp_path, z
 def test_a_number_of_threads_is_set():
     before = torch.get_num_threads()
     try:
-        load_pytorch(nn.Identity(), BackendParams(threads=1))
+        load_pytorch(nn.Identity(), PyTorchParams(device="cpu", threads=1))
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
@@ -168,14 +168,14 @@ def test_a_number_of_threads_is_set():
 
 def test_the_versions_that_modules_look_for_survive_a_checkpoint(tmp_path):
     # MNASNet refuses to load without the version of its layout.
-    torch.save(build("mnasnet0_5", "classification", 5).state_dict(), tmp_path / "weights.pth")
-    network = load_network(tmp_path / "weights.pth", "mnasnet0_5", "classification", 5)
+    torch.save(build("mnasnet0_5", model_entry(), 5).state_dict(), tmp_path / "weights.pth")
+    network = load_network(tmp_path / "weights.pth", "mnasnet0_5", model_entry(), 5)
     with torch.inference_mode():
         assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 5)
 
 
 def test_a_checkpoint_may_lack_what_inference_does_not_need(tmp_path):
-    state = build("resnet18", "classification", 5).state_dict()
+    state = build("resnet18", model_entry(), 5).state_dict()
     old = {name: value for name, value in state.items() if "num_batches_tracked" not in name}
     torch.save(old, tmp_path / "weights.pth")
-    load_network(tmp_path / "weights.pth", "resnet18", "classification", 5)
+    load_network(tmp_path / "weights.pth", "resnet18", model_entry(), 5)

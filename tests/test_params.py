@@ -23,7 +23,7 @@ VALUES = [key for key in keys(SMALL) if key not in {"preprocess.imagenet.task"}]
 
 
 def test_values_are_read_as_they_are_written(project):
-    assert load_params().model_dump() == SMALL
+    assert load_params().model_dump(exclude_unset=True) == SMALL
 
 
 def test_the_projects_own_params_are_valid():
@@ -49,7 +49,7 @@ def test_a_float_may_be_written_without_a_point(project):
 )
 def test_accepted(project, key, value):
     write_params(project, {key: value})
-    assert load_params().model_dump() == changed({key: value})
+    assert load_params().model_dump(exclude_unset=True) == changed({key: value})
 
 
 @pytest.mark.parametrize("key", REQUIRED)
@@ -93,7 +93,7 @@ def test_a_value_of_the_wrong_type_is_named_with_its_key(project, key):
         ("preprocess.imagenet.size", "own", "found 'own'; expected keys with values"),
         ("preprocess.imagenet.size.crop", 73, "found 73; expected at most resize, 72"),
         ("preprocess.imagenet.size.resize", 10**6, "expected less than or equal to 16384"),
-        ("preprocess.voc.size", {"crop": 1}, "found {'crop': 1}; expected 'own'"),
+        ("preprocess.voc.size", "whole", "found 'whole'; expected 'own'"),
         ("inference.batch_size.segmentation", 2, "found 2; expected 1"),
         ("benchmark.confidence", 100, "found 100; expected less than 100"),
         ("benchmark.runs", 1, "found 1; expected greater than or equal to 2"),

@@ -16,7 +16,7 @@ from helpers import (
     write_params,
 )
 
-from stages import fetch, preprocess
+from stages import fetch, preprocess, transform
 from stages.common.images import read_image, read_mask, resize_and_crop
 from stages.common.params import entry, load_params
 from stages.common.store import Split, read_classes
@@ -139,6 +139,7 @@ def test_a_dataset_without_train_images_has_an_empty_train_split(project):
     (project / "mine/classes.txt").write_text("cat\ndog\n")
     write_params(project, {"datasets.textures": SMALL["datasets"]["textures"] | {"source": "mine"}})
     fetch.main(["textures"])
+    transform.main(["imagenet"])
     preprocess.main(["imagenet"])
     assert len(Split("imagenet", "train", "classification")) == 0
     assert len(Split("imagenet", "val", "classification")) == 2
@@ -148,6 +149,7 @@ def test_a_dataset_without_train_images_has_an_empty_train_split(project):
 def test_real_imagenet_images_are_preprocessed(project):
     use_real(project, "textures", source=str(REAL / "imagenet"), classes="imagenet")
     fetch.main(["textures"])
+    transform.main(["imagenet"])
     preprocess.main(["imagenet"])
     split = Split("imagenet", "val", "classification")
     images = split.images(0, len(split))
@@ -160,6 +162,7 @@ def test_real_imagenet_images_are_preprocessed(project):
 def test_real_voc_images_are_preprocessed(project):
     use_real(project, "shapes", source=str(REAL / "voc"), classes="voc", split="seg11valid")
     fetch.main(["shapes"])
+    transform.main(["voc"])
     preprocess.main(["voc"])
     split = Split("voc", "val", "segmentation")
     assert len(split) == 2 and len(read_classes("voc")) == 21
@@ -171,4 +174,4 @@ def test_before_its_dataset_is_fetched_it_says_what_is_missing(project):
     process = stage_process("preprocess", "imagenet", cwd=project)
     _, err = process.communicate()
     assert process.returncode == 2
-    assert err == "error: data/textures/dataset.json: no such file; `make` writes it\n"
+    assert err == "error: data/transforms/imagenet/size.json: no such file; `make` writes it\n"

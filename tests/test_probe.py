@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers import model_entry
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
@@ -66,7 +67,7 @@ def test_the_head_of_a_segmentation_is_fitted_to_its_pixels_but_the_ignored():
 def test_a_fitted_network_separates_what_it_was_fitted_to(name):
     blob, labels = coloured(24, side=64)
     seeded(0, name)
-    network = build(name, "classification", CLASSES)
+    network = build(name, model_entry(), CLASSES)
     calibrate(network, [blob])
     fit_head(network, [(blob[:12], labels[:12]), (blob[12:], labels[12:])], CLASSES, 1e-3)
     with torch.inference_mode():
@@ -88,7 +89,7 @@ def test_a_fitted_segmentation_finds_halves_of_two_colours():
     blob[:, 0, :, 32:] += 3
     target[:, :, 32:] = 1
     seeded(0, name)
-    network = Logits(build(name, "segmentation", 2)).eval()
+    network = Logits(build(name, model_entry("segmentation"), 2)).eval()
     calibrate(network, [blob])
     fit_head(network, [(blob, target)], 2, 1e-3)
     with torch.inference_mode():
@@ -131,12 +132,12 @@ def test_a_network_without_batch_norm_needs_no_calibration():
         pytest.fail("no image need be read")
         yield
 
-    calibrate(build("squeezenet1_1", "classification", CLASSES), never())
+    calibrate(build("squeezenet1_1", model_entry(), CLASSES), never())
 
 
 @pytest.mark.parametrize(("name", "block"), [("resnet18", BasicBlock), ("resnet50", Bottleneck)])
 def test_residual_branches_are_damped(name, block):
-    network = build(name, "classification", CLASSES)
+    network = build(name, model_entry(), CLASSES)
     damp_residuals(network, 0.25)
     last = "bn2" if block is BasicBlock else "bn3"
     blocks = [module for module in network.modules() if isinstance(module, block)]

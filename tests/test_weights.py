@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import refused, stage_process, write_params
+from helpers import model_entry, refused, stage_process, write_params
 from torchvision.models import SqueezeNet1_1_Weights
 
 from stages import weights
@@ -29,7 +29,7 @@ def test_a_probe_is_right_on_what_it_was_fitted_to(prepared):
     make(prepared, "probe", **{"probe.ridge": 1e-6})
     split = Split("imagenet", "train", "classification")
     blob = weights.normalize(split.images(0, 20), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-    network = load_network(PATH, NAME, "classification", 10)
+    network = load_network(PATH, NAME, model_entry(), 10)
     with torch.inference_mode():
         right = network(torch.from_numpy(blob)).argmax(dim=1).numpy() == split.labels()
     assert right.mean() > 0.8
@@ -61,7 +61,7 @@ def test_a_segmentation_is_fitted_too(prepared):
     write_params(prepared, {"models.lraspp_mobilenet_v3_large": entry})
     weights.main(["lraspp_mobilenet_v3_large"])
     path = Path("models/lraspp_mobilenet_v3_large/weights.pth")
-    network = load_network(path, "lraspp_mobilenet_v3_large", "segmentation", 8)
+    network = load_network(path, "lraspp_mobilenet_v3_large", model_entry("segmentation"), 8)
     split = Split("voc", "train", "segmentation")
     images, masks = split.cut_to_common_size(0, 2)
     blob = weights.normalize(images, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
@@ -72,13 +72,13 @@ def test_a_segmentation_is_fitted_too(prepared):
 
 def test_a_checkpoint_of_ones_own_is_taken_as_it_is(prepared):
     torch.manual_seed(5)
-    state = build(NAME, "classification", 10).state_dict()
+    state = build(NAME, model_entry(), 10).state_dict()
     torch.save(state, "my weights.pth")
     assert len(same(make(prepared, "my weights.pth"), state)) == len(state)
 
 
 def test_a_checkpoint_with_another_head_is_refused_with_both_shapes(prepared):
-    torch.save(build(NAME, "classification", 7).state_dict(), "mine.pth")
+    torch.save(build(NAME, model_entry(), 7).state_dict(), "mine.pth")
     with refused("mine.pth: classifier.1.weight: found shape (7, 512, 1, 1); the model needs (10,"):
         make(prepared, "mine.pth")
     assert not PATH.exists()
@@ -87,7 +87,7 @@ def test_a_checkpoint_with_another_head_is_refused_with_both_shapes(prepared):
 def test_wrong_weights_leave_those_that_were_there(prepared):
     before = make(prepared, "random")
     Path("mine.pth").write_text("no checkpoint")
-    with refused("mine.pth: not a checkpoint of plain tensors"):
+    with refused("mine.pth: not a checkpoint of PyTorch"):
         make(prepared, "mine.pth")
     assert len(same(before, torch.load(PATH, weights_only=True))) == len(before)
     assert sorted(path.name for path in PATH.parent.iterdir()) == ["source.json", "weights.pth"]
@@ -121,7 +121,7 @@ def put_by_hand(project: Path, monkeypatch) -> Path:
 
 
 def test_published_weights_put_by_hand_need_no_download(prepared, monkeypatch):
-    state = build(NAME, "classification", 1000).state_dict()
+    state = build(NAME, model_entry(), 1000).state_dict()
     torch.save(state, put_by_hand(prepared, monkeypatch))
     assert len(same(make(prepared, "IMAGENET1K_V1"), state)) == len(state)
 

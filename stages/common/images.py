@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from stages.common.cli import InputError
-from stages.common.params import SizeParams
+from stages.common.params import CropParams, ResizeParams
 
 INTERPOLATIONS = {
     "nearest": cv2.INTER_NEAREST,
@@ -83,7 +83,18 @@ def _is_cut_off(data: bytes) -> bool:
     return False
 
 
-def resize_and_crop(image: np.ndarray, size: SizeParams) -> np.ndarray:
+def resize_shorter(image: np.ndarray, size: ResizeParams, mask: bool = False) -> np.ndarray:
+    """Resize uint8 (H, W, 3), or a mask (H, W) of class ids, until its shorter side fits.
+
+    Lengths are rounded as torchvision's `Resize` does; class ids are not mixed.
+    """
+    shorter = min(image.shape[:2])
+    height, width = (int(size.resize * side / shorter) for side in image.shape[:2])
+    interpolation = cv2.INTER_NEAREST if mask else INTERPOLATIONS[size.interpolation]
+    return cv2.resize(image, (width, height), interpolation=interpolation)
+
+
+def resize_and_crop(image: np.ndarray, size: CropParams) -> np.ndarray:
     """Resize uint8 (H, W, 3) and cut out the centre: uint8 (crop, crop, 3).
 
     Lengths and offsets are rounded as torchvision's `Resize` and `CenterCrop` do.

@@ -16,6 +16,7 @@ from stages.common.params import ModelParams, Params, Task, entry, first, load_p
 from stages.common.paths import prediction_folder
 from stages.common.predictions import LogitsWriter, MaskWriter
 from stages.common.store import Split, read_classes
+from stages.common.transform import read_normalization
 
 
 def infer(
@@ -34,7 +35,6 @@ def infer(
 
     params = load_params()
     model = entry(params, "models", name)
-    profile = entry(params, "preprocess", model.preprocess)
     classes = len(read_classes(model.preprocess))
     split = Split(model.preprocess, "val", model.task)
     predict(
@@ -44,8 +44,7 @@ def infer(
         classes=classes,
         batch_size=getattr(params.inference.batch_size, model.task),
         keep_logits=first(getattr(params.parity.images, model.task), len(split)),
-        mean=profile.mean,
-        std=profile.std,
+        **read_normalization(model.preprocess),
     )
 
 

@@ -1,6 +1,10 @@
-"""PyTorch networks: built by torchvision's name, their logits, and their heads."""
+"""PyTorch networks: torchvision's or one's own, their weights, logits and heads."""
 
+import importlib
+import pickle
+import re
 from collections import OrderedDict
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -8,22 +12,27 @@ import numpy as np
 import torch
 import torchvision
 from torch import nn
+from torchvision.models import WeightsEnum
 
 from stages.common.backends import Forward
 from stages.common.cli import InputError
 from stages.common.machine import cores
-from stages.common.params import PARAMS, BackendParams, Task
+from stages.common.params import PARAMS, ModelParams, PyTorchParams, Task
 
 
 class Logits(nn.Module):
-    """A network whose output is one tensor: of a segmentation model's dict, the `out` head."""
+    """A network whose output is one tensor: entry `output` of a dict or tuple, of a dict else
+    `out`, the head of torchvision's segmentation models."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, output: str | int | None = None) -> None:
         super().__init__()
         self.network = network
+        self.output = output
 
     def forward(self, blob: torch.Tensor) -> torch.Tensor:
         output = self.network(blob)
+        if self.output is not None:
+            return output[self.output]
         return output["out"] if isinstance(output, dict) else output
 
 
@@ -45,58 +54,164 @@ def check_name(name: str, task: Task) -> None:
         )
 
 
-def build(name: str, task: Task, classes: int) -> nn.Module:
-    """Build torchvision's network `name` for `classes` outputs, untrained, without auxiliary head.
+def build(name: str, model: ModelParams, classes: int) -> nn.Module:
+    """Build the network of an entry of `models`, without weights and without auxiliary head.
 
-    Nothing is downloaded, for a segmentation model's backbone neither. Raises InputError when
-    torchvision has no model of this name for the task.
+    torchvision's network of that name gets `classes` outputs; nothing is downloaded, for a
+    segmentation model's backbone neither. Raises InputError when torchvision has no model of this
+    name for the task, or the factory cannot be called.
     """
-    check_name(name, task)
+    if model.factory:
+        return make_own(name, model)
+    check_name(name, model.task)
+    is_published = published_weights(name, model) is not None
     options: dict = {}
-    if task == "segmentation":
+    if model.task == "segmentation":
         options["weights_backbone"] = None
-    if name in ("googlenet", "inception_v3"):
-        # The auxiliary heads serve training alone. transform_input belongs to torchvision's
-        # own pretrained weights; init_weights draws from scipy and takes a minute.
-        options |= {"aux_logits": False, "init_weights": False, "transform_input": False}
+    if name in RESCALED:
+        # The auxiliary heads serve training alone; init_weights draws from scipy for a minute.
+        options |= {"aux_logits": False, "init_weights": False, "transform_input": is_published}
     return torchvision.models.get_model(name, weights=None, num_classes=classes, **options)
 
 
-def load_network(weights: Path, name: str, task: Task, classes: int) -> nn.Module:
+# torchvision took their published weights from a framework that scales its input to -1..1, and
+# begins these networks with a layer from one scale to the other.
+RESCALED = ("googlenet", "inception_v3")
+
+
+def published_weights(name: str, model: ModelParams) -> WeightsEnum | None:
+    """Return torchvision's weights of the name that an entry's `weights` has, if there are any."""
+    if model.factory or model.weights is None:
+        return None
+    published = torchvision.models.get_model_weights(name)
+    if model.weights == "DEFAULT":
+        return published.DEFAULT
+    return published.__members__.get(model.weights)
+
+
+def make_own(name: str, model: ModelParams) -> nn.Module:
+    """Call the factory of an entry with its arguments; raises InputError when that fails."""
+    factory, key = import_factory(name, model.factory), f"{PARAMS}: models.{name}"
+    try:
+        network = factory(**model.arguments)
+    except Exception as error:  # of the user's code
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise InputError(f"{key}: {model.factory} raised {reason}") from None
+    if not isinstance(network, nn.Module):
+        found = f"returned {type(network).__name__}; expected a torch.nn.Module"
+        raise InputError(f"{key}.factory: {model.factory} {found}")
+    return network
+
+
+def import_factory(name: str, factory: str) -> Callable:
+    """Import `package.module:function`; raises InputError, naming the key, when it is not there."""
+    key = f"{PARAMS}: models.{name}.factory: {factory}"
+    module, _, function = factory.partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except AttributeError:
+        raise InputError(f"{key}: the module {module} has no {function}") from None
+    except Exception as error:  # whatever the user's module raises
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        hint = "it is looked for in this folder, PYTHONPATH and the packages of .venv"
+        raise InputError(f"{key}: cannot be imported ({reason}); {hint}") from None
+
+
+def load_network(weights: Path, name: str, model: ModelParams, classes: int) -> nn.Module:
     """Build the network and load the state dict in `weights`; returns it ready for inference."""
-    network = build(name, task, classes)
+    network = build(name, model, classes)
     load_state(network, read_checkpoint(weights), source=str(weights))
-    return Logits(network).eval()
+    return Logits(network, model.output).eval()
 
 
-def load_pytorch(network: nn.Module, params: BackendParams) -> Forward:
-    """Return the network's forward pass; sets the threads of PyTorch in this process."""
+def load_pytorch(network: nn.Module, params: PyTorchParams) -> Forward:
+    """Return the network's forward pass on its device; sets the threads of PyTorch in this process.
+
+    On a GPU the products are those of float32: TF32 keeps 10 of 23 bits. Raises InputError when
+    there is no such device.
+    """
+    check_device(params)
     torch.set_num_threads(params.threads or cores())
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    device = torch.device(params.device)
+    network = network.to(device)
 
     def forward(blob: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return network(torch.from_numpy(blob)).numpy()
+            return network(torch.from_numpy(blob).to(device)).cpu().numpy()
 
     return forward
 
 
-def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
-    """Read a state dict, and nothing that could run code (`weights_only=True`).
+def check_device(params: PyTorchParams) -> None:
+    """Raise InputError when PyTorch cannot use the device."""
+    if params.device == "cuda" and not torch.cuda.is_available():
+        found = "found 'cuda', but PyTorch finds no GPU that it can use; expected cpu"
+        raise InputError(f"{PARAMS}: pytorch.device: {found}")
 
-    Raises InputError when the file is missing, damaged, or holds anything else.
+
+def read_checkpoint(path: Path, key: str | None = None) -> dict[str, torch.Tensor]:
+    """Read a state dict, bare or under `key`, and nothing that could run code.
+
+    `weights_only=True` unpickles tensors and plain containers alone. The prefix `module.`, which
+    `torch.nn.DataParallel` leaves, is taken off. Raises InputError when the file is missing,
+    damaged, or holds anything else.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
+    except pickle.UnpicklingError as error:
+        raise InputError(f"{path}: {unpickling_reason(error)}") from None
     except Exception as error:  # torch.load raises whatever its unpickler met
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: not a checkpoint of plain tensors: {reason}") from None
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and torch.is_tensor(value) for name, value in state.items()
-    ):
-        raise InputError(f"{path}: expected a state dict (name: tensor)")
+        raise InputError(
+            f"{path}: not a checkpoint of PyTorch, or not all of it: {reason}"
+        ) from None
+    if key is not None:
+        if not isinstance(state, dict) or key not in state:
+            found = ", ".join(map(str, state)) if isinstance(state, dict) else type(state).__name__
+            raise InputError(f"{path}: has no entry {key!r} (checkpoint_key); found {found[:200]}")
+        state = state[key]
+    if not is_state_dict(state):
+        raise InputError(f"{path}: expected a state dict (name: tensor){hint_at_key(state)}")
+    if state and all(name.startswith("module.") for name in state):
+        metadata = getattr(state, "_metadata", None)
+        state = OrderedDict((name.removeprefix("module."), value) for name, value in state.items())
+        if metadata is not None:
+            names = {name.removeprefix("module").removeprefix("."): name for name in metadata}
+            state._metadata = OrderedDict((new, metadata[old]) for new, old in names.items())
     return state
+
+
+def is_state_dict(state: object) -> bool:
+    return isinstance(state, dict) and all(
+        isinstance(name, str) and torch.is_tensor(value) for name, value in state.items()
+    )
+
+
+def hint_at_key(state: object) -> str:
+    """Where the state dict may be, in a checkpoint that holds more than one."""
+    if not isinstance(state, dict):
+        return f"; found {type(state).__name__}"
+    keys = [key for key, value in state.items() if isinstance(value, dict) and is_state_dict(value)]
+    if not keys:
+        return f"; found the entries {', '.join(map(str, state))[:200]}"
+    return (
+        f"; say which entry it is: `checkpoint_key: {max(keys, key=lambda key: len(state[key]))}`"
+    )
+
+
+def unpickling_reason(error: pickle.UnpicklingError) -> str:
+    """Why a checkpoint was not unpickled, without PyTorch's advice to allow it."""
+    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if not found:
+        return "not a checkpoint of PyTorch, or not all of it"
+    return (
+        f"holds a Python object ({found[1]}), which could run code when it is loaded; expected "
+        "plain tensors, as of `torch.save(network.state_dict(), path)`"
+    )
 
 
 def load_state(network: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:

@@ -1,14 +1,16 @@
 """params.yaml as typed, validated values: the one reader that every stage uses."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     PlainValidator,
     StringConstraints,
+    Tag,
     ValidationError,
 )
 from ruamel.yaml import YAML
@@ -21,7 +23,10 @@ PARAMS = Path("params.yaml")
 Task = Literal["classification", "segmentation"]
 # What names an entry has no dot: DVC takes one for the next level of params.yaml.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$")]
-ListName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+# A list of the dataset's by its name, or the path of a list file.
+ListName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$|\.txt$")]
+# A function of an importable module: package.module:function.
+Factory = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -38,10 +43,19 @@ Threads = Annotated[int, Field(ge=0)]
 Pixels = Annotated[int, Field(ge=1, le=16384)]
 Mean = Annotated[list[float], Field(min_length=3, max_length=3)]
 Std = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)]
+OnCorrupt = Literal["fail", "skip"]
 Axis = Literal["batch", "height", "width"]
 
 # data/<dataset> stands beside the folders that the pipeline makes for itself.
-RESERVED_DATASETS = ("preprocessed", "predictions", "evaluation", "versions")
+RESERVED_DATASETS = (
+    "downloads",
+    "evaluation",
+    "predictions",
+    "preprocessed",
+    "transforms",
+    "unfinished",
+    "versions",
+)
 
 
 class Section(BaseModel):
@@ -56,6 +70,7 @@ class DatasetParams(Section):
     split: ListName
     train: ListName
     classes: Text
+    shuffle: bool
     limit: Limit
 
 
@@ -69,40 +84,75 @@ class SampleParams(Section):
     segmentation: SampleSize
 
 
-class SegmentationProfile(Section):
-    """Preprocessing that keeps the image's own size."""
-
-    task: Literal["segmentation"]
-    dataset: Name
-    size: Literal["own"]
-    mean: Mean
-    std: Std
+Interpolation = Literal["nearest", "linear", "cubic", "area"]
 
 
-class SizeParams(Section):
+class CropParams(Section):
+    """Resized to a square, or by the shorter side, and the centre cut out of it."""
+
     resize: Pixels
     keep_aspect: bool
     crop: Pixels
-    interpolation: Literal["nearest", "linear", "cubic", "area"]
+    interpolation: Interpolation
+
+
+class ResizeParams(Section):
+    """Resized so that the shorter side has `resize` pixels."""
+
+    resize: Pixels
+    interpolation: Interpolation
+
+
+def _kind_of_size(value: object) -> str:
+    return "resized" if isinstance(value, dict | ResizeParams) else "own"
+
+
+# Told apart by hand, so that an error is one of the kind that was meant.
+SegmentationSize = Annotated[
+    Annotated[Literal["own"], Tag("own")] | Annotated[ResizeParams, Tag("resized")],
+    Discriminator(_kind_of_size),
+]
 
 
 class ClassificationProfile(Section):
-    """Preprocessing to one fixed size."""
+    """Preprocessing to one fixed size: constants, or the transform of torchvision's weights."""
 
     task: Literal["classification"]
     dataset: Name
-    size: SizeParams
-    mean: Mean
-    std: Std
+    on_corrupt: OnCorrupt
+    size: CropParams | None = None
+    mean: Mean | None = None
+    std: Std | None = None
+    from_weights: Text | None = None
+
+
+class SegmentationProfile(Section):
+    """The same for images that differ in size."""
+
+    task: Literal["segmentation"]
+    dataset: Name
+    on_corrupt: OnCorrupt
+    size: SegmentationSize | None = None
+    mean: Mean | None = None
+    std: Std | None = None
+    from_weights: Text | None = None
 
 
 Profile = Annotated[ClassificationProfile | SegmentationProfile, Field(discriminator="task")]
 
 
 class ModelParams(Section):
+    """torchvision's model of the entry's name, the network of a factory, or an ONNX file."""
+
     task: Task
     preprocess: Name
-    weights: Text
+    weights: Text | None = None
+    checkpoint_key: Text | None = None
+    factory: Factory | None = None
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    output: Text | Annotated[int, Field(ge=0)] | None = None
+    classes: Count | None = None
+    onnx: Text | None = None
 
 
 class PerTask(Section):
@@ -148,6 +198,10 @@ class BackendParams(Section):
     threads: Threads
 
 
+class PyTorchParams(BackendParams):
+    device: Literal["cpu", "cuda"]
+
+
 class OpenCVParams(Section):
     engine: Name
     backend: Name
@@ -188,7 +242,7 @@ class Params(Section):
     probe: ProbeParams
     export: ExportParams
     inference: InferenceParams
-    pytorch: BackendParams
+    pytorch: PyTorchParams
     onnxruntime: BackendParams
     opencv: OpenCVParams
     parity: ParityParams
@@ -236,9 +290,7 @@ def _check_references(path: Path, params: Params) -> None:
             raise InputError(f"{path}: datasets.{name}: this name is taken; choose another")
     for name, profile in params.preprocess.items():
         _check_reference(path, f"preprocess.{name}", profile, "dataset", params.datasets)
-        if profile.task == "classification" and profile.size.crop > profile.size.resize:
-            found = f"found {profile.size.crop}; expected at most resize, {profile.size.resize}"
-            raise InputError(f"{path}: preprocess.{name}.size.crop: {found}")
+        _check_profile(path, f"preprocess.{name}", profile)
     for task in ("classification", "segmentation"):
         for section in ("inference", "benchmark"):
             size = getattr(getattr(params, section).batch_size, task)
@@ -247,6 +299,33 @@ def _check_references(path: Path, params: Params) -> None:
                 raise InputError(f"{path}: {section}.batch_size.{task}: {found}")
     for name, model in params.models.items():
         _check_reference(path, f"models.{name}", model, "preprocess", params.preprocess)
+        _check_model(path, f"models.{name}", model)
+
+
+def _check_profile(path: Path, key: str, profile: ClassificationProfile | SegmentationProfile):
+    for field in ("size", "mean", "std"):
+        given = getattr(profile, field) is not None
+        if given and profile.from_weights:
+            raise InputError(f"{path}: {key}.{field}: comes from `from_weights`; leave out one")
+        if not given and not profile.from_weights:
+            raise InputError(f"{path}: {key}.{field}: missing")
+    size = profile.size
+    if isinstance(size, CropParams) and size.crop > size.resize:
+        found = f"found {size.crop}; expected at most resize, {size.resize}"
+        raise InputError(f"{path}: {key}.size.crop: {found}")
+
+
+def _check_model(path: Path, key: str, model: ModelParams) -> None:
+    if model.onnx is None and model.weights is None:
+        raise InputError(f"{path}: {key}.weights: missing")
+    used_with = {"onnx": ("task", "preprocess", "classes", "onnx")}
+    used_with["factory"] = tuple(name for name in ModelParams.model_fields if name != "onnx")
+    used_with["neither"] = ("task", "preprocess", "classes", "weights", "checkpoint_key")
+    kind = "onnx" if model.onnx else "factory" if model.factory else "neither"
+    for field in model.model_fields_set:
+        if field not in used_with[kind]:
+            what = "a torchvision model, only with `factory`" if kind == "neither" else f"`{kind}`"
+            raise InputError(f"{path}: {key}.{field}: means nothing with {what}")
 
 
 def _check_reference(path: Path, key: str, user: Section, field: str, targets: dict) -> None:
@@ -276,6 +355,8 @@ def _one_line(path: Path, raw: object, error: ValidationError) -> str:
             message = f"task: found {found['task']!r}; expected {worst['ctx']['expected_tags']}"
         case "union_tag_not_found":
             message = "task: missing"
+        case "string_pattern_mismatch" if key.endswith(".factory"):
+            message = f"found {found!r}; expected package.module:function"
         case "string_pattern_mismatch":
             message = f"found {found!r}; expected letters, digits, _ and -, the first no -"
         case "model_type" | "dict_type" | "model_attributes_type":

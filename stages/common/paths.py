@@ -28,6 +28,11 @@ def prediction_folder(model: str, backend: str) -> Path:
     return Path("data/predictions") / model / backend
 
 
+def transform_folder(profile: str) -> Path:
+    """What a profile means: its size, mean and std."""
+    return Path("data/transforms") / profile
+
+
 def profile_folder(profile: str) -> Path:
     """The preprocessed images of a profile."""
     return Path("data/preprocessed") / profile

@@ -1,0 +1,24 @@
+"""Resolve a preprocessing profile: its own constants, or the transform of torchvision's weights."""
+
+import argparse
+
+from stages.common.cli import log, run
+from stages.common.files import new_directory
+from stages.common.params import entry, load_params
+from stages.common.paths import transform_folder
+from stages.common.transform import resolve, write_transform
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="stages.transform", description=__doc__)
+    parser.add_argument("profile", help="an entry of `preprocess` in params.yaml")
+    name = parser.parse_args(argv).profile
+
+    size, normalization = resolve(name, entry(load_params(), "preprocess", name))
+    with new_directory(transform_folder(name)) as out:
+        write_transform(out, size, normalization)
+    log(f"{name}: size {size}, mean {normalization['mean']}, std {normalization['std']}")
+
+
+if __name__ == "__main__":
+    run(main)
