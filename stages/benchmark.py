@@ -11,7 +11,7 @@ import torch
 from scipy.stats import bootstrap
 from tqdm import tqdm
 
-from stages.common.backends import Forward
+from stages.common.backends import Forward, reference_of
 from stages.common.cli import log, run
 from stages.common.files import write_json
 from stages.common.images import normalize
@@ -46,10 +46,13 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def load_backends(name: str, model: ModelParams, params: Params) -> dict[str, Forward]:
-    """The forward pass of the model in each backend."""
-    network = load_network(weights_path(name), name, model, len(read_classes(model.preprocess)))
-    return {
-        "pytorch": load_pytorch(network, params.pytorch),
+    """The forward pass of the model in each backend that can run it."""
+    backends = {}
+    if not model.onnx:
+        classes = len(read_classes(model.preprocess))
+        network = load_network(weights_path(name), name, model, classes)
+        backends["pytorch"] = load_pytorch(network, params.pytorch)
+    return backends | {
         "onnxruntime": load_onnxruntime(onnx_path(name), params.onnxruntime),
         "opencv": load_opencv(onnx_path(name), params.opencv),
     }
@@ -80,7 +83,9 @@ def measure(
 def report(
     times: dict[str, np.ndarray], batch_size: int, params: BenchmarkParams, seed: int
 ) -> dict:
-    """Medians and 95th percentiles by backend, and OpenCV's ratio to PyTorch with its interval.
+    """Medians and 95th percentiles by backend, and OpenCV's ratio to the reference with interval.
+
+    The reference is PyTorch, or ONNX Runtime for a model that is an ONNX file from the start.
 
     The interval is a percentile bootstrap of the ratio of medians (Efron and Tibshirani, "An
     Introduction to the Bootstrap", 1993, chapter 13). Rounds are drawn as pairs: what slowed
@@ -94,7 +99,8 @@ def report(
             "p95_ms": float(np.percentile(values, 95)),
             "images_per_s": 1e3 * batch_size / median,
         }
-    samples = (times["opencv"], times["pytorch"])
+    reference = reference_of(times)
+    samples = (times["opencv"], times[reference])
     interval = bootstrap(
         samples,
         ratio_of_medians,
@@ -105,8 +111,8 @@ def report(
         method="percentile",
         rng=seed,
     ).confidence_interval
-    result["opencv_over_pytorch"] = float(ratio_of_medians(*samples))
-    result["opencv_over_pytorch_interval"] = {
+    result[f"opencv_over_{reference}"] = float(ratio_of_medians(*samples))
+    result[f"opencv_over_{reference}_interval"] = {
         "low": float(interval.low),
         "high": float(interval.high),
         "confidence": params.confidence,
@@ -122,7 +128,8 @@ def environment(params: Params) -> dict:
     """What the times depend on beside the model."""
     return machine() | {
         "python": platform.python_version(),
-        "pytorch": {"version": torch.__version__, "threads": torch.get_num_threads()},
+        "pytorch": params.pytorch.model_dump()
+        | {"version": torch.__version__, "threads": params.pytorch.threads or cores()},
         "onnxruntime": {
             "version": onnxruntime.__version__,
             "threads": params.onnxruntime.threads or cores(),

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from stages import classify, segment
+from stages.common.backends import LABELS, Forward
 from stages.common.cli import InputError, log, run
 from stages.common.datasets import Dataset
 from stages.common.machine import cores
@@ -84,7 +85,7 @@ def first_image(name: str, params: Params) -> Path:
 
 
 def compare(name: str, image: Path, params: Params, verbose: bool, show: bool) -> bool:
-    """Print and draw what OpenCV and PyTorch make of an image; return whether they agree."""
+    """Print and draw what OpenCV and its reference make of an image; return whether they agree."""
     task = params.models[name].task
     script = SCRIPTS[task]
     args = script.parse_flags(None, ["--model", str(onnx_path(name)), "--input", str(image)])
@@ -106,14 +107,15 @@ def compare(name: str, image: Path, params: Params, verbose: bool, show: bool) -
     print(f"output {outputs['OpenCV'].shape}, {times['OpenCV']:.1f} ms")
     print(*script.report(answers["OpenCV"], classes), sep="\n")
 
-    outputs["PyTorch"], times["PyTorch"], version = run_pytorch(name, blob, params, metadata)
-    answers["PyTorch"] = script.decide(outputs["PyTorch"], classes)
-    print(f"PyTorch {version}")
-    print(f"output {outputs['PyTorch'].shape}, {times['PyTorch']:.1f} ms")
-    print(*script.report(answers["PyTorch"], classes), sep="\n")
+    reference, version, forward = load_reference(name, params, metadata)
+    outputs[reference], times[reference] = second_pass(forward, blob)
+    answers[reference] = script.decide(outputs[reference], classes)
+    print(f"{reference} {version}")
+    print(f"output {outputs[reference].shape}, {times[reference]:.1f} ms")
+    print(*script.report(answers[reference], classes), sep="\n")
 
     agree, verdict = judge(task, *outputs.values())
-    print(f"{name}: OpenCV and PyTorch {verdict}")
+    print(f"{name}: OpenCV and {reference} {verdict}")
     if task == "classification":
         picture = script.draw(pixels, answers["OpenCV"], classes, times["OpenCV"], script.STILL)
     else:
@@ -122,30 +124,40 @@ def compare(name: str, image: Path, params: Params, verbose: bool, show: bool) -
     return agree
 
 
-def run_pytorch(
-    name: str, blob: np.ndarray, params: Params, metadata: dict[str, str]
-) -> tuple[np.ndarray, float, str]:
-    """Return PyTorch's output for a blob, the milliseconds of the second pass, and its version."""
+def load_reference(name: str, params: Params, metadata: dict[str, str]) -> tuple[str, str, Forward]:
+    """Return the label, the version and the forward pass of what OpenCV is compared with: PyTorch,
+    or ONNX Runtime for a model that is an ONNX file from the start."""
+    model = params.models[name]
+    if model.onnx:
+        import onnxruntime
+
+        from stages.common.onnxruntime import load_onnxruntime
+
+        forward = load_onnxruntime(onnx_path(name), params.onnxruntime)
+        return LABELS["onnxruntime"], onnxruntime.__version__, forward
     import torch
 
     from stages.common.networks import load_network, load_pytorch
 
-    outputs = len(classify.names_of(metadata))
-    network = load_network(weights_path(name), name, params.models[name], outputs)
-    forward = load_pytorch(network, params.pytorch)
+    network = load_network(weights_path(name), name, model, len(classify.names_of(metadata)))
+    return LABELS["pytorch"], torch.__version__, load_pytorch(network, params.pytorch)
+
+
+def second_pass(forward: Forward, blob: np.ndarray) -> tuple[np.ndarray, float]:
+    """The output for a blob, and the milliseconds that it took: the first pass also allocates."""
     forward(blob)
     began = time.perf_counter()
     output = forward(blob)
-    return output, 1e3 * (time.perf_counter() - began), torch.__version__
+    return output, 1e3 * (time.perf_counter() - began)
 
 
-def judge(task: Task, opencv: np.ndarray, pytorch: np.ndarray) -> tuple[bool, str]:
+def judge(task: Task, opencv: np.ndarray, reference: np.ndarray) -> tuple[bool, str]:
     """Whether two outputs of one image agree, and by how much they differ, in words."""
-    if opencv.shape != pytorch.shape:
-        return False, f"differ: outputs of shape {opencv.shape} and {pytorch.shape}"
+    if opencv.shape != reference.shape:
+        return False, f"differ: outputs of shape {opencv.shape} and {reference.shape}"
     parity = Parity()
-    parity.update_logits(opencv, pytorch)
-    parity.update_classes(opencv.argmax(axis=1), pytorch.argmax(axis=1))
+    parity.update_logits(opencv, reference)
+    parity.update_classes(opencv.argmax(axis=1), reference.argmax(axis=1))
     scores = parity.scores()
     agree = scores["rel"] <= CLOSE and scores["agreement"] >= SAME
     if task == "classification":

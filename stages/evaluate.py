@@ -5,12 +5,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stages.common.backends import BACKENDS, PAIRS
+from stages.common.backends import BACKENDS, pairs_of
 from stages.common.cli import log, run
 from stages.common.files import new_file, write_json, write_text
 from stages.common.params import entry, first, load_params
 from stages.common.paths import confusion_path, log_path, metrics_path
 from stages.common.predictions import (
+    predicting_backends,
     read_logits,
     read_pixel_logits,
     read_predicted_mask,
@@ -35,8 +36,8 @@ def main(argv: list[str] | None = None) -> None:
     lines = [f"{name}: {model.task}, {len(split)} images, {classes} classes"]
     scores, parity = score(name, split, classes, batch_size, compared, lines.append)
     metrics = {"images": len(split)}
-    metrics |= {backend: scores[backend].scores() for backend in BACKENDS}
-    metrics["parity"] = {pair: parity[pair].scores() for pair in PAIRS}
+    metrics |= {backend: one.scores() for backend, one in scores.items()}
+    metrics["parity"] = {pair: one.scores() for pair, one in parity.items()}
     results = summary(metrics)
 
     with new_file(confusion_path(name)) as partial, partial.open("wb") as file:
@@ -58,16 +59,17 @@ def evaluate_classification(
 
     `compared` is the number of images whose logits are compared.
     """
-    scores = {backend: ClassificationScores(classes) for backend in BACKENDS}
-    parity = {pair: Parity() for pair in PAIRS}
+    scores = {backend: ClassificationScores(classes) for backend in predicting_backends(name)}
+    pairs = pairs_of(scores)
+    parity = {pair: Parity() for pair in pairs}
     labels = split.labels()
     for start, stop in split.batches(batch_size):
-        logits = {backend: read_logits(name, backend, start, stop) for backend in BACKENDS}
-        for backend in BACKENDS:
+        logits = {backend: read_logits(name, backend, start, stop) for backend in scores}
+        for backend in scores:
             scores[backend].update(logits[backend], labels[start:stop])
         predicted = {backend: values.argmax(axis=1) for backend, values in logits.items()}
         rows = slice(max(compared - start, 0))
-        for pair, (a, b) in PAIRS.items():
+        for pair, (a, b) in pairs.items():
             parity[pair].update_classes(predicted[a], predicted[b])
             parity[pair].update_logits(logits[a][rows], logits[b][rows])
         note(running(stop, len(split), scores, "acc@1"))
@@ -83,18 +85,19 @@ def evaluate_segmentation(
     note: Callable[[str], None],
 ) -> tuple[dict, dict]:
     """As `evaluate_classification`, by the pixels of each image."""
-    scores = {backend: SegmentationScores(classes) for backend in BACKENDS}
-    parity = {pair: Parity() for pair in PAIRS}
+    scores = {backend: SegmentationScores(classes) for backend in predicting_backends(name)}
+    pairs = pairs_of(scores)
+    parity = {pair: Parity() for pair in pairs}
     for index, image in enumerate(split.names):
         truth = split.mask(index)
-        masks = {backend: read_predicted_mask(name, backend, image) for backend in BACKENDS}
-        for backend in BACKENDS:
+        masks = {backend: read_predicted_mask(name, backend, image) for backend in scores}
+        for backend in scores:
             scores[backend].update(masks[backend], truth)
-        for pair, (a, b) in PAIRS.items():
+        for pair, (a, b) in pairs.items():
             parity[pair].update_classes(masks[a], masks[b])
         if index < compared:
-            logits = {backend: read_pixel_logits(name, backend, image) for backend in BACKENDS}
-            for pair, (a, b) in PAIRS.items():
+            logits = {backend: read_pixel_logits(name, backend, image) for backend in scores}
+            for pair, (a, b) in pairs.items():
                 parity[pair].update_logits(logits[a], logits[b])
         if (index + 1) % batch_size == 0 or index + 1 == len(split):
             note(running(index + 1, len(split), scores, "pixel_acc"))
@@ -103,14 +106,14 @@ def evaluate_segmentation(
 
 def running(done: int, total: int, scores: dict, key: str) -> str:
     """One line of the log: the score of each backend so far."""
-    figures = "  ".join(f"{backend} {scores[backend].scores()[key]:.2f}" for backend in BACKENDS)
+    figures = "  ".join(f"{backend} {one.scores()[key]:.2f}" for backend, one in scores.items())
     return f"{done}/{total}  {key} %  {figures}"
 
 
 def summary(metrics: dict) -> list[str]:
     """The lines that end the log: all scores, then all parities."""
     lines = [f"{metrics['images']} images"]
-    for backend in BACKENDS:
+    for backend in (key for key in BACKENDS if key in metrics):
         figures = "  ".join(f"{key} {value:.2f} %" for key, value in metrics[backend].items())
         lines.append(f"{backend}: {figures}")
     for pair, parity in metrics["parity"].items():

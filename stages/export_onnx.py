@@ -35,6 +35,9 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params()
     model = entry(params, "models", name)
     classes = read_classes(model.preprocess)
+    if model.onnx:
+        take_onnx(name, model, classes)
+        return
     network = load_network(weights_path(name), name, model, len(classes))
     height, width = Split(model.preprocess, "val", model.task).images(0, 1).shape[1:3]
     with new_file(onnx_path(name)) as partial:
@@ -48,6 +51,21 @@ def main(argv: list[str] | None = None) -> None:
         onnx.save(converted, str(partial))
         onnx.checker.check_model(str(partial), full_check=True)
         log(f"{name}: {len(converted.graph.node)} nodes, {partial.stat().st_size / 1e6:.1f} MB")
+
+
+def take_onnx(name: str, model: ModelParams, classes: list[str]) -> None:
+    """Take over a model that is ONNX from the start, with what this project knows of it added."""
+    source = Path(model.onnx).expanduser()
+    try:
+        onnx.checker.check_model(str(source), full_check=True)
+        given = onnx.load(str(source))
+    except Exception as error:  # of protobuf or of onnx's checker, which have no common base
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{source}: not a valid ONNX model: {reason}") from None
+    describe(given, own_metadata(name, model, classes, given))
+    with new_file(onnx_path(name)) as partial:
+        onnx.save(given, str(partial))
+        log(f"{name}: {len(given.graph.node)} nodes, {partial.stat().st_size / 1e6:.1f} MB")
 
 
 def export(
@@ -90,19 +108,39 @@ def quiet_logs() -> Iterator[None]:
 
 def metadata(name: str, model: ModelParams, params: Params, classes: list[str]) -> dict[str, str]:
     """What an ONNX file says of itself: texts, lists and mappings as JSON."""
+    return usage(name, model, classes, str(model.weights)) | {
+        "exporter": params.export.exporter,
+        "opset": str(params.export.opset),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+    }
+
+
+def own_metadata(
+    name: str, model: ModelParams, classes: list[str], given: onnx.ModelProto
+) -> dict[str, str]:
+    """The same of a model that is ONNX from the start; what its file says already is kept."""
+    opset = max(entry.version for entry in given.opset_import if entry.domain in ("", "ai.onnx"))
+    known = {entry.key: entry.value for entry in given.metadata_props}
+    producer = f"{given.producer_name} {given.producer_version}".strip()
+    return (
+        {"exporter": producer, "opset": str(opset)}
+        | known
+        | usage(name, model, classes, Path(model.onnx).name)
+    )
+
+
+def usage(name: str, model: ModelParams, classes: list[str], weights: str) -> dict[str, str]:
+    """What one must know to use a model, whoever made it."""
     size = read_size(model.preprocess, model.task)
     profile = {"task": model.task, "size": size if isinstance(size, str) else size.model_dump()}
     profile |= read_normalization(model.preprocess)
     return {
         "model": name,
         "task": model.task,
-        "weights": model.weights,
+        "weights": weights,
         "preprocess": json.dumps({"color": "RGB", "scale": 1 / 255} | profile),
         "classes": json.dumps(classes, ensure_ascii=False),
-        "exporter": params.export.exporter,
-        "opset": str(params.export.opset),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
     }
 
 

@@ -14,7 +14,12 @@ def load(name: str, model: ModelParams, classes: int, params: Params) -> Forward
 
 
 def main(argv: list[str] | None = None) -> None:
-    infer("pytorch", load, argv)
+    infer("pytorch", load, argv, absent=no_network)
+
+
+def no_network(model: ModelParams) -> str | None:
+    """Why there is nothing to run, if so."""
+    return f"there is no PyTorch network of {model.onnx}" if model.onnx else None
 
 
 if __name__ == "__main__":

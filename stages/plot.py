@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from scipy.ndimage import binary_dilation
 
-from stages.common.backends import BACKENDS
+from stages.common.backends import LABELS, reference_of
 from stages.common.charts import (
     FAINT,
     INK,
@@ -35,6 +35,7 @@ from stages.common.paths import (
     plot_data_folder,
     plot_folder,
     profile_folder,
+    source_path,
 )
 from stages.common.predictions import read_predicted_mask
 from stages.common.scores import class_iou
@@ -47,7 +48,7 @@ VOID = (224, 224, 192)  # the colour of Pascal VOC
 DIFFERENT = (230, 0, 126)  # in no palette of masks, and nothing else in the panel has a colour
 CELL_CLASSES = 25  # a confusion matrix of more has no values in the cells,
 NAMED_CLASSES = 60  # of more no names on the axes
-HEADS = ("image", "ground truth", "PyTorch", "OpenCV", "PyTorch and OpenCV differ")
+HEADS = ("image", "ground truth", "{reference}", "OpenCV", "{reference} and OpenCV differ")
 GALLERY_WIDTH = 11.5  # inches
 
 
@@ -59,12 +60,13 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params()
     model, dpi = entry(params, "models", name), params.plot.dpi
     metrics = read_json(metrics_path(name))
-    row = result_row(name, model.task, metrics, read_json(benchmark_path(name)))
+    published = read_json(source_path(name)).get("published")
+    row = result_row(name, model.task, metrics, read_json(benchmark_path(name)), published)
     classes = read_classes(model.preprocess)
     with np.load(confusion_path(name)) as arrays:
-        confusion = {backend: arrays[backend] for backend in BACKENDS}
+        confusion = {backend: arrays[backend] for backend in arrays.files}
     per_class = class_recall if model.task == "classification" else class_iou
-    values = {backend: per_class(confusion[backend]) for backend in BACKENDS}
+    values = {backend: per_class(confusion[backend]) for backend in confusion}
 
     with new_directory(plot_data_folder(name)) as out:
         write_json(out / "row.json", row)
@@ -75,27 +77,34 @@ def main(argv: list[str] | None = None) -> None:
         else:
             draw_iou(out / "iou.png", row, classes, values, dpi)
             colors = mask_colors(model.preprocess)
-            rows = gallery_rows(name, model.preprocess, params.plot.gallery_images)
+            count = params.plot.gallery_images
+            rows = gallery_rows(name, model.preprocess, row["reference"], count)
             draw_gallery(out / "gallery.png", row, rows, classes, colors, dpi)
     log(f"{name}: plotted to {plot_folder(name)}")
 
 
-def result_row(name: str, task: str, metrics: dict, benchmark: dict) -> dict:
-    """What the summary of all models needs to know of one."""
+def result_row(
+    name: str, task: str, metrics: dict, benchmark: dict, published: dict | None
+) -> dict:
+    """What the summary of all models needs to know of one; `published` is of `source.json`."""
     metric, second = HEADLINES[task]
+    backends = [backend for backend in LABELS if backend in metrics]
+    reference = reference_of(backends)
     return {
         "model": name,
         "task": task,
         "images": metrics["images"],
         "metric": metric,
-        "accuracy": {backend: metrics[backend][metric] for backend in BACKENDS},
+        "accuracy": {backend: metrics[backend][metric] for backend in backends},
         "second_metric": second,
-        "second_accuracy": {backend: metrics[backend][second] for backend in BACKENDS},
+        "second_accuracy": {backend: metrics[backend][second] for backend in backends},
+        "published": published["metrics"].get(metric) if published else None,
+        "reference": reference,
         "parity": metrics["parity"],
-        "median_ms": {backend: benchmark[backend]["median_ms"] for backend in BACKENDS},
-        "p95_ms": {backend: benchmark[backend]["p95_ms"] for backend in BACKENDS},
-        "opencv_over_pytorch": benchmark["opencv_over_pytorch"],
-        "opencv_over_pytorch_interval": benchmark["opencv_over_pytorch_interval"],
+        "median_ms": {backend: benchmark[backend]["median_ms"] for backend in backends},
+        "p95_ms": {backend: benchmark[backend]["p95_ms"] for backend in backends},
+        "ratio": benchmark[f"opencv_over_{reference}"],
+        "ratio_interval": benchmark[f"opencv_over_{reference}_interval"],
         "runs": benchmark["runs"],
         "blob": benchmark["blob"],
         "environment": benchmark["environment"],
@@ -179,7 +188,7 @@ def draw_iou(
     bars = {
         backend: [None if np.isnan(value) else value for value in values[backend]]
         + [row["accuracy"][backend]]
-        for backend in BACKENDS
+        for backend in values
     }
     with new_figure(path, 8, bars_height(len(names)) + 0.9, dpi) as figure:
         header(
@@ -193,7 +202,7 @@ def draw_iou(
         grouped_bars(axes, names, bars, lambda value: f"{value:.1f}")
         axes.axhline(len(classes) - 0.5, color=FAINT, linewidth=0.8)
         axes.set(xlabel="IoU, %", xticks=range(0, 101, 20))
-        backend_legend(figure)
+        backend_legend(figure, values)
 
 
 def mask_colors(profile: str) -> np.ndarray:
@@ -212,11 +221,11 @@ class GalleryRow:
     name: str
     image: np.ndarray
     truth: np.ndarray
-    pytorch: np.ndarray
+    reference: np.ndarray
     opencv: np.ndarray
 
 
-def gallery_rows(model: str, profile: str, count: int) -> list[GalleryRow]:
+def gallery_rows(model: str, profile: str, reference: str, count: int) -> list[GalleryRow]:
     """The first `count` images of the val split, or all if there are fewer."""
     split = Split(profile, "val", "segmentation")
     return [
@@ -224,7 +233,7 @@ def gallery_rows(model: str, profile: str, count: int) -> list[GalleryRow]:
             name=name,
             image=split.images(index, index + 1)[0],
             truth=split.mask(index),
-            pytorch=read_predicted_mask(model, "pytorch", name),
+            reference=read_predicted_mask(model, reference, name),
             opencv=read_predicted_mask(model, "opencv", name),
         )
         for index, name in enumerate(split.names[:count])
@@ -240,11 +249,12 @@ def draw_gallery(
     dpi: int,
 ) -> None:
     """Draw a row an image: the image, the true and the predicted masks, where these differ."""
+    reference = LABELS[result["reference"]]
     heights = [panel_height(row.image) for row in rows]
     with new_figure(path, GALLERY_WIDTH, sum(heights) + 0.9, dpi) as figure:
         header(
             figure,
-            f"{result['model']}: masks in PyTorch and OpenCV",
+            f"{result['model']}: masks in {reference} and OpenCV",
             f"the first {len(rows)} of {result['images']:,} images; right: percent of the pixels"
             " that have a true class; differing pixels are drawn enlarged",
         )
@@ -254,8 +264,14 @@ def draw_gallery(
             draw_row(panels, row, colors)
         above = {"xytext": (0, 17), "textcoords": "offset points"}
         for axes, head in zip(grid[0], HEADS, strict=True):
-            axes.annotate(head, (0, 1), xycoords="axes fraction", fontweight="bold", **above)
-        masks = [mask for row in rows for mask in (row.truth, row.pytorch, row.opencv)]
+            axes.annotate(
+                head.format(reference=reference),
+                (0, 1),
+                xycoords="axes fraction",
+                fontweight="bold",
+                **above,
+            )
+        masks = [mask for row in rows for mask in (row.truth, row.reference, row.opencv)]
         shown = set().union(*(np.unique(mask).tolist() for mask in masks))
         class_legend(figure, shown, classes, colors)
 
@@ -268,12 +284,12 @@ def panel_height(image: np.ndarray) -> float:
 
 def draw_row(panels: Sequence[Axes], row: GalleryRow, colors: np.ndarray) -> None:
     """Fill the five panels of a row of the gallery."""
-    differ = row.pytorch != row.opencv
+    differ = row.reference != row.opencv
     height, width = row.truth.shape
     panel_pictures = (
         (row.image, short(row.name, 32)),
         (colors[row.truth], f"{width} x {height} pixels"),
-        (colors[row.pytorch], right_text(row.pytorch, row.truth)),
+        (colors[row.reference], right_text(row.reference, row.truth)),
         (colors[row.opencv], right_text(row.opencv, row.truth)),
         (
             marked(row.image, differ),

@@ -52,21 +52,28 @@ def main(argv: list[str] | None = None) -> None:
 def table(rows: list[dict]) -> str:
     """All models in Markdown, padded so that it reads well in a terminal too."""
     header = ["model", "task", "images"]
+    header += ["published %"] if any_published(rows) else []
     header += [f"{name} %" for name in HEADINGS.values()]
     header += ["l1", "linf", "rel", "agree %"]
     header += [f"{name} ms" for name in HEADINGS.values()]
     header += ["OpenCV/PyTorch"]
-    return padded([header, *(table_cells(row) for row in rows)], left=2)
+    lines = [table_cells(row, any_published(rows)) for row in rows]
+    return padded([header, *lines], left=2)
 
 
-def table_cells(row: dict) -> list[str]:
-    parity = row["parity"]["opencv_vs_pytorch"]
+def table_cells(row: dict, with_published: bool) -> list[str]:
+    parity = row["parity"][f"opencv_vs_{row['reference']}"]
     cells = [row["model"], row["task"], str(row["images"])]
-    cells += [_text(row["accuracy"][backend], "{:.2f}".format) for backend in BACKENDS]
+    cells += [_text(row["published"], "{:.2f}".format)] if with_published else []
+    cells += [_text(row["accuracy"].get(backend), "{:.2f}".format) for backend in BACKENDS]
     cells += [_text(parity[key], difference_text) for key in ("l1", "linf", "rel")]
     cells += [_text(parity["agreement"], agreement_text)]
-    cells += [_text(row["median_ms"][backend], milliseconds) for backend in BACKENDS]
+    cells += [_text(row["median_ms"].get(backend), milliseconds) for backend in BACKENDS]
     return [*cells, ratio_text(row)]
+
+
+def any_published(rows: list[dict]) -> bool:
+    return any(row["published"] is not None for row in rows)
 
 
 def padded(lines: list[list[str]], left: int) -> str:
@@ -84,7 +91,7 @@ def padded(lines: list[list[str]], left: int) -> str:
 
 def notes(rows: list[dict]) -> str:
     """What the columns of the table mean and where the times come from, in Markdown."""
-    confidences = sorted({row["opencv_over_pytorch_interval"]["confidence"] for row in rows})
+    confidences = sorted({row["ratio_interval"]["confidence"] for row in rows})
     confidence = "/".join(f"{value:g}" for value in confidences)
     columns = (
         "%: accuracy, of classification acc@1, of segmentation the mean IoU. ORT: ONNX Runtime."
@@ -93,6 +100,13 @@ def notes(rows: list[dict]) -> str:
         f" ms: median time of a forward pass; OpenCV/PyTorch: their ratio and its {confidence} %"
         " confidence interval."
     )
+    if any_published(rows):
+        columns += " published: what torchvision names for the weights, on the field's own data."
+    if any(row["reference"] != "pytorch" for row in rows):
+        columns += (
+            " A model that is an ONNX file from the start has no PyTorch: its differences and its"
+            " ratio, marked ORT, are those to ONNX Runtime."
+        )
     return textwrap.fill(columns, 100) + "\n\n" + textwrap.fill(environment_text(rows), 100) + "\n"
 
 
@@ -114,10 +128,11 @@ def milliseconds(value: float) -> str:
 
 
 def ratio_text(row: dict) -> str:
-    ratio, interval = row["opencv_over_pytorch"], row["opencv_over_pytorch_interval"]
+    ratio, interval = row["ratio"], row["ratio_interval"]
+    mark = "" if row["reference"] == "pytorch" else "ORT: "
     if ratio is None or interval["low"] is None or interval["high"] is None:
-        return _text(ratio, "{:.2f}".format)
-    return f"{ratio:.2f} ({interval['low']:.2f}-{interval['high']:.2f})"
+        return mark + _text(ratio, "{:.2f}".format)
+    return f"{mark}{ratio:.2f} ({interval['low']:.2f}-{interval['high']:.2f})"
 
 
 def environment_text(rows: list[dict]) -> str:
@@ -165,7 +180,7 @@ def time_records(rows: list[dict]) -> Records:
             "p95_ms": row["p95_ms"][backend],
         }
         for row in rows
-        for backend in BACKENDS
+        for backend in row["median_ms"]
     ]
 
 
@@ -179,7 +194,7 @@ def accuracy_records(rows: list[dict]) -> Records:
             "value": row["accuracy"][backend],
         }
         for row in rows
-        for backend in BACKENDS
+        for backend in row["accuracy"]
     ]
 
 
@@ -188,7 +203,7 @@ def parity_records(rows: list[dict]) -> Records:
         {"model": row["model"], "pair": pair, "label": f"{row['model']} {pair}"}
         | {key: row["parity"][pair][key] for key in ("l1", "linf", "rel", "agreement")}
         for row in rows
-        for pair in PAIRS
+        for pair in row["parity"]
     ]
 
 
@@ -205,10 +220,10 @@ def draw_times(path: Path, rows: list[dict], dpi: int) -> None:
     """Bars to the median, a whisker to the 95th percentile."""
     from stages.common import charts
 
-    medians = {backend: [row["median_ms"][backend] for row in rows] for backend in BACKENDS}
-    p95s = {backend: [row["p95_ms"][backend] for row in rows] for backend in BACKENDS}
-    shortest = min(value for row in medians.values() for value in row)
-    longest = max(value for row in p95s.values() for value in row)
+    medians = {backend: [row["median_ms"].get(backend) for row in rows] for backend in BACKENDS}
+    p95s = {backend: [row["p95_ms"].get(backend) for row in rows] for backend in BACKENDS}
+    shortest = min(value for row in rows for value in row["median_ms"].values())
+    longest = max(value for row in rows for value in row["p95_ms"].values())
     with charts.new_figure(path, WIDTH, charts.bars_height(len(rows)) + 0.9, dpi) as figure:
         runs = "/".join(str(runs) for runs in sorted({row["runs"] for row in rows}))
         legend = f"Bar and number: median of {runs} runs; whisker: to the 95th percentile."
@@ -241,20 +256,22 @@ def draw_accuracy(path: Path, rows: list[dict], dpi: int) -> None:
         grid = figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
         for axes, (metric, members) in zip(grid, panels.items(), strict=True):
             values = {
-                backend: [row["accuracy"][backend] for row in members] for backend in BACKENDS
+                backend: [row["accuracy"].get(backend) for row in members] for backend in BACKENDS
             }
             axes.set_title(METRICS[metric])
             axes.set(xlim=(0, 106), xticks=range(0, 101, 20))
             charts.grouped_bars(axes, names(members), values, "{:.2f}".format)
-        charts.backend_legend(figure)
+            for number, row in enumerate(members):
+                if row["published"] is not None:
+                    charts.published_mark(axes, number, row["published"])
+        charts.backend_legend(figure, published=any_published(rows))
 
 
 def draw_parity(path: Path, rows: list[dict], dpi: int) -> None:
     """A dot a pair of backends, and their agreement to the right."""
     from stages.common import charts
 
-    parity = {pair: [row["parity"][pair] for row in rows] for pair in PAIRS}
-    low, high = relative_limits([one["rel"] for pairs in parity.values() for one in pairs])
+    low, high = relative_limits([one["rel"] for row in rows for one in row["parity"].values()])
     with charts.new_figure(path, WIDTH, charts.bars_height(len(rows)) + 1.1, dpi) as figure:
         charts.header(
             figure,
@@ -266,7 +283,9 @@ def draw_parity(path: Path, rows: list[dict], dpi: int) -> None:
         charts.log_axis(axes, low, high, (1,), "{:.0e}".format)
         for number, pair in enumerate(PAIRS):
             shift = (number - 1) * charts.bar_step(len(PAIRS))
-            for group, one in enumerate(parity[pair]):
+            for group, one in enumerate(row["parity"].get(pair) for row in rows):
+                if one is None:
+                    continue
                 charts.parity_dot(axes, group + shift, one["rel"], pair, (low, high))
                 agreement = _text(one["agreement"], lambda value: f"{agreement_text(value)} %")
                 charts.right_of(axes, group + shift, agreement, strong=one["agreement"] != 100)

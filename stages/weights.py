@@ -1,6 +1,7 @@
 """Make a model's weights: a linear probe, random, torchvision's own, or a checkpoint."""
 
 import argparse
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,15 @@ from tqdm import tqdm
 from stages.common.cli import InputError, log, run
 from stages.common.files import new_file, write_json
 from stages.common.images import normalize
-from stages.common.networks import Logits, build, load_state, read_checkpoint
+from stages.common.networks import (
+    Logits,
+    build,
+    import_factory,
+    load_state,
+    pick_output,
+    published_weights,
+    read_checkpoint,
+)
 from stages.common.params import PARAMS, ModelParams, Params, entry, load_params
 from stages.common.paths import source_path, weights_path
 from stages.common.probe import calibrate, damp_residuals, fit_head, seeded
@@ -34,6 +43,10 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params()
     model = entry(params, "models", name)
     classes = len(read_classes(model.preprocess))
+    check_classes(name, model, classes)
+    if model.onnx:
+        take_onnx(name, Path(model.onnx).expanduser())
+        return
     source = None
     if model.weights in ("probe", "random"):
         network = make(name, model, params, classes)
@@ -41,13 +54,83 @@ def main(argv: list[str] | None = None) -> None:
         state, source = published_or_own(name, model, params, classes)
         network = build(name, model, classes)
         load_state(network, state, str(source))
+    check_output(name, model, network, classes)
     # DVC does not look at a file outside of the pipeline: its stamp tells when it has changed.
     files = {str(source): stamp(source)} if isinstance(source, Path) else {}
+    if model.factory:
+        code = factory_file(name, model.factory)
+        files |= {str(code): stamp(code)} if code else {}
     write_json(source_path(name), {"files": files})
     with new_file(weights_path(name)) as partial, partial.open("wb") as file:
         torch.save(network.state_dict(), file)
     size = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     log(f"{name}: {size:.1f} million parameters, {classes} classes, weights: {model.weights}")
+
+
+def check_classes(name: str, model: ModelParams, classes: int) -> None:
+    """Raise InputError when an entry's `classes` are not those of its dataset."""
+    if model.classes not in (None, classes):
+        found = (
+            f"found {model.classes}; the dataset of the profile {model.preprocess!r} has {classes}"
+        )
+        raise InputError(f"{PARAMS}: models.{name}.classes: {found}")
+
+
+def take_onnx(name: str, path: Path) -> None:
+    """Note the file of a model that is ONNX from the start: it holds its weights itself."""
+    if not path.is_file():
+        raise InputError(f"{PARAMS}: models.{name}.onnx: no such file: {path}")
+    write_json(source_path(name), {"files": {str(path): stamp(path)}})
+    with new_file(weights_path(name)) as partial, partial.open("wb") as file:
+        torch.save({}, file)
+    log(f"{name}: {path}, which holds its weights")
+
+
+def check_output(name: str, model: ModelParams, network: nn.Module, classes: int) -> None:
+    """Raise InputError when a network of one's own gives no logits of the dataset's classes."""
+    if not model.factory:
+        return
+    image = Split(model.preprocess, "val", model.task).images(0, 1)
+    blob = torch.from_numpy(normalize(image, **read_normalization(model.preprocess)))
+    key = f"{PARAMS}: models.{name}"
+    try:
+        with torch.inference_mode():
+            raw = network.eval()(blob)
+    except Exception as error:  # of the user's code
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        ran = f"{model.factory}: its network cannot run a blob {tuple(blob.shape)}"
+        raise InputError(f"{key}: {ran}: {reason}") from None
+    try:
+        logits = pick_output(raw, model.output)
+    except (LookupError, TypeError):
+        logits = None
+    if not torch.is_tensor(logits):
+        found = f"found {model.output!r}" if model.output is not None else "missing"
+        raise InputError(f"{key}.output: {found}; the network gives {kind(raw)}: say which to take")
+    expected = (1, classes) + (tuple(blob.shape[2:]) if model.task == "segmentation" else ())
+    if tuple(logits.shape) != expected:
+        found = f"the output is {tuple(logits.shape)} for a blob {tuple(blob.shape)}"
+        raise InputError(
+            f"{key}: {found}; expected {expected}, as the dataset has {classes} classes"
+        )
+
+
+def kind(output: object) -> str:
+    """What a network returned, in words."""
+    if torch.is_tensor(output):
+        return f"one tensor {tuple(output.shape)}"
+    if isinstance(output, dict):
+        return f"a dict with the keys {', '.join(map(repr, output))}"
+    if isinstance(output, list | tuple):
+        return f"a {type(output).__name__} of {len(output)}"
+    return f"a {type(output).__name__}"
+
+
+def factory_file(name: str, factory: str) -> Path | None:
+    """The file of the module that a factory is in, if it is one."""
+    import_factory(name, factory)
+    file = getattr(sys.modules[factory.partition(":")[0]], "__file__", None)
+    return Path(file) if file else None
 
 
 def make(name: str, model: ModelParams, params: Params, classes: int) -> nn.Module:
@@ -99,17 +182,17 @@ def published_or_own(
     """Return the state dict that `weights` names, and its source: torchvision's or a file."""
     from torchvision.models import get_model_weights
 
-    published = get_model_weights(name)
-    if model.weights not in (*published.__members__, "DEFAULT"):
+    published = {} if model.factory else get_model_weights(name).__members__
+    if model.factory or model.weights not in (*published, "DEFAULT"):
         path = Path(model.weights).expanduser()
         if path.exists():
-            return read_checkpoint(path), path
-        names = ", ".join(("probe", "random", *published.__members__))
+            return read_checkpoint(path, model.checkpoint_key), path
+        names = ", ".join(("probe", "random", *published))
         raise InputError(
             f"{PARAMS}: models.{name}.weights: found {model.weights!r}, which is no file; expected "
             f"one of {names} or the path of a checkpoint"
         )
-    weights = published.DEFAULT if model.weights == "DEFAULT" else published[model.weights]
+    weights = published_weights(name, model)
     outputs = len(weights.meta["categories"])
     if outputs != classes:
         raise InputError(

@@ -1,6 +1,6 @@
 """The backends that run a model, and the pairs that are compared."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what only prints imports no numpy
@@ -18,3 +18,14 @@ PAIRS = {
     "onnxruntime_vs_pytorch": ("onnxruntime", "pytorch"),
     "opencv_vs_onnxruntime": ("opencv", "onnxruntime"),
 }
+
+
+def reference_of(backends: Iterable[str]) -> str:
+    """The backend whose answers are the model's own: PyTorch, or ONNX Runtime for a model that is
+    an ONNX file from the start."""
+    return "pytorch" if "pytorch" in backends else "onnxruntime"
+
+
+def pairs_of(backends: Collection[str]) -> dict[str, tuple[str, str]]:
+    """The pairs of which both backends are there."""
+    return {pair: (a, b) for pair, (a, b) in PAIRS.items() if a in backends and b in backends}

@@ -10,11 +10,11 @@ from tqdm import tqdm
 
 from stages.common.backends import Forward
 from stages.common.cli import InputError, log
-from stages.common.files import new_directory
+from stages.common.files import new_directory, write_text
 from stages.common.images import normalize
 from stages.common.params import ModelParams, Params, Task, entry, first, load_params
 from stages.common.paths import prediction_folder
-from stages.common.predictions import LogitsWriter, MaskWriter
+from stages.common.predictions import ABSENT, LogitsWriter, MaskWriter
 from stages.common.store import Split, read_classes
 from stages.common.transform import read_normalization
 
@@ -23,11 +23,12 @@ def infer(
     backend: str,
     load: Callable[[str, ModelParams, int, Params], Forward],
     argv: list[str] | None,
+    absent: Callable[[ModelParams], str | None] = lambda model: None,
 ) -> None:
     """Run the model named on the command line in one backend and write its predictions.
 
     `load` takes the model's name and entry, its number of classes and all params, and returns
-    the function from blob to logits.
+    the function from blob to logits. `absent` returns why the backend has nothing to run, if so.
     """
     parser = argparse.ArgumentParser(prog=f"stages.infer_{backend}")
     parser.add_argument("model", help="an entry of `models` in params.yaml")
@@ -35,6 +36,12 @@ def infer(
 
     params = load_params()
     model = entry(params, "models", name)
+    reason = absent(model)
+    if reason:
+        with new_directory(prediction_folder(name, backend)) as partial:
+            write_text(partial / ABSENT, f"{reason}\n")
+        log(f"{name}: {reason}")
+        return
     classes = len(read_classes(model.preprocess))
     split = Split(model.preprocess, "val", model.task)
     predict(

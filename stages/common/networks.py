@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,10 +31,14 @@ class Logits(nn.Module):
         self.output = output
 
     def forward(self, blob: torch.Tensor) -> torch.Tensor:
-        output = self.network(blob)
-        if self.output is not None:
-            return output[self.output]
-        return output["out"] if isinstance(output, dict) else output
+        return pick_output(self.network(blob), self.output)
+
+
+def pick_output(output: Any, entry: str | int | None) -> torch.Tensor:
+    """The tensor of logits in what a network returned; raises LookupError where it is not there."""
+    if entry is not None:
+        return output[entry]
+    return output["out"] if isinstance(output, dict) else output
 
 
 def model_names(task: Task) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from stages.common.backends import BACKENDS
 from stages.common.paths import prediction_folder
 from stages.common.store import RowWriter, Split, read_rows
 from stages.common.voc import voc_palette
@@ -29,6 +30,16 @@ def read_predicted_mask(model: str, backend: str, name: str) -> np.ndarray:
     """The predicted class ids of one image, uint8 (H, W)."""
     with Image.open(prediction_folder(model, backend) / "masks" / f"{name}.png") as image:
         return np.asarray(image)
+
+
+ABSENT = "absent.txt"  # of a backend that cannot run a model, with the reason
+
+
+def predicting_backends(model: str) -> tuple[str, ...]:
+    """The backends that predicted something."""
+    return tuple(
+        name for name in BACKENDS if not (prediction_folder(model, name) / ABSENT).exists()
+    )
 
 
 class LogitsWriter:
