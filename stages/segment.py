@@ -158,6 +158,7 @@ STILL, STREAM = "still", "stream"
 IMAGE_FILES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 ESCAPE, QUIT = 27, ord("q")
 MIN_SIDE, MIN_HEIGHT, MIN_TEXT = 320, 96, 22  # pixels
+MAX_SIDE = 2**15 - 1  # pixels
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 WHITE, GREY, DARK = (255, 255, 255), (150, 150, 150), (32, 32, 32)  # BGR
 
@@ -304,7 +305,7 @@ def read_params() -> dict:
         content = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         refuse(f"{PARAMS}: cannot be read as YAML: {error}")
     return content if isinstance(content, dict) else {}
 
@@ -342,15 +343,23 @@ def preprocessing(
     profile, source = find_profile(args.model, metadata, params)
     try:
         resize = size = None
-        if isinstance(profile["size"], dict):
-            resize, size = ((profile["size"][key],) * 2 for key in ("resize", "crop"))
+        written = profile["size"] if isinstance(profile["size"], dict) else {}
+        if "crop" in written:
+            resize, size = ((int(written[key]),) * 2 for key in ("resize", "crop"))
         scale = float(profile.get("scale", 1 / 255))
         mean = [float(value) / scale for value in profile["mean"]]
         std = [float(value) for value in profile["std"]]
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         refuse(f"{source}: not a preprocessing: {type(error).__name__} {error}")
     if fixed and fixed != size:
         resize, size = None, fixed
+    beyond = [
+        f"{key} {value}"
+        for key, value in written.items()
+        if key not in ("resize", "crop") and value not in (False, "linear")
+    ] + ([f"resize {written['resize']}"] if "resize" in written and not resize else [])
+    if beyond:
+        source += f", but {', '.join(beyond)}: flags have no word for it"
     given = {
         "resize": both(args.rsz_height, args.rsz_width, "--rsz-height and --rsz-width", resize),
         "size": both(args.height, args.width, "--height and --width", size),
@@ -358,13 +367,14 @@ def preprocessing(
         "mean": args.mean or mean,
         "std": args.std or std,
         "rgb": profile.get("color", "RGB") == "RGB" if args.rgb is None else args.rgb,
-        "crop": (bool(size) if args.crop is None else args.crop),
+        "crop": bool(PROFILE["size"]) if args.crop is None else args.crop,
     }
     flags = (args.rsz_height, args.height, args.scale, args.mean, args.std, args.rgb, args.crop)
     if any(flag is not None for flag in flags):
         source = f"flags, then {source}"
     if fixed and given["size"] not in (None, fixed):
-        refuse(f"{args.model}: its input has {fixed[1]}x{fixed[0]} pixels; found other --height")
+        found = "--height and --width: found {} and {}".format(*given["size"])
+        refuse(f"{found}; the input of {args.model} has {fixed[0]} and {fixed[1]}")
     for name, is_right, expected in (
         ("mean", math.isfinite, "three numbers"),
         ("std", lambda value: 0 < value < math.inf, "three numbers above 0"),
@@ -406,10 +416,13 @@ def both(
 ) -> tuple[int, int] | None:
     """(height, width) of two flags, None for zeros; the default where neither is given."""
     if height is None and width is None:
-        return default
-    if height is None or width is None or min(height, width) < 0 or bool(height) != bool(width):
-        refuse(f"{names}: found {height} and {width}; expected two numbers of pixels, or 0 and 0")
-    return (height, width) if height else None
+        height, width = default or (0, 0)
+    if (height, width) == (0, 0):
+        return None
+    if height is None or width is None or not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
+        expected = f"expected two numbers of pixels, 1 to {MAX_SIDE}, or 0 and 0"
+        refuse(f"{names}: found {height} and {width}; {expected}")
+    return height, width
 
 
 def blob_of(image: np.ndarray, how: Preprocessing) -> np.ndarray:
@@ -430,6 +443,20 @@ def blob_of(image: np.ndarray, how: Preprocessing) -> np.ndarray:
     params.ddepth = cv2.CV_32F
     params.paddingmode = cv2.dnn.DNN_PMODE_CROP_CENTER if how.crop else cv2.dnn.DNN_PMODE_NULL
     return cv2.dnn.blobFromImageWithParams(image, params)
+
+
+def seen_part(image: np.ndarray, how: Preprocessing) -> np.ndarray:
+    """What of an image, (H, W, 3), reaches the blob: where it is cropped, the centre."""
+    if not (how.crop and how.size):
+        return image
+    height, width = how.resize or image.shape[:2]
+    enlarged = max(how.size[0] / height, how.size[1] / width)
+    rows, columns = (
+        max(1, round(side * part / (enlarged * whole)))
+        for side, part, whole in zip(image.shape[:2], how.size, (height, width), strict=True)
+    )
+    top, left = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
+    return image[top : top + rows, left : left + columns]
 
 
 class Network:
@@ -487,12 +514,13 @@ class Network:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep off the terminal what OpenCV logs before it raises an error that says the same."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    logging = getattr(cv2.utils, "logging", cv2)  # OpenCV 5 and 4
+    level = logging.getLogLevel()
+    logging.setLogLevel(0)  # LOG_LEVEL_SILENT
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        logging.setLogLevel(level)
 
 
 def constant(flag: str, name: str) -> int | None:
@@ -548,6 +576,7 @@ def read_image(path: Path) -> np.ndarray:
 
 def stream(name: str, source: str | int) -> Iterator[tuple[str, str, np.ndarray, float]]:
     """The frames of a video file, or of a camera until the caller has enough."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # it logs past OpenCV
     with quiet():
         capture = cv2.VideoCapture(source)
         there, image = capture.read()
@@ -564,8 +593,9 @@ def stream(name: str, source: str | int) -> Iterator[tuple[str, str, np.ndarray,
 class Viewer:
     """Writes pictures, or shows them; a video where they are frames of one."""
 
-    def __init__(self, folder: Path, show: bool) -> None:
+    def __init__(self, folder: Path, show: bool, source: str | None = None) -> None:
         self.folder = folder
+        self.source = Path(source) if source else None
         self.window = TASK if show and has_display() else ""
         self.note = " (there is no display to show it on)" if show and not self.window else ""
         self.video: cv2.VideoWriter | None = None
@@ -578,7 +608,7 @@ class Viewer:
         try:
             if not cv2.imwrite(str(partial), picture):
                 refuse(f"{path}: cannot be written")
-            partial.replace(path)
+            rename(partial, path)
         finally:
             partial.unlink(missing_ok=True)
         print(f"picture: {path}{self.note}")
@@ -592,19 +622,23 @@ class Viewer:
             self.video_path = self.folder / f"{name}.avi"
             self.video_partial = self.partial(self.video_path)
             size, code = picture.shape[1::-1], cv2.VideoWriter.fourcc(*"MJPG")
-            self.video = cv2.VideoWriter(str(self.video_partial), code, per_second, size)
-            if not self.video.isOpened():
+            video = cv2.VideoWriter(str(self.video_partial), code, per_second, size)
+            if not video.isOpened():
                 refuse(f"{self.video_path}: cannot be written")
+            self.video = video
         self.video.write(picture)
         return True
 
     def partial(self, path: Path) -> Path:
-        """A name beside a file, to write to first."""
+        """A name beside a file, to write to first; refuses to write over the input."""
+        inputs = [self.source, self.source / path.name] if self.source else []
         try:
+            if path.exists() and path.resolve() in [there.resolve() for there in inputs]:
+                refuse(f"{path}: is the input itself; expected another --output")
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            refuse(f"{path.parent}: cannot be made: {error.strerror}")
-        return path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+            refuse(f"{path}: cannot be written: {error.strerror}")
+        return path.with_name(f".{os.getpid()}.partial{path.suffix}")
 
     def show(self, picture: np.ndarray, forever: bool) -> bool:
         if cv2.getWindowProperty(self.window, cv2.WND_PROP_VISIBLE) < 1:
@@ -625,8 +659,17 @@ class Viewer:
     def close(self) -> None:
         if self.video is not None:
             self.video.release()
-            self.video_partial.replace(self.video_path)
+            rename(self.video_partial, self.video_path)
             print(f"video: {self.video_path}{self.note}")
+
+
+def rename(partial: Path, path: Path) -> None:
+    """Give a file that is whole its name; where that cannot be, remove it and refuse."""
+    try:
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        refuse(f"{path}: cannot be written: {error.strerror}")
 
 
 def has_display() -> bool:
@@ -683,7 +726,7 @@ def fit_canvas(picture: np.ndarray) -> np.ndarray:
 def line_height(shape: Sequence[int]) -> int:
     """The pixels of a line of text, that is legible when a picture is seen as a whole."""
     height, width = shape[:2]
-    return int(min(max(MIN_TEXT, math.sqrt(height * width) / 25), MIN_HEIGHT + height / 5))
+    return int(min(max(MIN_TEXT, math.sqrt(height * width) / 25), height / 4, width / 14))
 
 
 def text_style(line: int) -> tuple[float, int]:
@@ -738,12 +781,12 @@ def main(argv: list[str] | None = None) -> None:
     if args.verbose:
         print(*network.layers, sep="\n")
     print(f"preprocessing ({how.source}): {how.flags()}")
-    viewer, count = Viewer(args.output, args.show), 0
+    viewer, count = Viewer(args.output, args.show, args.input), 0
     try:
         for name, kind, image, per_second in frames(args.input):
             output, time_ms = network.run(blob_of(image, how))
             answer = decide(output, classes)
-            picture = draw(image, answer, classes, time_ms, kind)
+            picture = draw(seen_part(image, how), answer, classes, time_ms, kind)
             count += 1
             if kind == STILL:
                 print(f"{name}: output {output.shape}, {time_ms:.1f} ms")
@@ -759,9 +802,11 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run `main`; Ctrl-C ends it without a traceback."""
+    """Run `main`; neither Ctrl-C nor what OpenCV cannot do ends it with a traceback."""
     try:
         main()
+    except cv2.error as error:
+        refuse(f"OpenCV: {error}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
