@@ -57,7 +57,10 @@ format: venv  ## Format the code
 	@ruff format .
 
 readme: venv  ## Renew the README's table and pictures from the last run
-	@python -m stages.readme summary plots/inference_time.png plots/models/fcn_resnet50/gallery.png
+	@python -m stages.demo classification --model resnet50
+	@python -m stages.demo segmentation --model fcn_resnet50
+	@python -m stages.readme summary plots/inference_time.png plots/models/fcn_resnet50/gallery.png \
+		plots/demo/resnet50-sample_val_00000001.png plots/demo/fcn_resnet50-sample_val_000001.png
 
 clean:  ## Remove what the pipeline made; DVC's cache stays, so the next `make` restores it
 	rm -rf data models dvc_plots plots/data plots/demo plots/models plots/*.png .pytest_cache .ruff_cache
