@@ -261,10 +261,11 @@ def draw_accuracy(path: Path, rows: list[dict], dpi: int) -> None:
             axes.set_title(METRICS[metric])
             axes.set(xlim=(0, 106), xticks=range(0, 101, 20))
             charts.grouped_bars(axes, names(members), values, "{:.2f}".format)
-            for number, row in enumerate(members):
-                if row["published"] is not None:
-                    charts.published_mark(axes, number, row["published"])
-        charts.backend_legend(figure, published=any_published(rows))
+            if any_published(members):
+                charts.right_of(axes, -0.5, "published", above=True)
+                for number, row in enumerate(members):
+                    charts.right_of(axes, number, _text(row["published"], "{:.2f}".format))
+        charts.backend_legend(figure)
 
 
 def draw_parity(path: Path, rows: list[dict], dpi: int) -> None:

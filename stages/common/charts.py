@@ -207,21 +207,10 @@ def pair_legend(figure: Figure) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=len(PAIR_LOOKS))
 
 
-def backend_legend(
-    figure: Figure, backends: Iterable[str] = LABELS, published: bool = False
-) -> None:
-    """Name the colours of the backends below the drawing, and the mark of published values."""
+def backend_legend(figure: Figure, backends: Iterable[str] = LABELS) -> None:
+    """Name the colours of the backends below the drawing."""
     handles = [Patch(color=COLORS[backend], label=LABELS[backend]) for backend in backends]
-    if published:
-        mark = {"marker": "D", "markersize": 5, "linestyle": "none", "color": INK}
-        handles.append(Line2D([], [], label="published by torchvision", **mark))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-
-
-def published_mark(axes: Axes, row: int, value: float) -> None:
-    """Mark a published value in the row of its model."""
-    axes.plot([value, value], [row - 0.42, row + 0.42], color=INK, linewidth=0.8)
-    axes.plot([value], [row], "D", color=INK, markersize=4)
 
 
 def short(name: str, length: int) -> str:
