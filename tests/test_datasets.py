@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from helpers import REAL, needs_real, refused, write_image
 
-from stages.common.datasets import Dataset, Item, read_classes, read_dataset
+from stages.common.datasets import Dataset, Item
 from stages.common.images import read_image, read_mask
+from stages.common.layouts import read_classes, read_dataset
 from stages.common.params import DatasetParams
 from stages.common.voc import IGNORED, voc_palette
 
@@ -17,7 +18,7 @@ def dataset_params(task: str, **changes) -> DatasetParams:
 
 
 def read(root: Path, task: str = "classification", **changes) -> Dataset:
-    return read_dataset("mine", dataset_params(task, **changes), root)
+    return read_dataset("mine", dataset_params(task, **changes), root, seed=0)[0]
 
 
 @pytest.fixture
