@@ -10,6 +10,17 @@ from pathlib import Path, PurePosixPath
 from stages.common.cli import InputError
 
 
+def check_md5(path: Path, expected: str) -> None:
+    """Raise InputError unless a file is the one of which `expected` is the MD5."""
+    from torchvision.datasets.utils import calculate_md5
+
+    with named_errors(path):
+        found = calculate_md5(path)
+    if found != expected:
+        what = "it is cut off or another file; put the right one there, or take it away"
+        raise InputError(f"{path}: found the MD5 {found}; expected {expected}: {what}")
+
+
 def check_archive(path: Path, name: object) -> None:
     """Refuse a tar archive of which anything would come to lie outside of the target folder.
 

@@ -8,7 +8,7 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.error import URLError
 
-from stages.common.archives import check_archive, named_errors
+from stages.common.archives import check_archive, check_md5, named_errors
 from stages.common.cli import InputError, log
 from stages.common.files import new_directory
 from stages.common.params import PARAMS, DatasetParams, Task
@@ -99,7 +99,7 @@ def _install(source: Download, folder: Path) -> None:
         archive = partial / source.archive
         if own.is_file():
             name = str(own)
-            _check_md5(own, source.md5)
+            check_md5(own, source.md5)
             archive.symlink_to(own.resolve())
         else:
             name = source.url
@@ -108,16 +108,6 @@ def _install(source: Download, folder: Path) -> None:
         with named_errors(name):
             source.extract(partial)
             archive.unlink()
-
-
-def _check_md5(path: Path, expected: str) -> None:
-    from torchvision.datasets.utils import calculate_md5
-
-    with named_errors(path):
-        found = calculate_md5(path)
-    if found != expected:
-        what = "it is cut off or another file; without it, it is downloaded"
-        raise InputError(f"{path}: found the MD5 {found}; expected {expected}: {what}")
 
 
 def _download(source: Download, folder: Path) -> None:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from stages.common.archives import check_archive, named_errors
+from stages.common.archives import check_archive, check_md5, named_errors
 from stages.common.cli import InputError, log
 from stages.common.files import scratch_directory
 
@@ -124,11 +124,6 @@ def _read_meta(path: Path, name: Path) -> list[str]:
 def _check(path: Path, key: str) -> None:
     """Refuse an archive that is not the official one, or not safe to extract."""
     from torchvision.datasets.imagenet import ARCHIVE_META
-    from torchvision.datasets.utils import calculate_md5
 
-    with named_errors(path):
-        found, expected = calculate_md5(path), ARCHIVE_META[key][1]
-    if found != expected:
-        what = "it is cut off or another file"
-        raise InputError(f"{path}: found the MD5 {found}; expected {expected}: {what}")
+    check_md5(path, ARCHIVE_META[key][1])
     check_archive(path, path)
