@@ -1,6 +1,6 @@
-"""Bring a dataset into reach: make the embedded sample, or check a folder of the user's in place.
+"""Bring a dataset into reach: make the sample, download a known one, or check a folder in place.
 
-Either way data/<dataset>/dataset.json lists every image with its target and names the classes.
+In each case data/<dataset>/dataset.json lists every image with its target and names the classes.
 """
 
 import argparse
@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from stages.common.cli import log, run
-from stages.common.datasets import Dataset, read_dataset
+from stages.common.datasets import Dataset
+from stages.common.downloads import DOWNLOADS, downloaded
 from stages.common.files import new_directory
-from stages.common.params import DatasetParams, SampleSize, entry, load_params
+from stages.common.layouts import read_dataset
+from stages.common.params import DatasetParams, Params, entry, load_params
 from stages.common.paths import dataset_path
 from stages.common.stamps import stamp
 
@@ -28,34 +30,51 @@ def fetch(name: str) -> None:
     params = load_params()
     dataset_params = entry(params, "datasets", name)
     out = dataset_path(name).parent
-    with new_directory(out) as partial:
-        if dataset_params.source == SAMPLE:
-            size = getattr(params.sample, dataset_params.task)
-            make_sample(partial, dataset_params, params.seed, size)
-            dataset = read_dataset(name, dataset_params, partial)
-            replace(dataset, root=str(out)).save(partial / dataset_path(name).name)
-        else:
-            dataset = read_dataset(name, dataset_params, Path(dataset_params.source).expanduser())
-            dataset.save(partial / dataset_path(name).name, files=stamps(dataset, dataset_params))
+    if dataset_params.source == SAMPLE:
+        dataset = make_sample(name, dataset_params, params, out)
+    else:
+        root = find_root(name, dataset_params)
+        dataset, decided_by = read_dataset(name, dataset_params, root, params.seed)
+        with new_directory(out) as partial:
+            dataset.save(partial / dataset_path(name).name, files=stamps(dataset, decided_by))
     log(f"{name}: {len(dataset.val)} images to evaluate on, {len(dataset.train)} to train on")
 
 
-def make_sample(root: Path, params: DatasetParams, seed: int, size: SampleSize) -> None:
+def make_sample(name: str, dataset_params: DatasetParams, params: Params, out: Path) -> Dataset:
+    """Draw the sample into `out`, and list it there."""
     from stages.common import sample
 
-    classification = params.task == "classification"
+    classification = dataset_params.task == "classification"
     write = sample.write_classification if classification else sample.write_segmentation
-    write(root, seed=seed, train_images=size.train, val_images=size.val)
+    size = getattr(params.sample, dataset_params.task)
+    with new_directory(out) as partial:
+        write(partial, seed=params.seed, train_images=size.train, val_images=size.val)
+        dataset, _ = read_dataset(name, dataset_params, partial, params.seed)
+        dataset = replace(dataset, root=str(out))
+        dataset.save(partial / dataset_path(name).name)
+    return dataset
 
 
-def stamps(dataset: Dataset, params: DatasetParams) -> dict[str, list[int] | None]:
-    """The stamp of every file of the dataset, so that a change can be told later."""
-    splits = (params.train, params.split)
-    folders = ("", "ImageSets/Segmentation/")
-    lists = [f"{folder}{split}.txt" for folder in folders for split in splits] + [params.classes]
-    images = [item.image for item in (*dataset.val, *dataset.train)]
-    masks = [item.target for item in (*dataset.val, *dataset.train) if isinstance(item.target, str)]
-    return {name: stamp(Path(dataset.root) / name) for name in (*lists, *images, *masks)}
+def find_root(name: str, params: DatasetParams) -> Path:
+    """The folder of the dataset, downloaded if it is one of those that anyone may download."""
+    if params.source in DOWNLOADS:
+        return downloaded(name, params)
+    return Path(params.source).expanduser()
+
+
+def stamps(dataset: Dataset, decided_by: list[Path]) -> dict[str, list[int] | None]:
+    """The stamp of everything that the dataset was read from, so that a change can be told later.
+
+    The paths are relative to the dataset's root, or absolute for what lies elsewhere.
+    """
+    root = Path(dataset.root)
+    items = (*dataset.val, *dataset.train)
+    names = [item.image for item in items]
+    names += [item.target for item in items if isinstance(item.target, str)]
+    for path in decided_by:
+        inside = path.is_relative_to(root)
+        names.append(str(path.relative_to(root) if inside else path.absolute()))
+    return {name: stamp(root / name) for name in names}
 
 
 if __name__ == "__main__":

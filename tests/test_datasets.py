@@ -2,10 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import REAL, needs_real, refused, write_image
+from helpers import REAL, needs_real, noise, refused, write_image
 
-from stages.common.datasets import Dataset, Item, read_classes, read_dataset
+from stages.common.datasets import Dataset, Item
 from stages.common.images import read_image, read_mask
+from stages.common.layouts import read_classes, read_dataset
 from stages.common.params import DatasetParams
 from stages.common.voc import IGNORED, voc_palette
 
@@ -16,8 +17,8 @@ def dataset_params(task: str, **changes) -> DatasetParams:
     return DatasetParams(task=task, **(fields | changes))
 
 
-def read(root: Path, task: str = "classification", **changes) -> Dataset:
-    return read_dataset("mine", dataset_params(task, **changes), root)
+def read(root: Path, task: str = "classification", seed: int = 0, **changes) -> Dataset:
+    return read_dataset("mine", dataset_params(task, **changes), root, seed)[0]
 
 
 @pytest.fixture
@@ -71,6 +72,99 @@ def test_a_limit_keeps_the_first_images_of_each_list(imagenet):
     dataset = read(imagenet, limit=1)
     assert [item.image for item in dataset.val] == ["images/a.png"]
     assert [item.image for item in dataset.train] == ["images/b.png"]
+
+
+def shuffled(root: Path, **changes) -> tuple[list[str], list[str]]:
+    """The names of both lists, of 50 images each."""
+    names = [f"{number:02d}.png" for number in range(50)]
+    for name in names:
+        write_image(root / "images" / name, noise(2, 2))
+    for split in ("val", "train"):
+        (root / f"{split}.txt").write_text("".join(f"{name} 0\n" for name in names))
+    dataset = read(root, **changes)
+    return [item.name for item in dataset.val], [item.name for item in dataset.train]
+
+
+def test_shuffled_lists_hold_the_same_images_in_orders_of_their_own(imagenet):
+    plain, _ = shuffled(imagenet)
+    val, train = shuffled(imagenet, shuffle=True)
+    assert sorted(val) == sorted(train) == plain
+    assert len({tuple(order) for order in (plain, val, train)}) == 3
+    assert (val, train) == shuffled(imagenet, shuffle=True)
+    assert (val, train) != shuffled(imagenet, shuffle=True, seed=1)
+
+
+def test_a_limit_takes_its_part_of_the_shuffled_list(imagenet):
+    val, train = shuffled(imagenet, shuffle=True)
+    assert shuffled(imagenet, shuffle=True, limit=7) == (val[:7], train[:7])
+
+
+def test_a_shuffled_voc_list_keeps_images_and_masks_together(voc):
+    (voc / "ImageSets/Segmentation/train.txt").write_text("b\na\n")
+    for seed in range(4):
+        dataset = read(voc, "segmentation", shuffle=True, seed=seed)
+        assert sorted(item.name for item in dataset.val) == ["a", "b"]
+        assert all(Path(str(item.target)).stem == item.name for item in dataset.train)
+
+
+def test_a_list_may_be_given_by_its_path(imagenet, tmp_path_factory, monkeypatch):
+    """Relative to the current folder, to that of the user or to none, not to the dataset's."""
+    lists = tmp_path_factory.mktemp("lists")
+    (lists / "some.txt").write_text("b.png 1\n")
+    monkeypatch.chdir(lists.parent)
+    monkeypatch.setenv("HOME", str(lists))
+    for path in (f"{lists.name}/some.txt", "./" + f"{lists.name}/some.txt", "~/some.txt"):
+        assert read(imagenet, split=path).val == [Item("images/b.png", 1)]
+        assert read(imagenet, train=path).train == [Item("images/b.png", 1)]
+    assert read(imagenet, split=str(lists / "some.txt")).val == [Item("images/b.png", 1)]
+
+
+def test_a_voc_list_may_be_given_by_its_path(voc, tmp_path_factory):
+    path = tmp_path_factory.mktemp("lists") / "seg11valid.txt"
+    path.write_text("b\n")
+    dataset = read(voc, "segmentation", split=str(path), train=str(path))
+    assert [item.name for item in dataset.val + dataset.train] == ["b", "b"]
+
+
+@pytest.mark.parametrize("key", ["split", "train"])
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_a_list_given_by_its_path_must_be_there(request, task, key):
+    root = request.getfixturevalue("imagenet" if task == "classification" else "voc")
+    with refused("lists/none.txt: no such file"):
+        read(root, task, **{key: "lists/none.txt"})
+
+
+def test_a_line_of_a_list_elsewhere_does_not_leave_the_folder_either(imagenet):
+    path = imagenet / "other/list.txt"
+    path.parent.mkdir()
+    path.write_text("../../secret.png 0\n")
+    with refused(f"{path}:1: '../../secret.png' leaves the dataset's folder"):
+        read(imagenet, split=str(path))
+
+
+every_strange_name = pytest.mark.parametrize(
+    "name", ["x;touch${IFS}hacked", "$(touch&hacked)`touch|hacked`", "猫&'é\""]
+)
+
+
+@every_strange_name
+def test_a_list_may_hold_what_a_shell_would_take_for_its_own(imagenet, name):
+    write_image(imagenet / "images" / f"{name} 1.png")
+    (imagenet / "val.txt").write_text(f"{name} 1.png 1\n", encoding="utf-8")
+    (imagenet / "classes.txt").write_text(f"cat\n{name} 1\n", encoding="utf-8")
+    dataset = read(imagenet)
+    assert dataset.val == [Item(f"images/{name} 1.png", 1)]
+    assert dataset.classes == ["cat", f"{name} 1"]
+
+
+@every_strange_name
+def test_a_voc_list_may_hold_it_as_well(voc, name):
+    write_image(voc / f"JPEGImages/{name}.jpg")
+    write_image(voc / f"SegmentationClass/{name}.png", np.zeros((12, 16), np.uint8))
+    (voc / "ImageSets/Segmentation/val.txt").write_text(f"{name}\n", encoding="utf-8")
+    (voc / "classes.txt").write_text(f"background 0 0 0\n{name} 0 64 0\n", encoding="utf-8")
+    dataset = read(voc, "segmentation")
+    assert [item.name for item in dataset.val] == [name] and dataset.classes[1] == name
 
 
 def test_a_train_list_may_be_left_out(imagenet):

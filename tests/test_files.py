@@ -4,7 +4,13 @@ import os
 import numpy as np
 import pytest
 
-from stages.common.files import new_directory, new_file, write_json, write_text
+from stages.common.files import (
+    new_directory,
+    new_file,
+    scratch_directory,
+    write_json,
+    write_text,
+)
 
 
 def names(folder) -> list[str]:
@@ -52,6 +58,21 @@ def test_a_directory_that_fails_half_way_leaves_the_old_one(tmp_path):
         (partial / "new").write_text("ne")
         raise ValueError
     assert names(target) == ["old"] and names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_scratch_directory_goes_and_what_was_taken_from_it_stays(tmp_path, ends):
+    left = tmp_path / ".target.1.partial"
+    left.mkdir()
+    try:
+        with scratch_directory(tmp_path / "target") as scratch:
+            (scratch / "taken").write_text("taken")
+            (scratch / "left").write_text("left")
+            (scratch / "taken").replace(tmp_path / "target")
+            assert ends
+    except AssertionError:
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
 
 def test_what_a_killed_run_left_is_removed(tmp_path):

@@ -216,6 +216,11 @@ CHANGES = [
         5,
         {"fetch@textures", "preprocess@imagenet"} | of(*FROM_WEIGHTS, models=(CLS,)),
     ),
+    (
+        "datasets.shapes.shuffle",
+        True,
+        {"fetch@shapes", "preprocess@voc"} | of(*FROM_WEIGHTS, models=(SEG,)),
+    ),
     ("probe.ridge", 0.1, of(*FROM_WEIGHTS)),
     ("probe.batch_size.classification", 7, of(*FROM_WEIGHTS, models=(CLS,))),
     ("export.opset", 17, of(*CONVERTED)),
@@ -232,6 +237,7 @@ CHANGES = [
 ]
 CODE = [
     ("stages/common/sample.py", {"fetch@textures", "fetch@shapes"}),
+    ("stages/common/layouts.py", {"fetch@textures", "fetch@shapes"}),
     ("stages/common/probe.py", of("weights")),
     ("stages/export_onnx.py", of("export_onnx")),
     ("stages/infer_opencv.py", of("infer_opencv")),

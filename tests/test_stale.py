@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers import write_params
+from helpers import own, write_params
 
 from stages import fetch, stale, weights
 from stages.common.machine import machine
@@ -31,6 +31,15 @@ def test_a_changed_file_is_noticed(mine, capsys, file):
     fetch.main(["textures"])
     assert changed(capsys) == []
     (mine / file).unlink()
+    assert changed(capsys) == ["fetch@textures"]
+
+
+def test_a_changed_list_elsewhere_is_noticed(mine, capsys):
+    (mine.parent / "list.txt").write_text("a.png 0\n")
+    write_params(mine.parent, own(classes="labels.txt", split="list.txt"))
+    fetch.main(["textures"])
+    assert changed(capsys) == []
+    (mine.parent / "list.txt").write_text("a.png 0\nb.png 1\n")
     assert changed(capsys) == ["fetch@textures"]
 
 

@@ -38,6 +38,17 @@ def new_directory(target: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def scratch_directory(target: Path) -> Iterator[Path]:
+    """Yield an empty folder on the disk of `target`, to take it from; what is left is removed."""
+    partial = _partial(target)
+    partial.mkdir()
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def _partial(target: Path) -> Path:
     """A path beside `target`; what a killed run of the same stage left there is removed."""
     target.parent.mkdir(parents=True, exist_ok=True)
