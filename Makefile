@@ -21,7 +21,7 @@ DEMO_FLAGS = --model "$$MODEL" --image "$$IMAGE" $(if $(filter-out 0,$(VERBOSE))
 	$(if $(filter-out 0,$(SHOW)),--show)
 
 repro: venv  ## The main job: convert, run, compare, report (also: `make`)
-	@[ -d data ] || [ ! -d .dvc/cache ] || $(DVC) checkout --quiet 2> /dev/null || true
+	@[ -d models ] || [ ! -d .dvc/cache ] || $(DVC) checkout --quiet 2> /dev/null || true
 	@[ ! -f $(LOCK_BEFORE) ] || python -c $(LOCK_IS_WHOLE) 2> /dev/null || { \
 		echo "dvc.lock: damaged, taken back to what it was before the last run" >&2; \
 		mv $(LOCK_BEFORE) dvc.lock; }
@@ -63,11 +63,12 @@ readme: venv  ## Renew the README's table and pictures from the last run
 		plots/demo/resnet50-sample_val_00000001.png plots/demo/fcn_resnet50-sample_val_000001.png
 
 clean:  ## Remove what the pipeline made; DVC's cache stays, so the next `make` restores it
-	rm -rf data models dvc_plots plots/data plots/demo plots/models plots/*.png .pytest_cache .ruff_cache
+	find data -mindepth 1 -maxdepth 1 -not -name downloads -exec rm -rf {} + 2> /dev/null || true
+	rm -rf models dvc_plots plots/data plots/demo plots/models plots/*.png .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-distclean: clean  ## Remove DVC's cache and the virtual environment as well
-	rm -rf .dvc/cache .dvc/tmp $(VENV)
+distclean: clean  ## Remove downloads, DVC's cache and the virtual environment as well
+	rm -rf data .dvc/cache .dvc/tmp $(VENV)
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
