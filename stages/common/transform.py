@@ -43,7 +43,7 @@ def resolve(
     key = f"{PARAMS}: preprocess.{name}.from_weights"
     try:
         preset = get_weight(profile.from_weights).transforms()
-    except (ValueError, AttributeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         expected = "expected the name of torchvision's weights, as ResNet50_Weights.IMAGENET1K_V2"
         raise InputError(f"{key}: found {profile.from_weights!r}; {expected}") from None
     wanted = ImageClassification if profile.task == "classification" else SemanticSegmentation
