@@ -52,6 +52,7 @@ def resolve(
     resize = {
         "resize": preset.resize_size[0],
         "interpolation": _interpolation(preset.interpolation),
+        "antialias": bool(preset.antialias),
     }
     if isinstance(preset, ImageClassification):
         size = CropParams(**resize, keep_aspect=True, crop=preset.crop_size[0])
