@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params()
     model, dpi = entry(params, "models", name), params.plot.dpi
     metrics = read_json(metrics_path(name))
-    published = read_json(source_path(name)).get("published")
+    published = read_json(source_path(name))["published"]
     row = result_row(name, model.task, metrics, read_json(benchmark_path(name)), published)
     classes = read_classes(model.preprocess)
     with np.load(confusion_path(name)) as arrays:

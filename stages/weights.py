@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torchvision.models import WeightsEnum
+from torchvision.models import WeightsEnum, get_model_weights
 from tqdm import tqdm
 
 from stages.common.cli import InputError, log, run
@@ -16,6 +16,7 @@ from stages.common.images import normalize
 from stages.common.networks import (
     Logits,
     build,
+    check_name,
     import_factory,
     load_state,
     pick_output,
@@ -25,12 +26,10 @@ from stages.common.networks import (
 from stages.common.params import PARAMS, ModelParams, Params, entry, load_params
 from stages.common.paths import source_path, weights_path
 from stages.common.probe import calibrate, damp_residuals, fit_head, seeded
+from stages.common.published import load_published, published_accuracy
 from stages.common.stamps import stamp
 from stages.common.store import Split, read_classes
 from stages.common.transform import read_normalization
-
-# torchvision publishes them with the weights of another framework, and a layer that rescales.
-RESCALED = ("googlenet", "inception_v3")
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -51,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     if model.weights in ("probe", "random"):
         network = make(name, model, params, classes)
     else:
-        state, source = published_or_own(name, model, params, classes)
+        state, source = published_or_own(name, model, classes)
         network = build(name, model, classes)
         load_state(network, state, str(source))
     check_output(name, model, network, classes)
@@ -60,7 +59,8 @@ def main(argv: list[str] | None = None) -> None:
     if model.factory:
         code = factory_file(name, model.factory)
         files |= {str(code): stamp(code)} if code else {}
-    write_json(source_path(name), {"files": files})
+    published = published_accuracy(source) if isinstance(source, WeightsEnum) else None
+    write_json(source_path(name), {"files": files, "published": published})
     with new_file(weights_path(name)) as partial, partial.open("wb") as file:
         torch.save(network.state_dict(), file)
     size = sum(parameter.numel() for parameter in network.parameters()) / 1e6
@@ -80,16 +80,15 @@ def take_onnx(name: str, path: Path) -> None:
     """Note the file of a model that is ONNX from the start: it holds its weights itself."""
     if not path.is_file():
         raise InputError(f"{PARAMS}: models.{name}.onnx: no such file: {path}")
-    write_json(source_path(name), {"files": {str(path): stamp(path)}})
+    write_json(source_path(name), {"files": {str(path): stamp(path)}, "published": None})
     with new_file(weights_path(name)) as partial, partial.open("wb") as file:
         torch.save({}, file)
     log(f"{name}: {path}, which holds its weights")
 
 
 def check_output(name: str, model: ModelParams, network: nn.Module, classes: int) -> None:
-    """Raise InputError when a network of one's own gives no logits of the dataset's classes."""
-    if not model.factory:
-        return
+    """Raise InputError when a network gives no logits of the dataset's classes: one's own, or one
+    that takes images of another size than the profile's."""
     image = Split(model.preprocess, "val", model.task).images(0, 1)
     blob = torch.from_numpy(normalize(image, **read_normalization(model.preprocess)))
     key = f"{PARAMS}: models.{name}"
@@ -98,7 +97,7 @@ def check_output(name: str, model: ModelParams, network: nn.Module, classes: int
             raw = network.eval()(blob)
     except Exception as error:  # of the user's code
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        ran = f"{model.factory}: its network cannot run a blob {tuple(blob.shape)}"
+        ran = f"the network cannot run a blob {tuple(blob.shape)}"
         raise InputError(f"{key}: {ran}: {reason}") from None
     try:
         logits = pick_output(raw, model.output)
@@ -177,45 +176,33 @@ def batches(
 
 
 def published_or_own(
-    name: str, model: ModelParams, params: Params, classes: int
+    name: str, model: ModelParams, classes: int
 ) -> tuple[dict, Path | WeightsEnum]:
     """Return the state dict that `weights` names, and its source: torchvision's or a file."""
-    from torchvision.models import get_model_weights
-
-    published = {} if model.factory else get_model_weights(name).__members__
-    if model.factory or model.weights not in (*published, "DEFAULT"):
+    key, known = f"{PARAMS}: models.{name}.weights", ()
+    if not model.factory:
+        check_name(name, model.task)
+        known = get_model_weights(name).__members__
+    weights = published_weights(name, model)
+    if weights is None:
         path = Path(model.weights).expanduser()
         if path.exists():
             return read_checkpoint(path, model.checkpoint_key), path
-        names = ", ".join(("probe", "random", *published))
+        names = ", ".join(("probe", "random", *known))
         raise InputError(
-            f"{PARAMS}: models.{name}.weights: found {model.weights!r}, which is no file; expected "
-            f"one of {names} or the path of a checkpoint"
+            f"{key}: found {model.weights!r}, which is no file; expected one of {names} or the "
+            "path of a checkpoint"
         )
-    weights = published_weights(name, model)
+    if weights.meta["categories"] is None:
+        others = ", ".join(other for other in known if other != weights.name)
+        raise InputError(f"{key}: {weights} has no classifier; expected one of {others}")
     outputs = len(weights.meta["categories"])
     if outputs != classes:
         raise InputError(
-            f"{PARAMS}: models.{name}.weights: {weights} has {outputs} outputs; the dataset of the "
-            f"profile {model.preprocess!r} has {classes} classes"
+            f"{key}: {weights} has {outputs} outputs; the dataset of the profile "
+            f"{model.preprocess!r} has {classes} classes"
         )
-    profile = entry(params, "preprocess", model.preprocess)
-    if name in RESCALED and {*profile.mean, *profile.std} != {0.5}:
-        raise InputError(
-            f"{PARAMS}: preprocess.{model.preprocess}: {weights} expects a mean and std of 0.5 for "
-            f"each channel; found mean {profile.mean} and std {profile.std}"
-        )
-    cache = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
-    if cache.exists():
-        return read_checkpoint(cache), weights
-    try:
-        state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
-        return state, weights
-    except (OSError, RuntimeError) as error:  # RuntimeError: the hash of what came is another
-        raise InputError(
-            f"{weights.url}: cannot be downloaded ({error}); put the file at {cache} by hand, or "
-            f"use `weights: probe`"
-        ) from None
+    return load_published(name, weights), weights
 
 
 if __name__ == "__main__":

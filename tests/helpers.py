@@ -152,6 +152,16 @@ def refused(*parts: object) -> Iterator[None]:
         pytest.fail(f"found {message!r}; expected one line with {missing}")
 
 
+class Code:
+    """What a pickle can do to whoever loads it."""
+
+    def __init__(self, marker) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return exec, (f"open({str(self.marker)!r}, 'w').close()",)
+
+
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
     """An image in which every pixel differs: uint8 (height, width, 3)."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)

@@ -229,3 +229,11 @@ def test_a_blob_is_written_over_where_it_is_large_enough():
     other = normalize(larger, MEAN, STD, out=blob)
     assert not np.shares_memory(other, blob)
     np.testing.assert_array_equal(other, normalize(larger, MEAN, STD))
+
+
+@pytest.mark.parametrize(("resize", "expected"), [(16, "area"), (64, "cubic")])
+def test_antialias_shrinks_with_area_and_enlarges_as_told(resize, expected):
+    image = noise(32, 48)
+    params = size(resize, resize).model_copy(update={"interpolation": "cubic", "antialias": True})
+    plain = params.model_copy(update={"interpolation": expected, "antialias": False})
+    np.testing.assert_array_equal(resize_and_crop(image, params), resize_and_crop(image, plain))

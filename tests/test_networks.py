@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from helpers import model_entry, refused
+from helpers import Code, model_entry, refused
 from torch import nn
+from torchvision.models import ResNet50_Weights, WeightsEnum, get_model, get_model_weights
 
 from stages.common.networks import (
+    AUXILIARY_HEADS,
     Logits,
     build,
     heads,
@@ -12,6 +14,7 @@ from stages.common.networks import (
     load_pytorch,
     load_state,
     model_names,
+    published_weights,
     read_checkpoint,
 )
 from stages.common.params import PyTorchParams
@@ -22,16 +25,6 @@ def checkpoint(tmp_path):
     path = tmp_path / "weights.pth"
     torch.save(build("squeezenet1_1", model_entry(), 10).state_dict(), path)
     return path
-
-
-class Code:
-    """What a pickle can do to whoever loads it."""
-
-    def __init__(self, marker) -> None:
-        self.marker = marker
-
-    def __reduce__(self):
-        return exec, (f"open({str(self.marker)!r}, 'w').close()",)
 
 
 def test_models_are_named_by_task():
@@ -179,3 +172,53 @@ def test_a_checkpoint_may_lack_what_inference_does_not_need(tmp_path):
     old = {name: value for name, value in state.items() if "num_batches_tracked" not in name}
     torch.save(old, tmp_path / "weights.pth")
     load_network(tmp_path / "weights.pth", "resnet18", model_entry(), 5)
+
+
+SPECIAL = ["googlenet", "inception_v3", "maxvit_t", "mnasnet0_5", "vgg16_bn", "vit_b_16"]
+
+
+def parts(network: nn.Module) -> dict[str, tuple]:
+    """Type, settings and shapes of each module, but of the auxiliary heads."""
+    return {
+        name: (
+            type(module),
+            {key: value for key, value in vars(module).items() if isinstance(value, PLAIN)},
+            {key: value.shape for key, value in module.state_dict().items()},
+        )
+        for name, module in network.named_modules()
+        if not f"{name}.".startswith(AUXILIARY_HEADS) and name
+    }
+
+
+PLAIN = (bool, int, float, str, tuple)
+
+
+@pytest.mark.parametrize("name", [*SPECIAL, *model_names("segmentation")])
+def test_published_weights_meet_the_network_that_torchvision_builds_for_them(name, monkeypatch):
+    task = "segmentation" if name in model_names("segmentation") else "classification"
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *_, **__: {})
+    monkeypatch.setattr(nn.Module, "load_state_dict", lambda *_, **__: None)
+    for member in get_model_weights(name):
+        with torch.device("meta"):  # shapes without memory
+            theirs = get_model(name, weights=member)
+            entry = model_entry(task, weights=member.name)
+            ours = build(name, entry, len(member.meta["categories"]))
+        assert parts(ours) == parts(theirs)
+        assert getattr(ours, "transform_input", None) == getattr(theirs, "transform_input", None)
+
+
+def test_the_first_layer_of_googlenet_rescales_for_published_weights_alone():
+    for weights, rescales in (("DEFAULT", True), ("probe", False), ("mine.pth", False)):
+        network = build("googlenet", model_entry(weights=weights), 1000)
+        assert network.transform_input == rescales
+
+
+@pytest.mark.parametrize("says", ["IMAGENET1K_V2", "DEFAULT", "ResNet50_Weights.IMAGENET1K_V2"])
+def test_published_weights_have_a_short_and_a_full_name(says):
+    found = published_weights("resnet50", model_entry(weights=says))
+    assert found is ResNet50_Weights.IMAGENET1K_V2
+
+
+@pytest.mark.parametrize("says", ["probe", "random", "mine.pth", "ResNet18_Weights.IMAGENET1K_V1"])
+def test_other_weights_are_not_published_ones_of_the_model(says):
+    assert published_weights("resnet50", model_entry(weights=says)) is None

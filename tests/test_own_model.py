@@ -275,7 +275,7 @@ def test_what_does_not_fit_is_refused_with_what_was_expected(trained, changes, e
 def test_a_network_that_cannot_run_the_blob_is_refused_with_its_reason(trained):
     use(small_net=entry(factory=f"{MODULE}:build_picky", arguments=None, weights="picky.pth"))
     torch.save(nn.Linear(7, 3).state_dict(), "picky.pth")
-    with refused("its network cannot run a blob (1, 3, 32, 32): RuntimeError"):
+    with refused("the network cannot run a blob (1, 3, 32, 32): RuntimeError"):
         weights.main(["small_net"])
 
 

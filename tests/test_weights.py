@@ -1,9 +1,9 @@
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from helpers import model_entry, refused, stage_process, write_params
-from torchvision.models import SqueezeNet1_1_Weights
 
 from stages import weights
 from stages.common.networks import build, load_network
@@ -110,27 +110,28 @@ def test_published_weights_of_another_number_of_classes_are_refused_before_a_dow
     assert not (prepared / "cache").exists()
 
 
-def put_by_hand(project: Path, monkeypatch) -> Path:
-    """Where the published weights lie that someone put there by hand; 1000 classes."""
-    monkeypatch.setenv("TORCH_HOME", str(project / "cache"))
-    (project / "data/preprocessed/imagenet/classes.txt").write_text("thing\n" * 1000)
-    name = Path(SqueezeNet1_1_Weights.IMAGENET1K_V1.url).name
-    path = project / "cache/hub/checkpoints" / name
-    path.parent.mkdir(parents=True)
-    return path
+def test_features_without_a_classifier_are_refused_with_those_that_have_one(prepared):
+    entry = {"task": "classification", "preprocess": "imagenet", "weights": "IMAGENET1K_FEATURES"}
+    write_params(prepared, {"models.vgg16": entry})
+    with refused(
+        "params.yaml: models.vgg16.weights: VGG16_Weights.IMAGENET1K_FEATURES has no classifier; "
+        "expected one of IMAGENET1K_V1, DEFAULT"
+    ):
+        weights.main(["vgg16"])
 
 
-def test_published_weights_put_by_hand_need_no_download(prepared, monkeypatch):
-    state = build(NAME, model_entry(), 1000).state_dict()
-    torch.save(state, put_by_hand(prepared, monkeypatch))
-    assert len(same(make(prepared, "IMAGENET1K_V1"), state)) == len(state)
+def test_weights_of_another_model_are_refused_with_those_that_are_known(prepared):
+    with refused("found 'ResNet18_Weights.IMAGENET1K_V1', which is no file; expected one of"):
+        make(prepared, "ResNet18_Weights.IMAGENET1K_V1")
 
 
-def test_published_weights_put_by_hand_that_are_none_are_refused_by_name(prepared, monkeypatch):
-    path = put_by_hand(prepared, monkeypatch)
-    path.write_text("a page that says: not found")
-    with refused(f"{path}: not a checkpoint of plain tensors"):
-        make(prepared, "DEFAULT")
+@pytest.mark.parametrize("says", ["random", "mine.pth"])
+def test_only_published_weights_have_a_published_accuracy(prepared, says):
+    torch.save(build(NAME, model_entry(), 10).state_dict(), "mine.pth")
+    make(prepared, says)
+    source = json.loads((PATH.parent / "source.json").read_text())
+    assert source["published"] is None
+    assert list(source["files"]) == (["mine.pth"] if says == "mine.pth" else [])
 
 
 def test_a_probe_needs_train_images_and_random_weights_do_not(prepared):
@@ -140,8 +141,9 @@ def test_a_probe_needs_train_images_and_random_weights_do_not(prepared):
     make(prepared, "random")
 
 
-def test_an_unknown_model_ends_with_code_2_and_one_line(prepared):
-    entry = {"task": "classification", "preprocess": "imagenet", "weights": "random"}
+@pytest.mark.parametrize("says", ["random", "IMAGENET1K_V1"])
+def test_an_unknown_model_ends_with_code_2_and_one_line(prepared, says):
+    entry = {"task": "classification", "preprocess": "imagenet", "weights": says}
     write_params(prepared, {"models.resnet5O": entry})
     process = stage_process("weights", "resnet5O", cwd=prepared)
     out, err = process.communicate()

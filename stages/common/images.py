@@ -90,8 +90,9 @@ def resize_shorter(image: np.ndarray, size: ResizeParams, mask: bool = False) ->
     """
     shorter = min(image.shape[:2])
     height, width = (int(size.resize * side / shorter) for side in image.shape[:2])
-    interpolation = cv2.INTER_NEAREST if mask else INTERPOLATIONS[size.interpolation]
-    return cv2.resize(image, (width, height), interpolation=interpolation)
+    if mask:
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)
+    return _resize(image, width, height, size)
 
 
 def resize_and_crop(image: np.ndarray, size: CropParams) -> np.ndarray:
@@ -103,11 +104,21 @@ def resize_and_crop(image: np.ndarray, size: CropParams) -> np.ndarray:
     if size.keep_aspect:
         shorter = min(image.shape[:2])
         height, width = (int(size.resize * side / shorter) for side in image.shape[:2])
-    interpolation = INTERPOLATIONS[size.interpolation]
-    image = cv2.resize(image, (width, height), interpolation=interpolation)
+    image = _resize(image, width, height, size)
     top = round((height - size.crop) / 2)
     left = round((width - size.crop) / 2)
     return image[top : top + size.crop, left : left + size.crop]
+
+
+def _resize(image: np.ndarray, width: int, height: int, size: CropParams | ResizeParams):
+    """Resize; with `antialias`, a smaller image is made of the means of areas.
+
+    PIL, and so torchvision, widens its filter by the factor that an image shrinks by. OpenCV's
+    linear and cubic filters stay narrow and skip pixels; of all its own, `area` is closest to PIL.
+    """
+    shrinks = height < image.shape[0] and width < image.shape[1]
+    name = "area" if size.antialias and shrinks else size.interpolation
+    return cv2.resize(image, (width, height), interpolation=INTERPOLATIONS[name])
 
 
 def normalize(

@@ -69,13 +69,16 @@ def build(name: str, model: ModelParams, classes: int) -> nn.Module:
     if model.factory:
         return make_own(name, model)
     check_name(name, model.task)
-    is_published = published_weights(name, model) is not None
+    published = published_weights(name, model)
     options: dict = {}
     if model.task == "segmentation":
         options["weights_backbone"] = None
     if name in RESCALED:
         # The auxiliary heads serve training alone; init_weights draws from scipy for a minute.
-        options |= {"aux_logits": False, "init_weights": False, "transform_input": is_published}
+        options |= {"aux_logits": False, "init_weights": False}
+        options["transform_input"] = published is not None
+    if published is not None and name.startswith("vit_"):
+        options["image_size"] = published.meta["min_size"][0]  # the one size that it runs
     return torchvision.models.get_model(name, weights=None, num_classes=classes, **options)
 
 
@@ -85,13 +88,14 @@ RESCALED = ("googlenet", "inception_v3")
 
 
 def published_weights(name: str, model: ModelParams) -> WeightsEnum | None:
-    """Return torchvision's weights of the name that an entry's `weights` has, if there are any."""
+    """Return torchvision's weights of the name that an entry's `weights` has, if there are any.
+
+    The name may be that of the enum's member or the full one: ResNet50_Weights.IMAGENET1K_V2.
+    """
     if model.factory or model.weights is None:
         return None
     published = torchvision.models.get_model_weights(name)
-    if model.weights == "DEFAULT":
-        return published.DEFAULT
-    return published.__members__.get(model.weights)
+    return published.__members__.get(model.weights.removeprefix(f"{published.__name__}."))
 
 
 def make_own(name: str, model: ModelParams) -> nn.Module:

@@ -94,6 +94,7 @@ class CropParams(Section):
     keep_aspect: bool
     crop: Pixels
     interpolation: Interpolation
+    antialias: bool = False
 
 
 class ResizeParams(Section):
@@ -101,6 +102,7 @@ class ResizeParams(Section):
 
     resize: Pixels
     interpolation: Interpolation
+    antialias: bool = False
 
 
 def _kind_of_size(value: object) -> str:

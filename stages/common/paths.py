@@ -14,7 +14,7 @@ def weights_path(model: str) -> Path:
 
 
 def source_path(model: str) -> Path:
-    """The checkpoint that the weights were read from, if any."""
+    """The files that the weights were read from, and the accuracy that was published with them."""
     return Path("models") / model / "source.json"
 
 

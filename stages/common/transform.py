@@ -43,7 +43,7 @@ def resolve(
     key = f"{PARAMS}: preprocess.{name}.from_weights"
     try:
         preset = get_weight(profile.from_weights).transforms()
-    except (ValueError, AttributeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         expected = "expected the name of torchvision's weights, as ResNet50_Weights.IMAGENET1K_V2"
         raise InputError(f"{key}: found {profile.from_weights!r}; {expected}") from None
     wanted = ImageClassification if profile.task == "classification" else SemanticSegmentation
@@ -52,6 +52,7 @@ def resolve(
     resize = {
         "resize": preset.resize_size[0],
         "interpolation": _interpolation(preset.interpolation),
+        "antialias": bool(preset.antialias),
     }
     if isinstance(preset, ImageClassification):
         size = CropParams(**resize, keep_aspect=True, crop=preset.crop_size[0])
