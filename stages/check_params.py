@@ -1,14 +1,19 @@
 """First stage of all: params.yaml as a whole, so that a typo stops the run before anything ran.
 
 The other stages validate it too, but DVC runs them only when a key changed that they read, and
-no stage reads a misspelt one.
+no stage reads a misspelt one. All stages follow from this one, also where `dvc repro` is told a
+single one: DVC hands the names of models, datasets and profiles to a shell.
 """
 
 import argparse
+from pathlib import Path
 
 from stages.common.cli import run
+from stages.common.files import write_text
 from stages.common.opencv import check_opencv
-from stages.common.params import Params, load_params
+from stages.common.params import PARAMS, Params, load_params
+
+CHECKED = Path("data/checked.txt")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -16,6 +21,8 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params()
     check_opencv(params.opencv)
     _check_what_torch_knows(params)
+    # Always the same, so that nothing reruns because of it.
+    write_text(CHECKED, f"{PARAMS} is valid\n")
 
 
 def _check_what_torch_knows(params: Params) -> None:

@@ -182,7 +182,7 @@ def changed(root: Path) -> set[str]:
 
 def may_run(root: Path) -> set[str]:
     """The stages that changed and those that follow: what `dvc repro` runs at most."""
-    names = changed(root)
+    names = changed(root) - {"check_params"}  # which all follow, and whose output never changes
     with Repo(str(root)) as repo:
         graph = repo.index.graph
         reached = {stage for stage in graph if stage.addressing.rpartition(":")[2] in names}
@@ -258,7 +258,8 @@ def test_nothing_runs_when_nothing_changed(pipeline):
 @pytest.mark.parametrize(("key", "value", "expected"), CHANGES, ids=[key for key, *_ in CHANGES])
 def test_a_changed_constant_reruns_what_depends_on_it(editable, key, value, expected):
     edit(editable, {key: value})
-    assert may_run(editable) == {"check_params", "summary"} | expected
+    assert may_run(editable) == {"summary"} | expected
+    assert "check_params" in changed(editable)
 
 
 @pytest.mark.parametrize(("path", "expected"), CODE, ids=[path for path, _ in CODE])
@@ -306,8 +307,9 @@ def test_repro_runs_what_changed_and_what_follows_from_changed_results(
 ):
     edit(copy, {key: value})
     before = digests(copy, "models", "data/preprocessed")
-    found = set(dvc(copy, "repro", *sorted(targets)).stages)
-    assert ran <= found <= ran | at_most
+    found = dvc(copy, "repro", *sorted(targets)).stages
+    assert found[0] == "check_params"
+    assert ran <= set(found[1:]) <= ran | at_most
     assert digests(copy, "models", "data/preprocessed") == before
     assert not dvc(copy, "repro", *sorted(targets)).stages
 
@@ -352,7 +354,7 @@ def test_metrics_show_lists_the_scores_of_every_model(pipeline):
 def test_an_experiment_sets_a_constant_and_touches_no_other_line(pipeline, copy):
     export = f"export_onnx@{CLS}"
     done = dvc(copy, "exp", "run", "-S", "export.opset=17", export)
-    assert done.stages == [export]
+    assert done.stages == ["check_params", export]
     (opset,) = onnx.load(copy / f"models/{CLS}/model.onnx").opset_import
     assert opset.version == 17
     before = (pipeline / "params.yaml").read_text(encoding="utf-8")
@@ -369,7 +371,7 @@ def test_an_experiment_sets_a_constant_and_touches_no_other_line(pipeline, copy)
 def test_an_experiment_adds_a_model_with_all_its_stages(copy, monkeypatch):
     added = "+models.squeezenet1_0={task: classification, preprocess: imagenet, weights: random}"
     done = dvc(copy, "exp", "run", "-S", added, "weights@squeezenet1_0")
-    assert done.stages == ["weights@squeezenet1_0"]
+    assert done.stages == ["check_params", "weights@squeezenet1_0"]
     monkeypatch.chdir(copy)
     expected = {"check_params", "summary"} | of(*FROM_WEIGHTS, models=("squeezenet1_0",))
     assert may_run(copy) == expected - {"weights@squeezenet1_0"}
@@ -400,6 +402,17 @@ def test_a_typo_in_params_yaml_stops_the_run_before_anything_ran(editable, chang
     assert "exited with 2" in done.output
     assert "Traceback" not in done.output
     assert digests(editable, *kept) == before
+
+
+def test_a_name_that_a_shell_would_run_stops_a_single_stage_too(editable):
+    params = (editable / "params.yaml").read_text(encoding="utf-8")
+    entry = "{task: classification, preprocess: imagenet, weights: random}"
+    (editable / "params.yaml").write_text(f"{params}  'x; touch hacked #': {entry}\n")
+    for target in ("weights", "weights@x; touch hacked #"):
+        done = dvc(editable, "repro", target, ok=False)
+        assert done.code and done.stages == ["check_params"]
+        assert "models.x; touch hacked #: found 'x; touch hacked #'" in done.output
+    assert not (editable / "hacked").exists()
 
 
 def test_a_typo_that_dvc_itself_stumbles_over_runs_nothing(editable):
