@@ -657,6 +657,16 @@ def test_a_broken_params_yaml_is_refused_in_one_line(here, capfd, content, expec
     assert expected in refusal(classify, capfd)
 
 
+@pytest.mark.parametrize("task", SCRIPTS)
+@pytest.mark.parametrize("flag", ["--input", "--model"])
+def test_a_name_that_is_not_utf_8_is_refused(here, task, flag):
+    name = os.fsdecode(b"\xff.png")
+    shutil.copy("image.png", name)
+    done = process(path_of(SCRIPTS[task]), *BASE, flag, name)
+    assert done.returncode == 2
+    assert done.stderr == "error: '\\udcff.png': the name is not UTF-8\n"
+
+
 @pytest.mark.parametrize("name", ["image.png", "clip.avi"])
 def test_neither_its_input_nor_a_folder_is_written_over(here, capfd, name):
     write_video("clip.avi")
