@@ -16,8 +16,12 @@ LOCK_BEFORE := .dvc/tmp/dvc.lock.before
 LOCK_IS_WHOLE := "from dvc.dvcfile import Lockfile; from dvc.repo import Repo; Lockfile(Repo(), 'dvc.lock').load()"
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 DVC := python -m dvc
-# Of the environment, into which make puts MODEL=... and IMAGE=...: the shell reads no command there.
-DEMO_FLAGS = --model "$$MODEL" --image "$$IMAGE" $(if $(filter-out 0,$(VERBOSE)),--verbose) \
+# What MODEL=... and IMAGE=... say gets to the demo as it stands: make expands no $ in it, and the
+# shell, which takes it from the environment, reads no command there.
+override MODEL := $(value MODEL)
+override IMAGE := $(value IMAGE)
+export MODEL IMAGE
+DEMO_FLAGS = --model="$$MODEL" --image="$$IMAGE" $(if $(filter-out 0,$(VERBOSE)),--verbose) \
 	$(if $(filter-out 0,$(SHOW)),--show)
 
 repro: venv  ## The main job: convert, run, compare, report (also: `make`)

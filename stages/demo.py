@@ -4,7 +4,7 @@ What OpenCV does is what the stand-alone scripts classify.py and segment.py do; 
 very same blob. Exit code 1 where the two answers differ.
 """
 
-import argparse
+import stat
 import subprocess
 import sys
 import time
@@ -19,6 +19,7 @@ from stages.common.backends import LABELS, Forward
 from stages.common.cli import InputError, log, run
 from stages.common.datasets import Dataset
 from stages.common.machine import cores
+from stages.common.opencv import check_opencv
 from stages.common.params import PARAMS, Params, Task, entry, load_params
 from stages.common.paths import dataset_path, onnx_path, weights_path
 from stages.common.scores import Parity
@@ -29,7 +30,7 @@ SAME = 99.9  # and the least percentage of pixels with the same class: some are 
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="stages.demo", description=__doc__)
+    parser = classify.Parser(prog="stages.demo", description=__doc__)
     parser.add_argument("task", choices=SCRIPTS)
     parser.add_argument("--model", help="an entry of `models` in params.yaml; default: the first")
     parser.add_argument("--image", help="default: the first that the model is evaluated on")
@@ -38,11 +39,13 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     params = load_params()
+    check_opencv(params.opencv)
     name = find_model(args.task, args.model, params)
-    if args.image and not Path(args.image).is_file():
-        raise InputError(f"{args.image}: no such file")
-    make_missing(name, params, with_dataset=not args.image)
-    image = Path(args.image) if args.image else first_image(name, params)
+    image = Path(args.image) if args.image else None
+    if image:
+        check_image(image)
+    make_missing(name, params, with_dataset=not image)
+    image = image or first_image(name, params)
     if not compare(name, image, params, args.verbose, args.show):
         sys.exit(1)
 
@@ -62,6 +65,17 @@ def find_model(task: Task, name: str | None, params: Params) -> str:
     return name
 
 
+def check_image(path: Path) -> None:
+    """Refuse a file that is not there or no image, before what takes minutes."""
+    try:
+        is_file = stat.S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    if not is_file:
+        raise InputError(f"{path}: not a file; expected an image")
+    classify.read_image(path)
+
+
 def make_missing(name: str, params: Params, with_dataset: bool) -> None:
     """Let DVC make the model's files, and the dataset's if it is needed, where they are missing."""
     dataset = entry(params, "preprocess", params.models[name].preprocess).dataset
@@ -73,22 +87,35 @@ def make_missing(name: str, params: Params, with_dataset: bool) -> None:
     if targets:
         command = ["dvc", "repro", *targets]
         log(f"{name}: not there yet, making it: {' '.join(command)}")
-        if subprocess.run([sys.executable, "-m", *command], stdout=sys.stderr).returncode:
+        if wait_for([sys.executable, "-m", *command]):
             raise InputError(f"{name}: `{' '.join(command)}` failed, as it says above")
+
+
+def wait_for(command: list[str]) -> int:
+    """Run a command, its output on stderr, and return its exit code. Ctrl-C, which the command
+    gets as well, is left to it: killed, DVC would leave its stage running, or half of dvc.lock."""
+    process = subprocess.Popen(command, stdout=sys.stderr)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        raise
 
 
 def first_image(name: str, params: Params) -> Path:
     """The first image of the val split of the model's dataset."""
     profile = entry(params, "preprocess", params.models[name].preprocess)
     dataset = Dataset.load(dataset_path(profile.dataset))
-    return Path(dataset.root) / dataset.val[0].image
+    image = Path(dataset.root) / dataset.val[0].image
+    check_image(image)
+    return image
 
 
 def compare(name: str, image: Path, params: Params, verbose: bool, show: bool) -> bool:
     """Print and draw what OpenCV and its reference make of an image; return whether they agree."""
     task = params.models[name].task
     script = SCRIPTS[task]
-    args = script.parse_flags(None, ["--model", str(onnx_path(name)), "--input", str(image)])
+    args = script.parse_flags(None, [f"--model={onnx_path(name)}", f"--input={image}"])
     metadata, fixed = script.read_model(args.model)
     how = script.preprocessing(args, metadata, fixed, {})
     classes = script.read_classes(None, metadata)
@@ -156,15 +183,17 @@ def judge(task: Task, opencv: np.ndarray, reference: np.ndarray) -> tuple[bool, 
     if opencv.shape != reference.shape:
         return False, f"differ: outputs of shape {opencv.shape} and {reference.shape}"
     parity = Parity()
-    parity.update_logits(opencv, reference)
+    with np.errstate(invalid="ignore"):  # of infinite logits
+        parity.update_logits(opencv, reference)
     parity.update_classes(opencv.argmax(axis=1), reference.argmax(axis=1))
     scores = parity.scores()
-    agree = scores["rel"] <= CLOSE and scores["agreement"] >= SAME
+    rel = scores["rel"] if scores["linf"] else 0.0  # outputs may be all zero, and the same
+    agree = rel <= CLOSE and scores["agreement"] >= SAME
     if task == "classification":
         same = "the same class" if scores["agreement"] else "another class"
     else:
         same = f"the same class in {scores['agreement']:.6g} % of the pixels"
-    by = f"logits at most {scores['linf']:.1e} apart, {scores['rel']:.1e} of the largest"
+    by = f"logits at most {scores['linf']:.1e} apart, {rel:.1e} of the largest"
     return agree, f"{'agree' if agree else 'differ'}: {same}, {by}"
 
 

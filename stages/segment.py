@@ -157,6 +157,7 @@ PARAMS = Path("params.yaml")
 STILL, STREAM = "still", "stream"
 IMAGE_FILES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 ESCAPE, QUIT = 27, ord("q")
+MODIFIERS = range(0xE1, 0xEF)  # Shift, Alt, ...: the last byte of X11's codes
 MIN_SIDE, MIN_HEIGHT, MIN_TEXT = 320, 96, 22  # pixels
 MAX_SIDE = 2**15 - 1  # pixels
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -256,6 +257,7 @@ def read_model(path: Path) -> tuple[dict[str, str], tuple[int, int] | None]:
     Nothing is known without the package onnx. The model is refused when it takes anything else
     than one batch of images: OpenCV does not check that.
     """
+    check_name(path)
     if not path.is_file():
         refuse(f"{path}: no such file")
     try:
@@ -543,6 +545,7 @@ def frames(source: str) -> Iterator[tuple[str, str, np.ndarray, float]]:
     """Yield the name, STILL or STREAM, the image, uint8 (H, W, 3), BGR, and the frames a second of
     all that `--input` stands for."""
     path = Path(source)
+    check_name(path)
     if source.isdecimal() and not path.exists():
         yield from stream(f"camera-{source}", int(source))
     elif path.is_dir():
@@ -563,8 +566,17 @@ def frames(source: str) -> Iterator[tuple[str, str, np.ndarray, float]]:
         yield from stream(path.stem, source)
 
 
+def check_name(path: Path) -> None:
+    """Refuse a name that is not UTF-8: OpenCV would end the process."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        refuse(f"{str(path)!a}: the name is not UTF-8")
+
+
 def read_image(path: Path) -> np.ndarray:
     """Decode an image file into uint8 (H, W, 3), BGR."""
+    check_name(path)
     try:
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     except cv2.error as error:
@@ -641,7 +653,7 @@ class Viewer:
         return path.with_name(f".{os.getpid()}.partial{path.suffix}")
 
     def show(self, picture: np.ndarray, forever: bool) -> bool:
-        if cv2.getWindowProperty(self.window, cv2.WND_PROP_VISIBLE) < 1:
+        if not self.is_open():
             cv2.namedWindow(self.window, cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL)
         height, width = picture.shape[:2]
         share = min(1, 1280 / width, 800 / height)
@@ -650,11 +662,18 @@ class Viewer:
         while True:
             # In short steps, so that Ctrl-C and a closed window are noticed.
             key = cv2.waitKey(20 if forever else 1)
-            closed = cv2.getWindowProperty(self.window, cv2.WND_PROP_VISIBLE) < 1
+            closed = not self.is_open()
             if key in (ESCAPE, QUIT) or (closed and not forever):
                 return False
-            if key >= 0 or closed or not forever:
+            if (key >= 0 and key not in MODIFIERS) or closed or not forever:
                 return True
+
+    def is_open(self) -> bool:
+        """Whether the window is there, and the user has not closed it."""
+        try:
+            return cv2.getWindowProperty(self.window, cv2.WND_PROP_VISIBLE) >= 1
+        except cv2.error:  # how Qt says that there is no window at all
+            return False
 
     def close(self) -> None:
         if self.video is not None:

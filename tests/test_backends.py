@@ -12,6 +12,7 @@ from stages.common.params import BackendParams, OpenCVParams, PyTorchParams, loa
 from stages.common.paths import weights_path
 
 ANY = BackendParams(threads=0)
+ON_CPU = PyTorchParams(device="cpu", threads=0)
 
 
 def opencv(**changes) -> OpenCVParams:
@@ -37,7 +38,7 @@ def unavailable_target() -> str:
 @pytest.mark.parametrize("backend", ["onnxruntime", "auto", "classic", "new"])
 def test_every_backend_and_engine_computes_what_pytorch_does(converted, exporter, images, backend):
     network = load_network(weights_path("squeezenet1_1"), "squeezenet1_1", model_entry(), 10)
-    expected = load_pytorch(network, PyTorchParams(device="cpu", threads=0))(blob(images))
+    expected = load_pytorch(network, ON_CPU)(blob(images))
     path = converted / f"{exporter}.onnx"
     if backend == "onnxruntime":
         logits_of = load_onnxruntime(path, ANY)

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 import onnx
 import pytest
-from helpers import MEAN, STD, changed, noise, write_image
+from helpers import MEAN, STD, changed, model_entry, noise, write_image
 from onnx import TensorProto, helper, numpy_helper
-from test_backends import ANY, unavailable_target
+from test_backends import ON_CPU, unavailable_target
 
 from stages import classify, segment
 from stages.common.networks import load_network, load_pytorch
@@ -245,9 +245,9 @@ def test_a_network_copied_alone_answers_as_pytorch_does(converted, bare_python):
     ended = alone("classification", bare_python, *BASE, *flags, "--classes", "names.txt")
     assert table(ended.stdout) == table(full.stdout)
 
-    network = load_network(weights_path("squeezenet1_1"), "squeezenet1_1", "classification", 10)
+    network = load_network(weights_path("squeezenet1_1"), "squeezenet1_1", model_entry(), 10)
     blob = classify.blob_of(cv2.imread("image.png"), how_of(classify, *flags))
-    logits = load_pytorch(network, ANY)(blob)[0]
+    logits = load_pytorch(network, ON_CPU)(blob)[0]
     found = {int(row[0]): float(row[2]) for row in ROW.findall(ended.stdout)}
     assert list(found) == np.argsort(-logits)[:5].tolist()
     np.testing.assert_allclose(list(found.values()), logits[list(found)], atol=1e-4)
@@ -655,6 +655,16 @@ def test_a_broken_params_yaml_is_refused_in_one_line(here, capfd, content, expec
         content = json.dumps({"preprocess": {"mine": profile}}).replace("Infinity", ".inf")
     Path("params.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
     assert expected in refusal(classify, capfd)
+
+
+@pytest.mark.parametrize("task", SCRIPTS)
+@pytest.mark.parametrize("flag", ["--input", "--model"])
+def test_a_name_that_is_not_utf_8_is_refused(here, task, flag):
+    name = os.fsdecode(b"\xff.png")
+    shutil.copy("image.png", name)
+    done = process(path_of(SCRIPTS[task]), *BASE, flag, name)
+    assert done.returncode == 2
+    assert done.stderr == "error: '\\udcff.png': the name is not UTF-8\n"
 
 
 @pytest.mark.parametrize("name", ["image.png", "clip.avi"])
