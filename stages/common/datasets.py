@@ -55,7 +55,7 @@ def read_dataset(name: str, params: DatasetParams, root: Path) -> Dataset:
     """Read the lists and classes of a dataset in `root`; no image is decoded.
 
     Raises InputError, naming file and line, for a list or classes file that is missing or does
-    not parse, a class outside the classes, and an image or mask that is missing or empty.
+    not parse, and a class outside the classes.
     """
     if not root.is_dir():
         raise InputError(f"params.yaml: datasets.{name}.source: no such folder: {root}")
@@ -66,11 +66,6 @@ def read_dataset(name: str, params: DatasetParams, root: Path) -> Dataset:
     if params.train != NO_TRAIN:
         train = read_list(root, params.train, len(classes), required=False)
     val, train = (items[: first(params.limit, len(items))] for items in (val, train))
-    for items, hint in ((val, ""), (train, f" (`train: {NO_TRAIN}` leaves the train list out)")):
-        for item in items:
-            for path in (item.image, item.target):
-                if isinstance(path, str):
-                    _check_file(root / path, hint)
     return Dataset(params.task, str(root), classes, colors, train, val)
 
 
@@ -160,15 +155,6 @@ def _safe(path: Path, number: int, name: str) -> str:
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise InputError(f"{path}:{number}: {name!r} leaves the dataset's folder")
     return name
-
-
-def _check_file(path: Path, hint: str) -> None:
-    try:
-        size = path.stat().st_size
-    except OSError:
-        raise InputError(f"{path}: no such file, but a list names it{hint}") from None
-    if size == 0:
-        raise InputError(f"{path}: the file is empty")
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
