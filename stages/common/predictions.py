@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from stages.common.files import sync
 from stages.common.paths import prediction_folder
-from stages.common.store import RowWriter, Split, read_rows
+from stages.common.store import RowFile, Split, read_rows, write_array
 from stages.common.voc import voc_palette
 
 
@@ -32,35 +33,69 @@ def read_predicted_mask(model: str, backend: str, name: str) -> np.ndarray:
 
 
 class LogitsWriter:
-    """Writes the predictions of a classification, batch by batch in order."""
+    """Writes the predictions of a classification, or goes on with those in `out`."""
 
     def __init__(self, out: Path, split: Split, classes: int) -> None:
-        self.rows = RowWriter(out / "logits.npy", (len(split), classes), np.float32)
+        self.rows = RowFile(out / "logits.npy", (classes,), np.float32)
+        self.images = len(split)
+
+    def holds(self, done: int) -> bool:
+        """Whether the first `done` images are there."""
+        path = self.rows.path
+        return not done or (path.exists() and path.stat().st_size >= self.rows.size(done))
 
     def write(self, start: int, logits: np.ndarray) -> None:
-        self.rows.write(logits)
+        self.rows.write(start, logits)
+
+    def sync(self) -> None:
+        """Bring what was written to the disk."""
+        sync(self.rows.path)
+
+    def missing_bytes(self, done: int) -> int:
+        """What the images behind the first `done` take."""
+        return self.rows.size(self.images) - self.rows.size(done)
 
     def close(self) -> None:
-        self.rows.close()
+        self.rows.finish(range(self.images))
 
 
 class MaskWriter:
-    """Writes the predictions of a segmentation, and the first `keep_logits` images' logits."""
+    """The same for a segmentation, and the logits of the first `keep_logits` images."""
 
     def __init__(self, out: Path, split: Split, keep_logits: int) -> None:
-        self.out, self.split, self.keep_logits = out, split, keep_logits
+        masks = [out / "masks" / f"{name}.png" for name in split.names]
+        logits = [out / "logits" / f"{name}.npy" for name in split.names[:keep_logits]]
+        self.kinds = (masks, logits)
+        self.folders = (out / "masks", out / "logits")
         self.palette = voc_palette(256).flatten().tolist()
-        for folder in ("masks", "logits"):
-            (out / folder).mkdir()
+        self.unsynced: list[Path] = []
+        for folder in self.folders:
+            folder.mkdir(exist_ok=True)
+
+    def holds(self, done: int) -> bool:
+        return all(path.exists() for paths in self.kinds for path in paths[:done])
 
     def write(self, start: int, logits: np.ndarray) -> None:
+        masks, kept = self.kinds
         for index, one in enumerate(logits, start):
-            name = self.split.names[index]
             mask = Image.fromarray(one.argmax(axis=0).astype(np.uint8))
             mask.putpalette(self.palette)
-            mask.save(self.out / "masks" / f"{name}.png")
-            if index < self.keep_logits:
-                np.save(self.out / "logits" / f"{name}.npy", one)
+            mask.save(masks[index])
+            self.unsynced.append(masks[index])
+            if index < len(kept):
+                write_array(kept[index], one)
+                self.unsynced.append(kept[index])
+
+    def sync(self) -> None:
+        for path in (*self.unsynced, *self.folders):
+            sync(path)
+        self.unsynced.clear()
+
+    def missing_bytes(self, done: int) -> int:
+        """By the mean of those that are there."""
+        sizes = [[path.stat().st_size for path in paths[:done]] for paths in self.kinds]
+        pairs = zip(self.kinds, sizes, strict=True)
+        return sum(len(paths[done:]) * sum(of) // max(len(of), 1) for paths, of in pairs)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Every file is whole."""
