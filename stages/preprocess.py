@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     with new_directory(folder) as out, disk_full_named(out.parent, lambda: need(dataset, size)):
         write_lines(out / "classes.txt", dataset.classes)
         if dataset.colors:
-            np.save(out / "colors.npy", np.array(dataset.colors, np.uint8))
+            write_array(out / "colors.npy", np.array(dataset.colors, np.uint8))
         for split, items in (("train", dataset.train), ("val", dataset.val)):
             (out / split).mkdir()
             kept.append(write(out / split, dataset, items, size, profile.on_corrupt))
@@ -88,7 +88,7 @@ def write_classification(
     save = partial(save_classification, images, Path(dataset.root), size)
     kept = decode(out, dataset.root, items, save, on_corrupt)
     images.finish(kept)
-    np.save(out / "labels.npy", np.array([items[index].target for index in kept], np.int64))
+    write_array(out / "labels.npy", np.array([items[index].target for index in kept], np.int64))
     return len(kept)
 
 

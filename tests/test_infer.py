@@ -290,7 +290,8 @@ def test_a_full_disk_is_named_and_what_is_done_is_kept(long):
     line = done.stderr.splitlines()[-1]
     kept = noted(NOTE)
     assert line.startswith(f"error: {FOLDER}: file too large: ")
-    assert line.endswith(f" MB needed behind the first {kept} images, which are kept")
+    needed = f"about {(600 - kept) * 40 / 1e6:.3f} MB needed"
+    assert line.endswith(f"{needed} for {600 - kept} images; the other {kept} are kept")
     assert 0 < kept < 300 and contents(OUT) == expected
     assert f"goes on behind {kept} images" in finish("infer_onnxruntime", long)
     assert contents(OUT) == expected
@@ -303,7 +304,9 @@ def test_no_space_left_for_a_mask_is_named_and_what_is_done_is_kept(prepared, sa
     run(split, until=1)
     full = FOLDER / "masks" / f"{split.names[1]}.png"
     full.symlink_to("/dev/full")
-    with refused(f"{FOLDER}: no space left on device: ", "MB free, about ", "the first 1 images"):
+    with refused(
+        f"{FOLDER}: no space left on device: ", "MB free, about ", "; the other 1 are kept"
+    ):
         run(split)
     full.unlink()
     run(split)

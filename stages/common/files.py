@@ -74,7 +74,7 @@ def disk_full_named(folder: Path, more: Callable[[], str]) -> Iterator[None]:
         if error.errno not in DISK_FULL:
             raise
         reason = os.strerror(error.errno).lower()
-        free = f"{shutil.disk_usage(folder).free / 1e6:.1f} MB free"
+        free = f"{shutil.disk_usage(folder).free / 1e6:.3f} MB free"
         raise InputError(f"{folder}: {reason}: {free}, {more()}") from None
 
 

@@ -96,8 +96,8 @@ def predict(
     forward = load()
 
     def shortage() -> str:
-        needed = f"about {writer.missing_bytes(work.done) / 1e6:.1f} MB needed"
-        return f"{needed} behind the first {work.done} images, which are kept"
+        needed = f"about {writer.missing_bytes(work.done) / 1e6:.3f} MB needed"
+        return f"{needed} for {len(split) - work.done} images; the other {work.done} are kept"
 
     began, forward_s = time.perf_counter(), 0.0
     blob = None

@@ -63,28 +63,30 @@ class MaskWriter:
     """The same for a segmentation, and the logits of the first `keep_logits` images."""
 
     def __init__(self, out: Path, split: Split, keep_logits: int) -> None:
-        masks = [out / "masks" / f"{name}.png" for name in split.names]
-        logits = [out / "logits" / f"{name}.npy" for name in split.names[:keep_logits]]
-        self.kinds = (masks, logits)
         self.folders = (out / "masks", out / "logits")
+        self.names = split.names
+        self.names_with_logits = split.names[:keep_logits]
         self.palette = voc_palette(256).flatten().tolist()
         self.unsynced: list[Path] = []
         for folder in self.folders:
             folder.mkdir(exist_ok=True)
 
     def holds(self, done: int) -> bool:
-        return all(path.exists() for paths in self.kinds for path in paths[:done])
+        masks = map(self._mask, self.names[:done])
+        logits = map(self._logits, self.names_with_logits[:done])
+        return all(path.exists() for path in (*masks, *logits))
 
     def write(self, start: int, logits: np.ndarray) -> None:
-        masks, kept = self.kinds
         for index, one in enumerate(logits, start):
+            path = self._mask(self.names[index])
             mask = Image.fromarray(one.argmax(axis=0).astype(np.uint8))
             mask.putpalette(self.palette)
-            mask.save(masks[index])
-            self.unsynced.append(masks[index])
-            if index < len(kept):
-                write_array(kept[index], one)
-                self.unsynced.append(kept[index])
+            mask.save(path)
+            self.unsynced.append(path)
+            if index < len(self.names_with_logits):
+                path = self._logits(self.names[index])
+                write_array(path, one)
+                self.unsynced.append(path)
 
     def sync(self) -> None:
         for path in (*self.unsynced, *self.folders):
@@ -93,9 +95,17 @@ class MaskWriter:
 
     def missing_bytes(self, done: int) -> int:
         """By the mean of those that are there."""
-        sizes = [[path.stat().st_size for path in paths[:done]] for paths in self.kinds]
-        pairs = zip(self.kinds, sizes, strict=True)
-        return sum(len(paths[done:]) * sum(of) // max(len(of), 1) for paths, of in pairs)
+        missing = 0
+        for path_of, names in ((self._mask, self.names), (self._logits, self.names_with_logits)):
+            sizes = [path_of(name).stat().st_size for name in names[:done]]
+            missing += len(names[done:]) * sum(sizes) // max(len(sizes), 1)
+        return missing
 
     def close(self) -> None:
         """Every file is whole."""
+
+    def _mask(self, name: str) -> Path:
+        return self.folders[0] / f"{name}.png"
+
+    def _logits(self, name: str) -> Path:
+        return self.folders[1] / f"{name}.npy"

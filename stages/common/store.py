@@ -35,11 +35,12 @@ class Split:
             return read_rows(self.folder / "images.npy", start, stop)
         return np.stack([np.load(self._path("images", name)) for name in self.names[start:stop]])
 
-    def image_files(self) -> list[Path]:
+    def image_files(self) -> Iterator[Path]:
         """The files that hold the images."""
         if self.task == "classification":
-            return [self.folder / "images.npy"]
-        return [self._path("images", name) for name in self.names]
+            yield self.folder / "images.npy"
+        else:
+            yield from (self._path("images", name) for name in self.names)
 
     def labels(self) -> np.ndarray:
         """The class ids of all images, int64 (N,); of classification."""
