@@ -6,14 +6,19 @@ from stages.common.infer import infer
 from stages.common.onnxruntime import load_onnxruntime
 from stages.common.params import ModelParams, Params
 from stages.common.paths import onnx_path
+from stages.common.stamps import stamp
 
 
 def load(name: str, model: ModelParams, classes: int, params: Params) -> Forward:
     return load_onnxruntime(onnx_path(name), params.onnxruntime)
 
 
+def inputs(name: str, model: ModelParams, params: Params) -> dict[str, object]:
+    return {"model": stamp(onnx_path(name)), "onnxruntime": params.onnxruntime.model_dump()}
+
+
 def main(argv: list[str] | None = None) -> None:
-    infer("onnxruntime", load, argv)
+    infer("onnxruntime", load, inputs, argv)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,19 @@ from stages.common.infer import infer
 from stages.common.opencv import load_opencv
 from stages.common.params import ModelParams, Params
 from stages.common.paths import onnx_path
+from stages.common.stamps import stamp
 
 
 def load(name: str, model: ModelParams, classes: int, params: Params) -> Forward:
     return load_opencv(onnx_path(name), params.opencv)
 
 
+def inputs(name: str, model: ModelParams, params: Params) -> dict[str, object]:
+    return {"model": stamp(onnx_path(name)), "opencv": params.opencv.model_dump()}
+
+
 def main(argv: list[str] | None = None) -> None:
-    infer("opencv", load, argv)
+    infer("opencv", load, inputs, argv)
 
 
 if __name__ == "__main__":

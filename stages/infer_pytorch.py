@@ -1,11 +1,17 @@
 """Run a model in PyTorch over the val split."""
 
+import sys
+from pathlib import Path
+
+import torch
+
 from stages.common.backends import Forward
 from stages.common.cli import run
 from stages.common.infer import infer
-from stages.common.networks import load_network, load_pytorch
+from stages.common.networks import import_factory, load_network, load_pytorch
 from stages.common.params import ModelParams, Params
 from stages.common.paths import weights_path
+from stages.common.stamps import stamp
 
 
 def load(name: str, model: ModelParams, classes: int, params: Params) -> Forward:
@@ -13,8 +19,22 @@ def load(name: str, model: ModelParams, classes: int, params: Params) -> Forward
     return load_pytorch(network, params.pytorch)
 
 
+def inputs(name: str, model: ModelParams, params: Params) -> dict[str, object]:
+    found = {
+        "weights": stamp(weights_path(name)),
+        "model": model.model_dump(),
+        "pytorch": params.pytorch.model_dump(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+    if model.factory:
+        import_factory(name, model.factory)
+        module = sys.modules[model.factory.partition(":")[0]]
+        found["factory"] = stamp(Path(module.__file__ or ""))
+    return found
+
+
 def main(argv: list[str] | None = None) -> None:
-    infer("pytorch", load, argv, absent=no_network)
+    infer("pytorch", load, inputs, argv, absent=no_network)
 
 
 def no_network(model: ModelParams) -> str | None:

@@ -3,8 +3,10 @@
 import copy
 import json
 import os
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -176,9 +178,23 @@ def write_image(path: Path, rgb: np.ndarray | None = None) -> Path:
     return path
 
 
-def stage_process(stage: str, *args: str, cwd: Path) -> subprocess.Popen:
+def png(width: int, height: int, pixels: bytes) -> bytes:
+    """A PNG file of one bit a pixel that says that it has this size; `pixels` are compressed."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+def stage_process(stage: str, *args: str, cwd: Path, **options) -> subprocess.Popen:
     """Start a stage as a person does, but in another folder than the repository."""
     command = [sys.executable, "-m", f"stages.{stage}", *args]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=cwd, env=environment, stdout=pipe, stderr=pipe, text=True)
+    options |= {"stdout": pipe, "stderr": pipe, "text": True}
+    return subprocess.Popen(command, cwd=cwd, env=environment, **options)

@@ -1,16 +1,24 @@
 import io
+import warnings
+import zlib
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from helpers import MEAN, STD, noise, refused, write_image
+from helpers import MEAN, STD, noise, png, refused, write_image
 from PIL import Image
 from torchvision.transforms import v2
 from torchvision.transforms.functional import to_tensor
 
-from stages.common.images import normalize, read_image, read_mask, resize_and_crop
-from stages.common.params import CropParams
+from stages.common.images import (
+    check_resized,
+    normalize,
+    read_image,
+    read_mask,
+    resize_and_crop,
+)
+from stages.common.params import CropParams, ResizeParams
 
 
 def jpeg(height: int, width: int, **options) -> bytes:
@@ -72,8 +80,8 @@ def test_a_jpeg_is_decoded_as_opencv_does(tmp_path):
     [
         (None, "no such file or directory"),
         (b"", "the file is empty"),
-        (b"two lines\nof text\n", "not an image that OpenCV can read"),
-        (b"\xff\xd8\xff\xd9", "not an image that OpenCV can read"),
+        (b"two lines\nof text\n", "not an image that can be read"),
+        (b"\xff\xd8\xff\xd9", "not an image that can be read"),
     ],
 )
 def test_a_file_that_is_no_image_is_refused_by_name(tmp_path, content, expected):
@@ -112,6 +120,67 @@ def test_the_end_of_a_thumbnail_is_not_taken_for_the_images(tmp_path):
         in_scan = end > data.rfind(b"\xff\xda") + 2
         with refused(path, "cut off" if in_scan else ""):
             read_image(path)
+
+
+# Decompression bombs
+
+
+def test_an_image_that_says_that_it_is_huge_is_refused_by_name(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(png(100_000, 100_000, b""))
+    expected = f"{path}: found 100000x100000 pixels, 10000000000 in all; expected at most 134217728"
+    with refused(expected):
+        read_image(path)
+    with refused(expected):
+        read_mask(path, 3, 255)
+
+
+def test_an_image_that_is_huge_once_decompressed_is_refused_by_name(tmp_path):
+    side, path = 20_000, tmp_path / "a.png"
+    packer = zlib.compressobj()
+    rows = [packer.compress(bytes(1 + side // 8)) for _ in range(side)]
+    path.write_bytes(png(side, side, b"".join([*rows, packer.flush()])))
+    assert path.stat().st_size < 1e5
+    with warnings.catch_warnings(), refused(f"{path}: found 20000x20000 pixels"):
+        warnings.simplefilter("error")
+        read_image(path)
+    with refused(f"{path}: found 20000x20000 pixels"):
+        read_mask(path, 3, 255)
+
+
+FORMATS = ("png", "jpg", "bmp", "gif", "webp", "tiff", "jp2", "ppm", "avif", "sr")
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_the_limit_holds_for_every_format(tmp_path, monkeypatch, suffix):
+    path = write_image(tmp_path / f"a.{suffix}", noise(60, 80))
+    for limit in (2**27, 4800):
+        monkeypatch.setattr("stages.common.images.MAX_PIXELS", limit)
+        assert read_image(path).shape == (60, 80, 3)
+    monkeypatch.setattr("stages.common.images.MAX_PIXELS", 4799)
+    with refused(f"{path}: found 80x60 pixels, 4800 in all; expected at most 4799"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("suffix", ["pam", "hdr"])
+def test_a_format_whose_size_is_not_known_before_it_is_decoded_is_refused(tmp_path, suffix):
+    path = write_image(tmp_path / f"a.{suffix}", noise(30, 40))
+    assert cv2.imread(str(path)) is not None
+    with refused(f"{path}: not an image that can be read"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("shape", [(1, 3000), (3000, 1)])
+def test_a_thin_image_that_would_be_huge_once_resized_is_refused_by_name(tmp_path, shape):
+    path = write_image(tmp_path / "a.png", noise(*shape))
+    image = read_image(path)
+    check_resized(path, image, size(224, 224, keep_aspect=False))
+    for wanted in (size(256, 224), ResizeParams(resize=256, interpolation="linear")):
+        with refused(f"{path}: found {shape[1]}x{shape[0]} pixels, resized ", "at most 134217728"):
+            check_resized(path, image, wanted)
+
+
+# Masks
 
 
 @pytest.mark.parametrize("mode", ["P", "L"])

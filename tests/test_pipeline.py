@@ -507,6 +507,17 @@ def stage_process(dvc_process: subprocess.Popen, stage: str) -> psutil.Process:
     raise AssertionError(f"{stage} did not run")
 
 
+def start_repro(root: Path, target: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", target],
+        cwd=root,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
 def interrupt(dvc_process: subprocess.Popen, stage: psutil.Process) -> None:
     """What Ctrl-C in a terminal does."""
     os.killpg(dvc_process.pid, signal.SIGINT)
@@ -532,14 +543,7 @@ def test_an_interrupted_run_is_completed_by_the_next(pipeline, copy, end: Callab
     path.write_text(path.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
     (copy / f"metrics/{CLS}.json").unlink()
     evaluate = f"evaluate@{CLS}"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro", evaluate],
-        cwd=copy,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = start_repro(copy, evaluate)
     running = stage_process(process, stage)
     time.sleep(1)
     end(process, running)
@@ -551,6 +555,35 @@ def test_an_interrupted_run_is_completed_by_the_next(pipeline, copy, end: Callab
     assert again.stages == [f"{stage}@{CLS}", evaluate]
     assert scores(copy) == scores(pipeline)
     assert not [*copy.rglob("*.partial")]
+
+
+def test_an_interrupted_inference_goes_on_in_the_next_run(copy):
+    infer, out = f"infer_onnxruntime@{CLS}", f"data/predictions/{CLS}/onnxruntime"
+    code = copy / "stages/common/onnxruntime.py"
+    slow = code.read_text(encoding="utf-8").replace("return session.run", SLOWLY)
+    code.write_text(slow, encoding="utf-8")
+    edit(copy, {"inference.batch_size.classification": 2})
+
+    process = start_repro(copy, infer)
+    note = copy / f"data/unfinished/{CLS}/onnxruntime/progress.json"
+    while not note.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(60)
+    done = json.loads(note.read_text(encoding="utf-8"))["images"]
+    assert 0 < done < 10 and not (copy / out).exists()
+
+    again = dvc(copy, "repro", infer)
+    assert again.stages == [infer]
+    assert f"goes on behind {done} images" in again.output
+    assert not (copy / "data/unfinished").exists()
+    went_on = digests(copy, out)
+    run(copy, sys.executable, "-m", "stages.infer_onnxruntime", CLS)
+    assert digests(copy, out) == went_on
+
+
+SLOWLY = "import time; time.sleep(0.5); return session.run"
 
 
 # Results

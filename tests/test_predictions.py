@@ -8,9 +8,10 @@ from stages.common.images import normalize
 from stages.common.infer import predict
 from stages.common.onnxruntime import load_onnxruntime
 from stages.common.params import BackendParams
-from stages.common.paths import prediction_folder
+from stages.common.paths import prediction_folder, unfinished_folder
 from stages.common.predictions import read_logits, read_pixel_logits, read_predicted_mask
 from stages.common.store import Split
+from stages.common.unfinished import unfinished
 from stages.common.voc import voc_palette
 
 
@@ -23,7 +24,9 @@ def run(logits_of, split: Split, backend: str = "pytorch", **changes) -> None:
     options = {"classes": 3, "batch_size": 4, "keep_logits": 2, "mean": MEAN, "std": STD}
     if split.task == "segmentation":
         options["batch_size"] = 1
-    predict(logits_of, split, prediction_folder("mine", backend), **(options | changes))
+    out, folder = prediction_folder("mine", backend), unfinished_folder("mine", backend)
+    with unfinished(out, folder, {}) as work:
+        predict(lambda: logits_of, split, work, **(options | changes))
 
 
 def blob_of(split: Split, start: int, stop: int) -> np.ndarray:
@@ -111,7 +114,8 @@ def test_outputs_that_do_not_fit_are_refused_and_leave_nothing(
     found = str(expected).rstrip(")")
     with refused("data/predictions/mine/pytorch: the model's output is", found, "3 classes"):
         run(output, Split(profile, "val", task))
-    assert list((prepared / "data/predictions/mine").iterdir()) == []
+    assert not (prepared / "data/predictions").exists()
+    assert not (prepared / "data/unfinished").exists()
 
 
 def test_a_run_that_fails_leaves_the_predictions_of_the_one_before(prepared):

@@ -1,23 +1,35 @@
 import json
+import os
 import signal
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from helpers import (
     REAL,
     SMALL,
     needs_real,
     noise,
+    png,
     refused,
     stage_process,
     write_image,
     write_params,
 )
 
-from stages import fetch, preprocess, transform
+from stages import (
+    evaluate,
+    fetch,
+    infer_onnxruntime,
+    infer_opencv,
+    infer_pytorch,
+    preprocess,
+    transform,
+)
 from stages.common.images import read_image, read_mask, resize_and_crop
+from stages.common.machine import cores
 from stages.common.params import entry, load_params
 from stages.common.store import Split, read_classes
 from stages.common.voc import IGNORED
@@ -82,6 +94,181 @@ def test_one_bad_image_is_named_and_leaves_what_was_there(prepared, damage, expe
         preprocess.main(["imagenet"])
     assert contents(folder) == before
     assert not list(folder.parent.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("profile", "file", "hint"),
+    [
+        ("imagenet", "data/textures/images/sample_val_00000007.JPEG", ""),
+        ("imagenet", "data/textures/images/sample_train_00000007.JPEG", " (`train: none` leaves "),
+        ("voc", "data/shapes/JPEGImages/sample_val_000002.jpg", ""),
+        ("voc", "data/shapes/SegmentationClass/sample_val_000002.png", ""),
+    ],
+)
+def test_a_file_that_is_missing_or_empty_is_named_before_any_is_decoded(
+    prepared, monkeypatch, profile, file, hint
+):
+    monkeypatch.setattr(preprocess, "decode", None)
+    Path(file).write_bytes(b"")
+    with refused(f"{file}: the file is empty"):
+        preprocess.main([profile])
+    Path(file).unlink()
+    with refused(f"{file}: no such file, but a list names it{hint}"):
+        preprocess.main([profile])
+
+
+SKIP = {"preprocess.imagenet.on_corrupt": "skip", "preprocess.voc.on_corrupt": "skip"}
+IMAGES = Path("data/textures/images")
+
+
+DAMAGES = {
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:-700]),
+    "not an image that can be read": lambda path: path.write_text("text"),
+    "no such file": lambda path: path.unlink(),
+    "the file is empty": lambda path: path.write_bytes(b""),
+    "found 100000x100000 pixels": lambda path: path.write_bytes(png(100_000, 100_000, b"")),
+}
+
+
+@pytest.mark.parametrize(("reason", "damage"), DAMAGES.items(), ids=DAMAGES)
+@pytest.mark.parametrize("index", [0, 4, 9])
+def test_an_image_that_cannot_be_decoded_is_left_out_with_its_label(
+    prepared, capsys, reason, damage, index
+):
+    before = Split("imagenet", "val", "classification")
+    images, labels = before.images(0, 10), before.labels()
+    write_params(prepared, SKIP)
+    name = f"sample_val_{index + 1:08d}"
+    damage(IMAGES / f"{name}.JPEG")
+    capsys.readouterr()
+    preprocess.main(["imagenet"])
+
+    after = Split("imagenet", "val", "classification")
+    assert after.names == before.names[:index] + before.names[index + 1 :]
+    np.testing.assert_array_equal(after.images(0, 9), np.delete(images, index, axis=0))
+    np.testing.assert_array_equal(after.labels(), np.delete(labels, index))
+    assert np.load(after.folder / "images.npy").shape == (9, 64, 64, 3)
+    (line,) = (after.folder / "skipped.txt").read_text().splitlines()
+    assert line.startswith(f"images/{name}.JPEG: ") and reason in line
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == f"skipped: data/textures/{line}"
+    assert last == "imagenet: 20 train and 9 val images preprocessed, 1 skipped"
+    assert (after.folder.parent / "train/skipped.txt").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "reason"),
+    [
+        ("JPEGImages/{}.jpg", lambda path: path.write_bytes(b""), "the file is empty"),
+        (
+            "SegmentationClass/{}.png",
+            lambda path: path.write_bytes(png(100_000, 100_000, b"")),
+            "found 100000x100000 pixels",
+        ),
+        (
+            "SegmentationClass/{}.png",
+            lambda path: write_image(path, np.zeros((20, 30), np.uint8)),
+            "found 30x20 pixels; its image has",
+        ),
+        (
+            "SegmentationClass/{}.png",
+            lambda path: write_image(path, np.full((20, 30), 8, np.uint8)),
+            "found the value 8",
+        ),
+    ],
+)
+def test_an_image_is_left_out_with_its_mask_where_one_cannot_be_read(
+    prepared, file, damage, reason
+):
+    write_params(prepared, SKIP)
+    name = "sample_val_000002"
+    damage(Path("data/shapes", file.format(name)))
+    preprocess.main(["voc"])
+    split = Split("voc", "val", "segmentation")
+    assert split.names == ["sample_val_000001", "sample_val_000003"]
+    for kind in ("images", "masks"):
+        assert sorted(path.stem for path in (split.folder / kind).iterdir()) == split.names
+    (line,) = (split.folder / "skipped.txt").read_text().splitlines()
+    assert line.startswith(f"{file.format(name)}: ") and reason in line
+
+
+def test_a_split_of_which_nothing_can_be_decoded_is_refused(prepared):
+    write_params(prepared, SKIP)
+    for image in IMAGES.glob("sample_val_*"):
+        image.write_bytes(b"")
+    with refused("data/textures: found 10 val images, none of which can be decoded; the first: "):
+        preprocess.main(["imagenet"])
+
+
+def test_what_is_left_is_what_is_evaluated(converted):
+    write_params(converted, SKIP)
+    for image in sorted(IMAGES.glob("sample_val_*"))[::4]:
+        image.write_text("text")
+    preprocess.main(["imagenet"])
+    for stage in (infer_pytorch, infer_onnxruntime, infer_opencv, evaluate):
+        stage.main(["squeezenet1_1"])
+    assert json.loads(Path("metrics/squeezenet1_1.json").read_text())["images"] == 7
+
+
+# By several processes
+
+
+@pytest.fixture
+def many(prepared) -> Path:
+    """Its train list is long enough for several processes, in chunks of which the last is short;
+    a few of its images cannot be read."""
+    listing = prepared / "data/textures/dataset.json"
+    content = json.loads(listing.read_text())
+    content["train"] *= 7
+    listing.write_text(json.dumps(content))
+    for index in (3, 11):
+        (prepared / "data/textures" / content["train"][index]["image"]).write_text("text")
+    write_params(prepared, SKIP)
+    return prepared
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_any_number_of_processes_writes_the_same(many, monkeypatch, processes):
+    monkeypatch.setattr(preprocess, "cores", lambda: processes)
+    preprocess.main(["imagenet"])
+    split = Split("imagenet", "train", "classification")
+    assert len(split) == 140 - 14 == len(split.labels())
+    assert len((split.folder / "skipped.txt").read_text().splitlines()) == 14
+    images = np.load(split.folder / "images.npy")
+    assert images.shape == (126, 64, 64, 3)
+    size = entry(load_params(), "preprocess", "imagenet").size
+    paths = [IMAGES / f"{name}.JPEG" for name in split.names]
+    expected = [resize_and_crop(read_image(path), size) for path in paths]
+    np.testing.assert_array_equal(images, np.stack(expected))
+
+
+def test_of_several_bad_images_the_first_is_named(many):
+    write_params(many)
+    with refused("data/textures/images/sample_train_00000004.JPEG: not an image"):
+        preprocess.main(["imagenet"])
+    assert not list((many / "data/preprocessed").glob(".*"))
+
+
+@pytest.mark.skipif(cores() < 2, reason="on one core there are no other processes")
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_end_of_the_stage_ends_its_processes(many, end):
+    listing = many / "data/textures/dataset.json"
+    content = json.loads(listing.read_text())
+    content["train"] *= 300
+    listing.write_text(json.dumps(content))
+    process = stage_process("preprocess", "imagenet", cwd=many, start_new_session=True)
+    stage = psutil.Process(process.pid)
+    images = "data/preprocessed/.imagenet.*.partial/train/images.npy"
+    while not any(path.stat().st_size > 100_000 for path in many.glob(images)):
+        assert process.poll() is None
+        time.sleep(0.01)
+    children = stage.children(recursive=True)
+    assert len(children) >= cores()
+    os.killpg(process.pid, end) if end == signal.SIGINT else process.send_signal(end)
+    _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    assert not psutil.wait_procs(children, timeout=20)[1]
+    assert process.returncode == (130 if end == signal.SIGINT else -end)
 
 
 def test_a_mask_of_another_size_than_its_image_is_refused_by_name(prepared):

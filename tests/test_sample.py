@@ -5,8 +5,8 @@ import pytest
 from helpers import SMALL
 
 from stages.common import sample
-from stages.common.datasets import read_dataset
 from stages.common.images import read_image, read_mask
+from stages.common.layouts import read_dataset
 from stages.common.params import DatasetParams
 from stages.common.voc import IGNORED
 
@@ -23,7 +23,7 @@ def write(root: Path, name: str, train: int = 3, val: int = 2, seed: int = 0) ->
 
 
 def read(root: Path, name: str):
-    return read_dataset(name, DatasetParams(**SMALL["datasets"][name]), root)
+    return read_dataset(name, DatasetParams(**SMALL["datasets"][name]), root, seed=0)[0]
 
 
 def pictures(files: dict[str, bytes]) -> dict[str, bytes]:

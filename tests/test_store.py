@@ -1,36 +1,62 @@
+import pickle
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from stages.common.store import RowWriter, Split, read_classes, read_rows, write_lines
+from stages.common.store import (
+    RowFile,
+    Split,
+    read_classes,
+    read_rows,
+    write_array,
+    write_lines,
+)
+
+
+def as_saved(path: Path, array: np.ndarray) -> bytes:
+    np.save(path, array)
+    return path.read_bytes()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
-def test_rows_written_one_by_one_or_in_batches_are_an_npy_file(tmp_path, dtype):
+def test_rows_written_in_any_order_are_what_numpy_saves(tmp_path, dtype):
     rows = np.random.default_rng(0).integers(0, 200, (7, 4, 3)).astype(dtype)
-    writer = RowWriter(tmp_path / "a.npy", rows.shape, dtype)
-    writer.write(rows[0])
-    writer.write(rows[1:5])
-    writer.write(rows[5:])
-    writer.close()
-    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), rows)
-    assert np.load(tmp_path / "a.npy").dtype == dtype
+    file = RowFile(tmp_path / "a.npy", (4, 3), dtype)
+    file.write(5, rows[5:])
+    file.write(0, rows[:1])
+    pickle.loads(pickle.dumps(file)).write(1, rows[1:5])
+    file.finish(range(7))
+    assert file.path.read_bytes() == as_saved(tmp_path / "b.npy", rows)
+    assert file.size(7) == file.path.stat().st_size
 
 
 def test_rows_that_are_not_contiguous_are_written_as_they_look(tmp_path):
     rows = np.arange(24, dtype=np.float32).reshape(2, 3, 4).transpose(0, 2, 1)
-    writer = RowWriter(tmp_path / "a.npy", rows.shape, np.float32)
-    writer.write(rows)
-    writer.close()
+    write_array(tmp_path / "a.npy", rows)
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), rows)
 
 
+@pytest.mark.parametrize("kept", [[], [0], [6], [1, 2, 5], [0, 1, 2, 3, 4, 5], list(range(7))])
+def test_only_the_rows_that_are_kept_stay(tmp_path, kept):
+    rows = np.arange(35, dtype=np.int64).reshape(7, 5)
+    file = RowFile(tmp_path / "a.npy", (5,), np.int64)
+    file.write(0, rows)
+    file.finish(kept)
+    assert file.path.read_bytes() == as_saved(tmp_path / "b.npy", rows[kept])
+
+
+def test_what_lies_behind_the_last_row_is_cut_off(tmp_path):
+    rows = np.arange(20, dtype=np.float32).reshape(4, 5)
+    write_array(tmp_path / "a.npy", np.ones((9, 5), np.float32))
+    write_array(tmp_path / "a.npy", rows)
+    assert (tmp_path / "a.npy").read_bytes() == as_saved(tmp_path / "b.npy", rows)
+
+
 def test_some_rows_are_read_without_the_others(tmp_path):
-    shape = (20_000, 224, 224, 3)
-    writer = RowWriter(tmp_path / "a.npy", shape, np.uint8)
-    writer.file.truncate(writer.file.tell() + int(np.prod(shape)))  # 3 GB of nothing
-    writer.close()
+    # 3 GB of nothing
+    RowFile(tmp_path / "a.npy", (224, 224, 3), np.uint8).finish(range(20_000))
     tracemalloc.start()
     rows = read_rows(tmp_path / "a.npy", 19_998, 20_000)
     peak = tracemalloc.get_traced_memory()[1]
@@ -72,6 +98,7 @@ def test_batches_cover_every_image_once(prepared):
     split = Split("imagenet", "val", "classification")
     assert list(split.batches(4)) == [(0, 4), (4, 8), (8, 10)]
     assert list(split.batches(99)) == [(0, 10)]
+    assert list(split.batches(4, 4)) == [(4, 8), (8, 10)]
 
 
 def test_a_split_that_was_never_written_is_not_taken_for_an_empty_one(prepared):

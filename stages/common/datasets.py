@@ -6,6 +6,8 @@ from pathlib import Path
 from stages.common.files import read_json, write_json
 from stages.common.params import Task
 
+NO_TRAIN = "none"  # `train` of a dataset without a train list
+
 
 @dataclass(frozen=True)
 class Item:

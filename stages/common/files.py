@@ -1,13 +1,16 @@
 """Writing so that a reader never meets half a file: beside the target, then renamed over it."""
 
+import errno
 import json
 import math
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from stages.common.cli import InputError
 
 
 @contextmanager
@@ -59,6 +62,31 @@ def _partial(target: Path) -> Path:
         else:
             left_over.unlink()
     return target.with_name(f".{target.name}.{os.getpid()}.partial")
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of files, is on the disk itself."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def disk_full_named(folder: Path, more: Callable[[], str]) -> Iterator[None]:
+    """Turn the OSError of a full disk into an InputError: the folder, what is free, and `more`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        reason = os.strerror(error.errno).lower()
+        free = f"{shutil.disk_usage(folder).free / 1e6:.3f} MB free"
+        raise InputError(f"{folder}: {reason}: {free}, {more()}") from None
 
 
 def read_json(path: Path) -> dict:

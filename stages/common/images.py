@@ -1,10 +1,11 @@
 """Image files to arrays: decoded with OpenCV, resized, cropped, normalised."""
 
+import io
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from stages.common.cli import InputError
 from stages.common.params import CropParams, ResizeParams
@@ -15,6 +16,10 @@ INTERPOLATIONS = {
     "cubic": cv2.INTER_CUBIC,
     "area": cv2.INTER_AREA,
 }
+# A small file may say that it holds more pixels than there is memory. Cameras end near 100 million;
+# this many take 400 MB, in each process that decodes.
+MAX_PIXELS = 2**27
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, of which half is a mere warning
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 PNG_START, PNG_END = b"\x89PNG", b"IEND"
 
@@ -22,11 +27,12 @@ PNG_START, PNG_END = b"\x89PNG", b"IEND"
 def read_image(path: Path) -> np.ndarray:
     """Decode an image file into uint8 (H, W, 3), RGB, as `cv2.imread` does.
 
-    Raises InputError when the file is missing, empty, cut off or no image.
+    Raises InputError when the file is missing, empty, cut off or no image, or has too many pixels.
     """
     data = read_bytes(path)
     if _is_cut_off(data):
         raise InputError(f"{path}: the image is cut off, its end is missing ({len(data)} bytes)")
+    _open(path, data)  # refuses too many pixels before one is decoded
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
@@ -39,19 +45,21 @@ def read_image(path: Path) -> np.ndarray:
 def read_mask(path: Path, classes: int, ignored: int) -> np.ndarray:
     """Decode a mask of class ids, a palette or grey PNG, into uint8 (H, W).
 
-    Raises InputError when it is missing, empty, cut off, in colour, or holds a value that is
-    neither below `classes` nor `ignored`.
+    Raises InputError when it is missing, empty, cut off, in colour, has too many pixels, or holds
+    a value that is neither below `classes` nor `ignored`.
     """
-    if _is_cut_off(read_bytes(path)):
+    data = read_bytes(path)
+    if _is_cut_off(data):
         raise InputError(f"{path}: the mask is cut off, its end is missing")
+    image = _open(path, data)
+    if image.mode not in ("P", "L"):
+        wanted = "expected a palette (P) or grey (L) image of class ids"
+        raise InputError(f"{path}: found an image of mode {image.mode}; {wanted}")
     try:
-        with Image.open(path) as image:
-            if image.mode not in ("P", "L"):
-                wanted = "expected a palette (P) or grey (L) image of class ids"
-                raise InputError(f"{path}: found an image of mode {image.mode}; {wanted}")
-            mask = np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise InputError(f"{path}: not a mask that can be read: {error}") from None
+        mask = np.asarray(image)
+    except Exception as error:  # as below
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a mask that can be read: {reason}") from None
     wrong = mask[(mask >= classes) & (mask != ignored)]
     if wrong.size:
         expected = f"expected 0 to {classes - 1}, or {ignored} for none"
@@ -70,6 +78,20 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
+def _open(path: Path, data: bytes) -> Image.Image:
+    """Read the header alone of an image in any format; raises InputError for no image, or one of
+    too many pixels."""
+    try:
+        image = Image.open(io.BytesIO(data))
+    except Exception:  # of Pillow, which has no base for what a damaged file leads to
+        raise InputError(f"{path}: not an image that can be read") from None
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        found = f"found {width}x{height} pixels, {width * height} in all"
+        raise InputError(f"{path}: {found}; expected at most {MAX_PIXELS}")
+    return image
+
+
 def _is_cut_off(data: bytes) -> bool:
     """Whether a JPEG or PNG lacks its end. Decoders differ: refuse it, or fill it up with grey.
 
@@ -83,13 +105,20 @@ def _is_cut_off(data: bytes) -> bool:
     return False
 
 
+def check_resized(path: Path, image: np.ndarray, size: CropParams | ResizeParams) -> None:
+    """Raise InputError where an image, far longer than wide, would get too many pixels."""
+    height, width = _resized_sides(image, size)
+    if height * width > MAX_PIXELS:
+        found = f"found {image.shape[1]}x{image.shape[0]} pixels, resized {width}x{height}"
+        raise InputError(f"{path}: {found}; expected at most {MAX_PIXELS} in all")
+
+
 def resize_shorter(image: np.ndarray, size: ResizeParams, mask: bool = False) -> np.ndarray:
     """Resize uint8 (H, W, 3), or a mask (H, W) of class ids, until its shorter side fits.
 
     Lengths are rounded as torchvision's `Resize` does; class ids are not mixed.
     """
-    shorter = min(image.shape[:2])
-    height, width = (int(size.resize * side / shorter) for side in image.shape[:2])
+    height, width = _resized_sides(image, size)
     if mask:
         return cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)
     return _resize(image, width, height, size)
@@ -100,14 +129,20 @@ def resize_and_crop(image: np.ndarray, size: CropParams) -> np.ndarray:
 
     Lengths and offsets are rounded as torchvision's `Resize` and `CenterCrop` do.
     """
-    height, width = size.resize, size.resize
-    if size.keep_aspect:
-        shorter = min(image.shape[:2])
-        height, width = (int(size.resize * side / shorter) for side in image.shape[:2])
+    height, width = _resized_sides(image, size)
     image = _resize(image, width, height, size)
     top = round((height - size.crop) / 2)
     left = round((width - size.crop) / 2)
     return image[top : top + size.crop, left : left + size.crop]
+
+
+def _resized_sides(image: np.ndarray, size: CropParams | ResizeParams) -> tuple[int, int]:
+    """The height and width of an image once it is resized."""
+    if isinstance(size, CropParams) and not size.keep_aspect:
+        return size.resize, size.resize
+    height, width = image.shape[:2]
+    shorter = min(height, width)
+    return int(size.resize * height / shorter), int(size.resize * width / shorter)
 
 
 def _resize(image: np.ndarray, width: int, height: int, size: CropParams | ResizeParams):

@@ -3,6 +3,7 @@
 import argparse
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -10,25 +11,34 @@ from tqdm import tqdm
 
 from stages.common.backends import Forward
 from stages.common.cli import InputError, log
-from stages.common.files import new_directory, write_text
+from stages.common.files import disk_full_named, new_directory, write_text
 from stages.common.images import normalize
+from stages.common.machine import machine
 from stages.common.params import ModelParams, Params, Task, entry, first, load_params
-from stages.common.paths import prediction_folder
+from stages.common.paths import prediction_folder, unfinished_folder
 from stages.common.predictions import ABSENT, LogitsWriter, MaskWriter
+from stages.common.stamps import code, digest, stamp
 from stages.common.store import Split, read_classes
 from stages.common.transform import read_normalization
+from stages.common.unfinished import Unfinished, unfinished
+
+# Of which another version may compute or write something else.
+LIBRARIES = ("numpy", "onnxruntime", "opencv-python", "pillow", "torch", "torchvision")
 
 
 def infer(
     backend: str,
     load: Callable[[str, ModelParams, int, Params], Forward],
+    inputs: Callable[[str, ModelParams, Params], dict[str, object]],
     argv: list[str] | None,
     absent: Callable[[ModelParams], str | None] = lambda model: None,
 ) -> None:
     """Run the model named on the command line in one backend and write its predictions.
 
     `load` takes the model's name and entry, its number of classes and all params, and returns
-    the function from blob to logits. `absent` returns why the backend has nothing to run, if so.
+    the function from blob to logits. `inputs` names what that function depends on, beside code
+    and libraries: an interrupted run goes on where nothing of it has changed.
+    `absent` returns why the backend has nothing to run, if so.
     """
     parser = argparse.ArgumentParser(prog=f"stages.infer_{backend}")
     parser.add_argument("model", help="an entry of `models` in params.yaml")
@@ -44,21 +54,29 @@ def infer(
         return
     classes = len(read_classes(model.preprocess))
     split = Split(model.preprocess, "val", model.task)
-    predict(
-        load(name, model, classes, params),
-        split,
-        prediction_folder(name, backend),
-        classes=classes,
-        batch_size=getattr(params.inference.batch_size, model.task),
-        keep_logits=first(getattr(params.parity.images, model.task), len(split)),
+    options = {
+        "classes": classes,
+        "batch_size": getattr(params.inference.batch_size, model.task),
+        "keep_logits": first(getattr(params.parity.images, model.task), len(split)),
         **read_normalization(model.preprocess),
-    )
+    }
+    depends = {
+        "images": digest([split.names, *map(stamp, split.image_files())]),
+        "code": code(),
+        "libraries": [f"{library} {version(library)}" for library in LIBRARIES],
+        "machine": machine(),
+        **inputs(name, model, params),
+        **options,
+    }
+    out, folder = prediction_folder(name, backend), unfinished_folder(name, backend)
+    with unfinished(out, folder, {key: str(value) for key, value in depends.items()}) as work:
+        predict(lambda: load(name, model, classes, params), split, work, **options)
 
 
 def predict(
-    forward: Forward,
+    load: Callable[[], Forward],
     split: Split,
-    out: Path,
+    work: Unfinished,
     *,
     classes: int,
     batch_size: int,
@@ -66,32 +84,48 @@ def predict(
     mean: list[float],
     std: list[float],
 ) -> None:
-    """Run a backend over a split and write what it predicts to `out`, in constant memory.
+    """Run a backend over what is left of a split and write what it predicts, in constant memory.
 
+    `load` returns the backend's forward pass and is not called where nothing is left.
     `keep_logits` is the number of images of a segmentation that keep their logits.
-    Raises InputError when the outputs do not fit the blob and `classes`.
+    Raises InputError when the outputs do not fit the blob and `classes`, or the disk is full.
     """
+    if split.task == "classification":
+        writer = LogitsWriter(work.folder, split, classes)
+    else:
+        writer = MaskWriter(work.folder, split, keep_logits)
+    if not writer.holds(work.done):
+        work.done = 0
+    before, left = work.done, len(split) - work.done
+    if not left:
+        writer.close()
+        log(f"{work.target}: {len(split)} images, none left to run")
+        return
+    forward = load()
+
+    def shortage() -> str:
+        needed = f"about {writer.missing_bytes(work.done) / 1e6:.3f} MB needed"
+        return f"{needed} for {len(split) - work.done} images; the other {work.done} are kept"
+
     began, forward_s = time.perf_counter(), 0.0
     blob = None
-    bar = tqdm(total=len(split), desc=str(out), unit="image", disable=None)
-    with bar, new_directory(out) as partial:
-        if split.task == "classification":
-            writer = LogitsWriter(partial, split, classes)
-        else:
-            writer = MaskWriter(partial, split, keep_logits)
-        for start, stop in split.batches(batch_size):
+    bar = tqdm(total=len(split), initial=before, desc=str(work.target), unit="image", disable=None)
+    with bar, disk_full_named(work.folder, shortage):
+        for start, stop in split.batches(batch_size, before):
             blob = normalize(split.images(start, stop), mean, std, out=blob)
-            before = time.perf_counter()
+            called = time.perf_counter()
             logits = forward(blob)
-            forward_s += time.perf_counter() - before
-            _check_shape(out, split.task, blob, logits, classes)
+            forward_s += time.perf_counter() - called
+            _check_shape(work.target, split.task, blob, logits, classes)
             writer.write(start, logits)
+            work.save(stop, writer.sync)
             bar.update(stop - start)
         writer.close()
     seconds = time.perf_counter() - began
     log(
-        f"{out}: {len(split)} images, the last output {logits.shape}; "
-        f"{seconds:.1f} s, {100 * forward_s / seconds:.0f} % of it forward passes"
+        f"{work.target}: {len(split)} images{f', {left} of them now' if before else ''}, "
+        f"the last output {logits.shape}; {seconds:.1f} s, "
+        f"{100 * forward_s / seconds:.0f} % of it forward passes"
     )
 
 

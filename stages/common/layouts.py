@@ -7,7 +7,7 @@ import numpy as np
 
 from stages.common import imagenet
 from stages.common.cli import InputError, log
-from stages.common.datasets import Dataset, Item
+from stages.common.datasets import NO_TRAIN, Dataset, Item
 from stages.common.imagefolder import (
     FOLDERS,
     class_folders,
@@ -19,7 +19,6 @@ from stages.common.imagefolder import (
 from stages.common.params import PARAMS, DatasetParams, first
 from stages.common.voc import IGNORED, voc_palette
 
-NO_TRAIN = "none"  # `train` of a dataset without a train list
 KNOWN_CLASSES = ("imagenet", "voc")
 SHUFFLES = {"train": 0, "val": 1}  # seed words, so that no two lists are put in the same order
 
@@ -48,8 +47,8 @@ def read_dataset(
     """Read the lists and classes of a dataset in `root`; no image is decoded.
 
     The files and folders that decide what is in it come with it. Raises InputError, naming file
-    and line, for a list or classes file that is missing or does not parse, a class outside the
-    classes, and an image or mask that is missing or empty.
+    and line, for a list or classes file that is missing or does not parse, and a class outside the
+    classes.
     """
     if not root.is_dir():
         raise InputError(f"{PARAMS}: datasets.{name}.source: no such folder: {root}")
@@ -57,11 +56,6 @@ def read_dataset(
     layout = read(params, root)
     val = _take(layout.val.items, params, [seed, SHUFFLES["val"]])
     train = _take(layout.train.items, params, [seed, SHUFFLES["train"]])
-    for items, hint in ((val, ""), (train, f" (`train: {NO_TRAIN}` leaves the train list out)")):
-        for item in items:
-            for path in (item.image, item.target):
-                if isinstance(path, str):
-                    _check_file(root / path, hint)
     decided_by = [*layout.val.decided_by, *layout.train.decided_by]
     if params.classes not in (FOLDERS, *KNOWN_CLASSES):
         decided_by.append(root / params.classes)
@@ -241,15 +235,6 @@ def _read_voc_list(root: Path, split: str, required: bool) -> Listing:
     if not items:
         raise InputError(f"{path}: the list is empty")
     return Listing(items, [path])
-
-
-def _check_file(path: Path, hint: str) -> None:
-    try:
-        size = path.stat().st_size
-    except OSError:
-        raise InputError(f"{path}: no such file, but a list names it{hint}") from None
-    if size == 0:
-        raise InputError(f"{path}: the file is empty")
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:

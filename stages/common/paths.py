@@ -28,6 +28,11 @@ def prediction_folder(model: str, backend: str) -> Path:
     return Path("data/predictions") / model / backend
 
 
+def unfinished_folder(model: str, backend: str) -> Path:
+    """The same, as far as an interrupted run came."""
+    return Path("data/unfinished") / model / backend
+
+
 def transform_folder(profile: str) -> Path:
     """What a profile means: its size, mean and std."""
     return Path("data/transforms") / profile

@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image
 
 from stages.common.backends import BACKENDS
+from stages.common.files import sync
 from stages.common.paths import prediction_folder
-from stages.common.store import RowWriter, Split, read_rows
+from stages.common.store import RowFile, Split, read_rows, write_array
 from stages.common.voc import voc_palette
 
 
@@ -43,35 +44,79 @@ def predicting_backends(model: str) -> tuple[str, ...]:
 
 
 class LogitsWriter:
-    """Writes the predictions of a classification, batch by batch in order."""
+    """Writes the predictions of a classification, or goes on with those in `out`."""
 
     def __init__(self, out: Path, split: Split, classes: int) -> None:
-        self.rows = RowWriter(out / "logits.npy", (len(split), classes), np.float32)
+        self.rows = RowFile(out / "logits.npy", (classes,), np.float32)
+        self.images = len(split)
+
+    def holds(self, done: int) -> bool:
+        """Whether the first `done` images are there."""
+        path = self.rows.path
+        return not done or (path.exists() and path.stat().st_size >= self.rows.size(done))
 
     def write(self, start: int, logits: np.ndarray) -> None:
-        self.rows.write(logits)
+        self.rows.write(start, logits)
+
+    def sync(self) -> None:
+        """Bring what was written to the disk."""
+        sync(self.rows.path)
+
+    def missing_bytes(self, done: int) -> int:
+        """What the images behind the first `done` take."""
+        return self.rows.size(self.images) - self.rows.size(done)
 
     def close(self) -> None:
-        self.rows.close()
+        self.rows.finish(range(self.images))
 
 
 class MaskWriter:
-    """Writes the predictions of a segmentation, and the first `keep_logits` images' logits."""
+    """The same for a segmentation, and the logits of the first `keep_logits` images."""
 
     def __init__(self, out: Path, split: Split, keep_logits: int) -> None:
-        self.out, self.split, self.keep_logits = out, split, keep_logits
+        self.folders = (out / "masks", out / "logits")
+        self.names = split.names
+        self.names_with_logits = split.names[:keep_logits]
         self.palette = voc_palette(256).flatten().tolist()
-        for folder in ("masks", "logits"):
-            (out / folder).mkdir()
+        self.unsynced: list[Path] = []
+        for folder in self.folders:
+            folder.mkdir(exist_ok=True)
+
+    def holds(self, done: int) -> bool:
+        masks = map(self._mask, self.names[:done])
+        logits = map(self._logits, self.names_with_logits[:done])
+        return all(path.exists() for path in (*masks, *logits))
 
     def write(self, start: int, logits: np.ndarray) -> None:
         for index, one in enumerate(logits, start):
-            name = self.split.names[index]
+            path = self._mask(self.names[index])
             mask = Image.fromarray(one.argmax(axis=0).astype(np.uint8))
             mask.putpalette(self.palette)
-            mask.save(self.out / "masks" / f"{name}.png")
-            if index < self.keep_logits:
-                np.save(self.out / "logits" / f"{name}.npy", one)
+            mask.save(path)
+            self.unsynced.append(path)
+            if index < len(self.names_with_logits):
+                path = self._logits(self.names[index])
+                write_array(path, one)
+                self.unsynced.append(path)
+
+    def sync(self) -> None:
+        for path in (*self.unsynced, *self.folders):
+            sync(path)
+        self.unsynced.clear()
+
+    def missing_bytes(self, done: int) -> int:
+        """By the mean of those that are there."""
+        missing = 0
+        for path_of, names in ((self._mask, self.names), (self._logits, self.names_with_logits)):
+            sizes = [path_of(name).stat().st_size for name in names[:done]]
+            missing += len(names[done:]) * sum(sizes) // max(len(sizes), 1)
+        return missing
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Every file is whole."""
+
+    def _mask(self, name: str) -> Path:
+        return self.folders[0] / f"{name}.png"
+
+    def _logits(self, name: str) -> Path:
+        return self.folders[1] / f"{name}.npy"

@@ -1,5 +1,7 @@
-"""Whether a file outside of the pipeline is still the one that was read."""
+"""Whether files are still those that were read: of the user's, and of this project's code."""
 
+import hashlib
+import sys
 from pathlib import Path
 
 
@@ -10,3 +12,16 @@ def stamp(path: Path) -> list[int] | None:
     except OSError:
         return None
     return [stat.st_size, stat.st_mtime_ns]
+
+
+def digest(value: object) -> str:
+    """A short name for a large value, by its `repr`."""
+    return hashlib.sha256(repr(value).encode()).hexdigest()
+
+
+def code() -> str:
+    """The digest of this project's modules that this process has loaded."""
+    stages = Path(__file__).parents[1]
+    names = [name for name in sys.modules if name == "__main__" or name.startswith("stages.")]
+    files = {Path(getattr(sys.modules[name], "__file__", None) or "") for name in names}
+    return digest([file.read_bytes() for file in sorted(files) if stages in file.parents])

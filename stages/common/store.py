@@ -3,10 +3,13 @@
 A profile's folder holds `classes.txt` and a folder a split. For classification a split is
 `images.npy` (N, crop, crop, 3) and `labels.npy` (N,) int64; for segmentation, where each image
 keeps its own size, `images/<name>.npy` (H, W, 3) and `masks/<name>.npy` (H, W). `names.txt` lists
-the names in order.
+the names in order, `skipped.txt` what was left out, a line `file: reason` each.
 """
 
-from collections.abc import Iterable, Iterator
+import io
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +35,13 @@ class Split:
             return read_rows(self.folder / "images.npy", start, stop)
         return np.stack([np.load(self._path("images", name)) for name in self.names[start:stop]])
 
+    def image_files(self) -> Iterator[Path]:
+        """The files that hold the images."""
+        if self.task == "classification":
+            yield self.folder / "images.npy"
+        else:
+            yield from (self._path("images", name) for name in self.names)
+
     def labels(self) -> np.ndarray:
         """The class ids of all images, int64 (N,); of classification."""
         return np.load(self.folder / "labels.npy")
@@ -53,9 +63,9 @@ class Split:
         masks = [self.mask(index)[:height, :width] for index in range(start, stop)]
         return np.stack([image[:height, :width] for image in images]), np.stack(masks)
 
-    def batches(self, size: int) -> Iterator[tuple[int, int]]:
-        """The (start, stop) of each batch."""
-        for start in range(0, len(self), size):
+    def batches(self, size: int, first: int = 0) -> Iterator[tuple[int, int]]:
+        """The (start, stop) of each batch, from image `first` on."""
+        for start in range(first, len(self), size):
             yield start, min(start + size, len(self))
 
     def _path(self, kind: str, name: str) -> Path:
@@ -74,24 +84,60 @@ def read_rows(path: Path, start: int, stop: int) -> np.ndarray:
     return np.array(np.load(path, mmap_mode="r")[start:stop])
 
 
-class RowWriter:
-    """Write an .npy file of known shape row by row, in constant memory."""
+class RowFile:
+    """An .npy file of rows that are written at their places, by one process or by several, in
+    constant memory; what lies there already is kept. `finish` makes it whole."""
 
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype: type) -> None:
-        self.file = path.open("wb")
+    def __init__(self, path: Path, row_shape: tuple[int, ...], dtype: type) -> None:
+        self.path = path
+        self.row_shape = row_shape
         self.dtype = np.dtype(dtype)
-        header = {
+
+    def write(self, start: int, rows: np.ndarray) -> None:
+        """Write rows (N, *row_shape) from row `start` on."""
+        data = np.ascontiguousarray(rows, self.dtype).reshape(-1).view(np.uint8).data
+        self._write(self.size(start), data)
+
+    def finish(self, rows: Sequence[int]) -> None:
+        """Keep these rows, given in ascending order, and no other."""
+        for place, row in enumerate(rows):
+            if place != row:
+                with self.path.open("rb") as file:
+                    file.seek(self.size(row))
+                    self._write(self.size(place), file.read(self.size(1) - self.size(0)))
+        self._write(0, self._header(len(rows)))
+        os.truncate(self.path, self.size(len(rows)))
+
+    def size(self, rows: int) -> int:
+        """Of the file with that many rows, in bytes."""
+        return len(self._header(rows)) + rows * math.prod(self.row_shape) * self.dtype.itemsize
+
+    def _header(self, rows: int) -> bytes:
+        """What `np.save` writes: of the same length for any number of rows."""
+        header = io.BytesIO()
+        content = {
             "descr": np.lib.format.dtype_to_descr(self.dtype),
             "fortran_order": False,
-            "shape": shape,
+            "shape": (rows, *self.row_shape),
         }
-        np.lib.format.write_array_header_1_0(self.file, header)
+        np.lib.format.write_array_header_1_0(header, content)
+        return header.getvalue()
 
-    def write(self, rows: np.ndarray) -> None:
-        self.file.write(np.ascontiguousarray(rows, self.dtype).data)
+    def _write(self, offset: int, data: bytes | memoryview) -> None:
+        file = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            while data:
+                written = os.pwrite(file, data, offset)
+                data, offset = data[written:], offset + written
+        finally:
+            os.close(file)
 
-    def close(self) -> None:
-        self.file.close()
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """As `np.save`, which does not tell why it failed when the disk is full."""
+    file = RowFile(path, array.shape[1:], array.dtype)
+    file.write(0, array)
+    file.finish(range(len(array)))
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
