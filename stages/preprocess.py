@@ -27,7 +27,7 @@ from stages.common.transform import Size, read_size
 from stages.common.voc import IGNORED
 from stages.common.workers import in_processes
 
-CHUNK = 32  # images that a process decodes at a time
+CHUNK = 16  # images that a process decodes at a time
 
 Numbered = tuple[int, Item]  # an image with its place in the list
 Save = Callable[[int, Item], None]  # decodes one and writes it; an InputError tells why it cannot
