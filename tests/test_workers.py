@@ -85,6 +85,7 @@ def die_of_the_sixth(index: int, item: Item) -> None:
 def test_an_image_that_kills_the_process_that_decodes_it_is_narrowed_down(tmp_path, monkeypatch):
     monkeypatch.setattr(preprocess, "cores", lambda: 2)
     monkeypatch.setattr(preprocess, "CHUNK", 4)
+    monkeypatch.setattr(preprocess, "STARTED", 1)
     items = [Item(f"{index}.jpg", 0) for index in range(20)]
     died = "a process died of this or one of the 3 images behind it: signal 9"
     with refused(f"mine/4.jpg: {died}"):

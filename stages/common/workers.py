@@ -20,8 +20,8 @@ def in_processes(
     """Yield `work(chunk)` of each chunk, in order.
 
     `work`, chunks and results are pickled; results are small, as those that come early are kept.
-    A single chunk is worked on here, without another process. The processes end with the iterator,
-    and when this process is killed: what they wait for breaks off.
+    With less than two processes or chunks it is done here. The processes end with the iterator, and
+    when this process is killed: what they wait for breaks off.
 
     Raises an OSError of `work`, and ChildProcessError where a process died; what else `work` raises
     is a defect, whose traceback the process prints before it dies.
