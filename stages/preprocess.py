@@ -27,7 +27,8 @@ from stages.common.transform import Size, read_size
 from stages.common.voc import IGNORED
 from stages.common.workers import in_processes
 
-CHUNK = 32  # images that a process decodes at a time
+CHUNK = 16  # images that a process decodes at a time
+STARTED = 256  # images that are decoded in the time that a process takes to start
 
 Numbered = tuple[int, Item]  # an image with its place in the list
 Save = Callable[[int, Item], None]  # decodes one and writes it; an InputError tells why it cannot
@@ -139,7 +140,8 @@ def decode(out: Path, root: str, items: list[Item], save: Save, on_corrupt: OnCo
     kept: list[int] = []
     skipped: list[str] = []
     bar = tqdm(total=len(items), desc=out.name, unit="image", disable=None)
-    with bar, closing(in_processes(partial(save_all, save), chunks, cores())) as answers:
+    processes = min(cores(), len(items) // STARTED)
+    with bar, closing(in_processes(partial(save_all, save), chunks, processes)) as answers:
         for chunk in chunks:
             try:
                 reasons = next(answers)

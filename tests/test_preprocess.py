@@ -230,6 +230,7 @@ def many(prepared) -> Path:
 @pytest.mark.parametrize("processes", [1, 2, 3])
 def test_any_number_of_processes_writes_the_same(many, monkeypatch, processes):
     monkeypatch.setattr(preprocess, "cores", lambda: processes)
+    monkeypatch.setattr(preprocess, "STARTED", 40)
     preprocess.main(["imagenet"])
     split = Split("imagenet", "train", "classification")
     assert len(split) == 140 - 14 == len(split.labels())
@@ -242,7 +243,8 @@ def test_any_number_of_processes_writes_the_same(many, monkeypatch, processes):
     np.testing.assert_array_equal(images, np.stack(expected))
 
 
-def test_of_several_bad_images_the_first_is_named(many):
+def test_of_several_bad_images_the_first_is_named(many, monkeypatch):
+    monkeypatch.setattr(preprocess, "STARTED", 40)
     write_params(many)
     with refused("data/textures/images/sample_train_00000004.JPEG: not an image"):
         preprocess.main(["imagenet"])

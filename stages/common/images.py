@@ -95,11 +95,12 @@ def _open(path: Path, data: bytes) -> Image.Image:
 def _is_cut_off(data: bytes) -> bool:
     """Whether a JPEG or PNG lacks its end. Decoders differ: refuse it, or fill it up with grey.
 
-    Inside a JPEG's scan no marker can occur by chance (every 0xff is stuffed), so the end marker
-    behind the last start of scan is the image's own and not a thumbnail's.
+    Inside a JPEG's scan no marker can occur by chance (every 0xff is stuffed), so an end marker
+    with no start of scan behind it is the image's own and not a thumbnail's.
     """
     if data.startswith(JPEG_START):
-        return data.find(JPEG_END, max(data.rfind(JPEG_SCAN), 0)) < 0
+        end = data.rfind(JPEG_END)
+        return end < 0 or data.find(JPEG_SCAN, end) >= 0
     if data.startswith(PNG_START):
         return PNG_END not in data[-64:]
     return False

@@ -2,13 +2,14 @@
 
 import multiprocessing
 import signal
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
-AHEAD = 2  # chunks a process: the one in work, and one that waits for it
+QUEUED = 2  # chunks of a process: the one in work, and one so that it need not wait for the next
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
 
@@ -16,36 +17,46 @@ Result = TypeVar("Result")
 def in_processes(
     work: Callable[[Chunk], Result], chunks: Sequence[Chunk], processes: int
 ) -> Iterator[Result]:
-    """Yield `work(chunk)` of each chunk, in order; memory is bounded by AHEAD chunks a process.
+    """Yield `work(chunk)` of each chunk, in order.
 
-    `work` and its chunks are pickled. A single chunk is worked on here, without another process.
-    The processes end with the iterator, and when this process is killed: what they wait for breaks
-    off. Raises an OSError of `work`, and ChildProcessError when a process died; what else `work`
-    raises is a defect, whose traceback the process prints before it dies.
+    `work`, chunks and results are pickled; results are small, as those that come early are kept.
+    With less than two processes or chunks it is done here. The processes end with the iterator, and
+    when this process is killed: what they wait for breaks off.
+
+    Raises an OSError of `work`, and ChildProcessError where a process died; what else `work` raises
+    is a defect, whose traceback the process prints before it dies.
     """
     processes = min(processes, len(chunks))
     if processes < 2:
         yield from map(work, chunks)
         return
     pool = _start(work, processes)
+    queues: dict[Connection, deque[int]] = {connection: deque() for connection in pool}
+    places = iter(range(len(chunks)))
+    results: dict[int, Result | OSError] = {}
     try:
-        sent = 0
+        for connection in QUEUED * [*pool]:
+            _hand_out(connection, queues[connection], places, chunks)
         for place in range(len(chunks)):
-            for chunk in chunks[sent : place + AHEAD * processes]:
-                _send(*pool[sent % processes], chunk)
-                sent += 1
-            yield _receive(*pool[place % processes])
+            while place not in results:
+                for connection in wait([one for one, queue in queues.items() if queue]):
+                    results[queues[connection].popleft()] = _receive(connection, pool[connection])
+                    _hand_out(connection, queues[connection], places, chunks)
+            result = results.pop(place)
+            if isinstance(result, OSError):
+                raise result
+            yield result
     finally:
-        for process, connection in pool:
+        for connection, process in pool.items():
             process.terminate()
             process.join()
             connection.close()
 
 
-def _start(work: Callable, processes: int) -> list[tuple[BaseProcess, Connection]]:
+def _start(work: Callable, processes: int) -> dict[Connection, BaseProcess]:
     # Spawned, not forked: a copy of this process would hold its threads' locks for ever.
     context = multiprocessing.get_context("spawn")
-    pool = []
+    pool = {}
     # They inherit that Ctrl-C is ignored: it is for this process to end them.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -54,7 +65,7 @@ def _start(work: Callable, processes: int) -> list[tuple[BaseProcess, Connection
             process = context.Process(target=_serve, args=(theirs, work), daemon=True)
             process.start()
             theirs.close()
-            pool.append((process, ours))
+            pool[ours] = process
     finally:
         signal.signal(signal.SIGINT, before)
     return pool
@@ -71,19 +82,20 @@ def _serve(connection: Connection, work: Callable) -> None:
             connection.send(answer)
 
 
-def _send(process: BaseProcess, connection: Connection, chunk: Chunk) -> None:
-    with suppress(ConnectionError):  # it died, which is told when its answer is due
-        connection.send(chunk)
+def _hand_out(
+    connection: Connection, queue: deque[int], places: Iterator[int], chunks: Sequence
+) -> None:
+    for place in places:
+        queue.append(place)
+        with suppress(ConnectionError):  # it died, which is told when its answer is due
+            connection.send(chunks[place])
+        return
 
 
-def _receive(process: BaseProcess, connection: Connection) -> Result:
+def _receive(connection: Connection, process: BaseProcess) -> Result | OSError:
     try:
-        answer = connection.recv()
+        return connection.recv()
     except (EOFError, ConnectionError):
         process.join()
         code = process.exitcode
-        died = f"signal {-code}" if code and code < 0 else f"exit code {code}"
-        raise ChildProcessError(died) from None
-    if isinstance(answer, OSError):
-        raise answer
-    return answer
+        return ChildProcessError(f"signal {-code}" if code and code < 0 else f"exit code {code}")
