@@ -129,7 +129,8 @@ def environment(params: Params) -> dict:
     return machine() | {
         "python": platform.python_version(),
         "pytorch": params.pytorch.model_dump()
-        | {"version": torch.__version__, "threads": params.pytorch.threads or cores()},
+        | {"version": torch.__version__, "threads": params.pytorch.threads or cores()}
+        | ({"gpu": torch.cuda.get_device_name()} if params.pytorch.device == "cuda" else {}),
         "onnxruntime": {
             "version": onnxruntime.__version__,
             "threads": params.onnxruntime.threads or cores(),

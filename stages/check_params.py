@@ -8,10 +8,10 @@ single one: DVC hands the names of models, datasets and profiles to a shell.
 import argparse
 from pathlib import Path
 
-from stages.common.cli import run
+from stages.common.cli import InputError, run
 from stages.common.files import write_text
 from stages.common.opencv import check_opencv
-from stages.common.params import PARAMS, Params, load_params
+from stages.common.params import PARAMS, ModelParams, Params, load_params
 
 CHECKED = Path("data/checked.txt")
 
@@ -26,17 +26,44 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _check_what_torch_knows(params: Params) -> None:
-    from stages.common.networks import check_device, check_name, import_factory
+    from stages.common.networks import (
+        check_device,
+        check_name,
+        import_factory,
+        published_weights,
+    )
     from stages.common.transform import resolve
 
     check_device(params.pytorch)
     for name, profile in params.preprocess.items():
         resolve(name, profile)
     for name, model in params.models.items():
+        if model.onnx:
+            _check_onnx(name, model, params)
+            continue
         if model.factory:
             import_factory(name, model.factory)
-        elif not model.onnx:
+        else:
             check_name(name, model.task)
+        made = model.weights in ("probe", "random") or published_weights(name, model)
+        if not made and not Path(model.weights).expanduser().exists():
+            found = f"found {model.weights!r}, which is no file"
+            expected = "expected probe, random, a name of torchvision's weights or a checkpoint"
+            raise InputError(f"{PARAMS}: models.{name}.weights: {found}; {expected}")
+
+
+def _check_onnx(name: str, model: ModelParams, params: Params) -> None:
+    """An ONNX file is taken as it is: one of a fixed batch runs in no other."""
+    from stages.common.given import fixed_batch, read_given
+
+    path = Path(model.onnx).expanduser()
+    read_given(path)
+    fixed = fixed_batch(path)
+    for section in ("inference", "benchmark"):
+        size = getattr(getattr(params, section).batch_size, model.task)
+        if fixed not in (None, size):
+            key = f"{PARAMS}: {section}.batch_size.{model.task}"
+            raise InputError(f"{key}: found {size}; models.{name}.onnx takes {fixed} at a time")
 
 
 if __name__ == "__main__":

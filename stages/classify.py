@@ -283,6 +283,8 @@ def preprocessing(
         written = profile["size"] if isinstance(profile["size"], dict) else {}
         if "crop" in written:
             resize, size = ((int(written[key]),) * 2 for key in ("resize", "crop"))
+        if written.get("keep_aspect"):
+            resize = None  # to a square it would not be kept
         scale = float(profile.get("scale", 1 / 255))
         mean = [float(value) / scale for value in profile["mean"]]
         std = [float(value) for value in profile["std"]]
@@ -293,7 +295,7 @@ def preprocessing(
     beyond = [
         f"{key} {value}"
         for key, value in written.items()
-        if key not in ("resize", "crop") and value not in (False, "linear")
+        if key not in ("resize", "crop", "keep_aspect") and value not in (False, "linear")
     ] + ([f"resize {written['resize']}"] if "resize" in written and not resize else [])
     if beyond:
         source += f", but {', '.join(beyond)}: flags have no word for it"
@@ -333,7 +335,12 @@ def find_profile(model: Path, metadata: dict[str, str], params: dict) -> tuple[d
     if isinstance(profile, dict) and {"mean", "std"} <= profile.keys():
         return profile, f"metadata of {model}"
     profiles = section(params, "preprocess")
-    names = [name for name in profiles if section(profiles, name).get("task") == TASK]
+    known = {name: section(profiles, name) for name in profiles}
+    names = [
+        name
+        for name, profile in known.items()
+        if profile.get("task") == TASK and "from_weights" not in profile  # torchvision resolves it
+    ]
     for name in (section(params, "models", model.parent.name).get("preprocess"), *names):
         if name in names:
             return profiles[name], f"{PARAMS}: preprocess.{name}"
@@ -513,7 +520,15 @@ def read_image(path: Path) -> np.ndarray:
     """Decode an image file into uint8 (H, W, 3), BGR."""
     check_name(path)
     try:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        data = path.read_bytes()
+        is_jpeg, is_png = data.startswith(b"\xff\xd8"), data.startswith(b"\x89PNG")
+        if (is_jpeg and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")) or (
+            is_png and b"IEND" not in data[-64:]
+        ):
+            refuse(f"{path}: the image is cut off, its end is missing")
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except OSError as error:
+        refuse(f"{path}: {(error.strerror or str(error)).lower()}")
     except cv2.error as error:
         refuse(f"{path}: OpenCV refuses the image: {error}")
     if image is None:

@@ -122,6 +122,7 @@ def compare(name: str, image: Path, params: Params, verbose: bool, show: bool) -
     pixels = script.read_image(image)
     blob = script.blob_of(pixels, how)
     print(f"{name} on {image} ({pixels.shape[1]}x{pixels.shape[0]}), blob {blob.shape}")
+    print(f"preprocessing ({how.source}): {how.flags()}")
 
     cv2.setNumThreads(params.opencv.threads or cores())
     network = script.Network(args.model, args, {"opencv": params.opencv.model_dump()})

@@ -14,6 +14,7 @@ import torchvision
 
 from stages.common.cli import InputError, log, run
 from stages.common.files import new_file
+from stages.common.given import read_given
 from stages.common.networks import load_network
 from stages.common.params import PARAMS, ExportParams, ModelParams, Params, Task, entry, load_params
 from stages.common.paths import onnx_path, weights_path
@@ -56,12 +57,7 @@ def main(argv: list[str] | None = None) -> None:
 def take_onnx(name: str, model: ModelParams, classes: list[str]) -> None:
     """Take over a model that is ONNX from the start, with what this project knows of it added."""
     source = Path(model.onnx).expanduser()
-    try:
-        onnx.checker.check_model(str(source), full_check=True)
-        given = onnx.load(str(source))
-    except Exception as error:  # of protobuf or of onnx's checker, which have no common base
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{source}: not a valid ONNX model: {reason}") from None
+    given = read_given(source)
     describe(given, own_metadata(name, model, classes, given))
     with new_file(onnx_path(name)) as partial:
         onnx.save(given, str(partial))

@@ -1,7 +1,8 @@
 """Print the stages whose inputs changed where DVC does not look: outside of the pipeline.
 
-These are the files of a dataset that is used in place, a checkpoint of one's own, and the machine
-that the times were measured on. `make` runs the stages that are printed.
+These are the files of a dataset that is used in place, a checkpoint, the code of a factory or an
+ONNX file of one's own, and the machine that the times were measured on. `make` runs the stages that
+are printed.
 """
 
 import argparse

@@ -160,6 +160,8 @@ def machine_text(environment: dict) -> str:
     )
     setup = f"engine {opencv['engine']}, backend {opencv['backend']}, target {opencv['target']}"
     cpu = f"{environment['cpu']}, cores {environment['cores']}"
+    if "gpu" in environment["pytorch"]:
+        versions = versions.replace(",", f" on {environment['pytorch']['gpu']},", 1)
     return f"{cpu}, {count}; {versions} ({setup})"
 
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from stages.common.cli import InputError, log, run
 from stages.common.files import new_file, write_json
+from stages.common.given import external_files, read_given
 from stages.common.images import normalize
 from stages.common.networks import (
     Logits,
@@ -57,8 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     # DVC does not look at a file outside of the pipeline: its stamp tells when it has changed.
     files = {str(source): stamp(source)} if isinstance(source, Path) else {}
     if model.factory:
-        code = factory_file(name, model.factory)
-        files |= {str(code): stamp(code)} if code else {}
+        files |= {str(code): stamp(code) for code in factory_files(name, model.factory)}
     published = published_accuracy(source) if isinstance(source, WeightsEnum) else None
     write_json(source_path(name), {"files": files, "published": published})
     with new_file(weights_path(name)) as partial, partial.open("wb") as file:
@@ -77,10 +77,11 @@ def check_classes(name: str, model: ModelParams, classes: int) -> None:
 
 
 def take_onnx(name: str, path: Path) -> None:
-    """Note the file of a model that is ONNX from the start: it holds its weights itself."""
-    if not path.is_file():
-        raise InputError(f"{PARAMS}: models.{name}.onnx: no such file: {path}")
-    write_json(source_path(name), {"files": {str(path): stamp(path)}, "published": None})
+    """Note the files of a model that is ONNX from the start: it holds its weights itself."""
+    read_given(path)
+    files = [path, *external_files(path)]
+    stamps = {str(file): stamp(file) for file in files}
+    write_json(source_path(name), {"files": stamps, "published": None})
     with new_file(weights_path(name)) as partial, partial.open("wb") as file:
         torch.save({}, file)
     log(f"{name}: {path}, which holds its weights")
@@ -125,11 +126,13 @@ def kind(output: object) -> str:
     return f"a {type(output).__name__}"
 
 
-def factory_file(name: str, factory: str) -> Path | None:
-    """The file of the module that a factory is in, if it is one."""
+def factory_files(name: str, factory: str) -> list[Path]:
+    """The files of the factory's package, or its module, as far as it is imported."""
     import_factory(name, factory)
-    file = getattr(sys.modules[factory.partition(":")[0]], "__file__", None)
-    return Path(file) if file else None
+    package = factory.partition(":")[0].partition(".")[0]
+    modules = [sys.modules[key] for key in sys.modules if key.partition(".")[0] == package]
+    files = {getattr(module, "__file__", None) for module in modules}
+    return sorted(Path(file) for file in files if file)
 
 
 def make(name: str, model: ModelParams, params: Params, classes: int) -> nn.Module:

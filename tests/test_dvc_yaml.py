@@ -97,6 +97,12 @@ def test_a_stage_depends_on_exactly_the_code_that_it_imports(name):
     assert {Path(dep) for dep in listed} == closure(Path("stages", f"{name}.py"))
 
 
+@pytest.mark.parametrize("name", ["export_onnx", "infer_pytorch", "benchmark"])
+def test_what_builds_a_network_reruns_when_the_code_of_a_factory_changes(name):
+    """Its weights may be the same; source.json holds the stamps of the code."""
+    assert "models/${key}/source.json" in template(name)["deps"]
+
+
 @pytest.mark.parametrize("package", ["stages", "stages/common"])
 def test_packages_hold_no_code_that_a_stage_would_depend_on(package):
     assert not (ROOT / package / "__init__.py").read_text(encoding="utf-8").strip()

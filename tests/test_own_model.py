@@ -282,6 +282,7 @@ def test_a_network_that_cannot_run_the_blob_is_refused_with_its_reason(trained):
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
+        (entry(weights="random", checkpoint_key="x"), "checkpoint_key: means nothing with"),
         (entry(onnx="a.onnx"), "means nothing with `onnx`"),
         (entry(factory=None), "means nothing with a torchvision model, only with `factory`"),
         (entry(weights=None), "models.small_net.weights: missing"),
@@ -319,6 +320,44 @@ def test_an_onnx_file_that_is_none_is_refused_by_name(trained, content):
         weights.main(["given"])
         importlib.import_module("stages.export_onnx").main(["given"])
     assert not Path("models/given/model.onnx").exists()
+
+
+def test_an_onnx_file_of_one_image_at_a_time_is_refused_with_the_key_to_set(trained):
+    use(small_net=entry())
+    weights.main(["small_net"])
+    importlib.import_module("stages.export_onnx").main(["small_net"])
+    model = onnx.load("models/small_net/model.onnx")
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, "one.onnx")
+    use(given={"task": "classification", "preprocess": "imagenet", "onnx": "one.onnx"})
+    with refused("inference.batch_size.classification: found 4; models.given.onnx takes 1 at a"):
+        check_params.main([])
+
+
+def test_external_data_of_an_onnx_file_and_the_rest_of_a_factorys_package_are_watched(
+    trained, monkeypatch
+):
+    use(small_net=entry())
+    weights.main(["small_net"])
+    importlib.import_module("stages.export_onnx").main(["small_net"])
+    model = onnx.load("models/small_net/model.onnx")
+    onnx.save(model, "big.onnx", save_as_external_data=True, location="big.bin", size_threshold=0)
+    use(given={"task": "classification", "preprocess": "imagenet", "onnx": "big.onnx"})
+    weights.main(["given"])
+    with Path("big.bin").open("ab") as file:
+        file.write(b"0")
+    assert stale.stale_stages(load_params()) == ["weights@given"]
+
+    Path("mycompany").mkdir()
+    Path("mycompany/__init__.py").write_text("")
+    Path("mycompany/blocks.py").write_text(CODE)
+    Path("mycompany/nets.py").write_text("from mycompany.blocks import build\n")
+    monkeypatch.syspath_prepend(trained)
+    use(small_net=entry(factory="mycompany.nets:build"))
+    weights.main(["small_net"])
+    Path("mycompany/blocks.py").write_text(CODE.replace("ReLU", "Sigmoid"))
+    assert stale.stale_stages(load_params()) == ["weights@small_net"]
 
 
 def test_changed_code_checkpoint_or_onnx_file_makes_the_weights_stale(trained, nets):

@@ -52,10 +52,15 @@ def read_dataset(
     """
     if not root.is_dir():
         raise InputError(f"{PARAMS}: datasets.{name}.source: no such folder: {root}")
+    if params.split == NO_TRAIN:
+        raise InputError(f"{PARAMS}: datasets.{name}.split: found {NO_TRAIN!r}; expected a list")
     read = _read_classification if params.task == "classification" else _read_segmentation
     layout = read(params, root)
     val = _take(layout.val.items, params, [seed, SHUFFLES["val"]])
     train = _take(layout.train.items, params, [seed, SHUFFLES["train"]])
+    targets = {item.target for item in val}
+    if params.task == "classification" and len(val) > 1 and len(targets) == 1:
+        log(f"warning: {name}: all {len(val)} images are of one class; see `shuffle` and `limit`")
     decided_by = [*layout.val.decided_by, *layout.train.decided_by]
     if params.classes not in (FOLDERS, *KNOWN_CLASSES):
         decided_by.append(root / params.classes)

@@ -120,7 +120,7 @@ def import_factory(name: str, factory: str) -> Callable:
         return getattr(importlib.import_module(module), function)
     except AttributeError:
         raise InputError(f"{key}: the module {module} has no {function}") from None
-    except Exception as error:  # whatever the user's module raises
+    except (Exception, SystemExit) as error:  # whatever the user's module raises
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         hint = "it is looked for in this folder, PYTHONPATH and the packages of .venv"
         raise InputError(f"{key}: cannot be imported ({reason}); {hint}") from None

@@ -324,7 +324,9 @@ def _check_model(path: Path, key: str, model: ModelParams) -> None:
     used_with["factory"] = tuple(name for name in ModelParams.model_fields if name != "onnx")
     used_with["neither"] = ("task", "preprocess", "classes", "weights", "checkpoint_key")
     kind = "onnx" if model.onnx else "factory" if model.factory else "neither"
-    for field in model.model_fields_set:
+    if model.checkpoint_key and model.weights in ("probe", "random"):
+        raise InputError(f"{path}: {key}.checkpoint_key: means nothing with {model.weights!r}")
+    for field in sorted(model.model_fields_set):
         if field not in used_with[kind]:
             what = "a torchvision model, only with `factory`" if kind == "neither" else f"`{kind}`"
             raise InputError(f"{path}: {key}.{field}: means nothing with {what}")
