@@ -207,6 +207,11 @@ CHANGES = [
         {"transform@imagenet", "preprocess@imagenet"} | of(*FROM_WEIGHTS, models=(CLS,)),
     ),
     (
+        "preprocess.imagenet.on_corrupt",
+        "skip",
+        {"transform@imagenet", "preprocess@imagenet"} | of(*FROM_WEIGHTS, models=(CLS,)),
+    ),
+    (
         "sample.segmentation.train",
         7,
         {"fetch@shapes", "preprocess@voc"} | of(*FROM_WEIGHTS, models=(SEG,)),
