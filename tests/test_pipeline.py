@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def edit(root: Path, changes: dict[str, object]) -> None:
         section = content
         for key in parents:
             section = section[key]
-        section[last] = value
+        section[last] = deepcopy(value)  # of several callers: one must not change another's
     yaml.dump(content, path)
 
 
