@@ -27,10 +27,10 @@ from torchvision.models.segmentation import (
 )
 
 from stages import weights
-from stages.common import published
+from stages.common import connection
 from stages.common.networks import AUXILIARY_HEADS, Logits, build, load_state, model_names
 from stages.common.params import Task
-from stages.common.published import expected_hash, load_published, published_accuracy
+from stages.common.published import cached_file, expected_hash, load_published, published_accuracy
 
 NAME, WEIGHTS = "squeezenet1_1", SqueezeNet1_1_Weights.IMAGENET1K_V1
 PATH = Path("models") / NAME / "weights.pth"
@@ -101,7 +101,7 @@ def cache(prepared, monkeypatch) -> Path:
     """torch.hub's cache, empty, of a project whose dataset has 1000 classes; a run left weights."""
     monkeypatch.setenv("TORCH_HOME", str(prepared / "home"))
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(published, "SILENCE_S", 0.5)
+    monkeypatch.setattr(connection, "SILENCE_S", 0.5)
     (prepared / "data/preprocessed/imagenet/classes.txt").write_text("thing\n" * 1000)
     write_params(prepared, {f"models.{NAME}.weights": "IMAGENET1K_V1"})
     PATH.parent.mkdir(parents=True)
@@ -158,7 +158,7 @@ def test_weights_are_downloaded_once_with_progress(cache, server, content, publi
 
 def test_a_slow_server_may_take_longer_than_a_silent_one(cache, server, content, publish):
     publish(content, server.url)
-    server.answer = sends(content, pieces=8, pause=published.SILENCE_S / 4)
+    server.answer = sends(content, pieces=8, pause=connection.SILENCE_S / 4)
     weights.main([NAME])
     assert_taken(content)
 
@@ -182,13 +182,13 @@ def refuses(content: bytes) -> Answer:
 def falls_silent(content: bytes) -> Answer:
     def answer(request: BaseHTTPRequestHandler) -> None:
         sends(content[:1000], length=len(content))(request)
-        Event().wait(2 * published.SILENCE_S)
+        Event().wait(2 * connection.SILENCE_S)
 
     return answer
 
 
 def says_nothing(content: bytes) -> Answer:
-    return lambda request: Event().wait(2 * published.SILENCE_S)
+    return lambda request: Event().wait(2 * connection.SILENCE_S)
 
 
 def hangs_up(content: bytes) -> Answer:
@@ -198,12 +198,21 @@ def hangs_up(content: bytes) -> Answer:
 @pytest.mark.parametrize(
     ("failure", "reason"),
     [
-        (half_of, "cut off or another file: invalid hash value (expected "),
-        (another_file, "cut off or another file: invalid hash value (expected "),
-        (another_page, "cut off or another file: invalid hash value (expected "),
+        (
+            half_of,
+            "what came is cut off, or another file than expected: invalid hash value (expected ",
+        ),
+        (
+            another_file,
+            "what came is cut off, or another file than expected: invalid hash value (expected ",
+        ),
+        (
+            another_page,
+            "what came is cut off, or another file than expected: invalid hash value (expected ",
+        ),
         (refuses, "HTTP Error 404: Not Found"),
-        (falls_silent, "no answer for 0.5 s"),
-        (says_nothing, "no answer for 0.5 s"),
+        (falls_silent, "nothing came for 0.5 s"),
+        (says_nothing, "nothing came for 0.5 s"),
         (hangs_up, "Remote end closed connection without response"),
     ],
 )
@@ -371,7 +380,7 @@ def test_every_model_has_weights_with_a_hash_and_a_published_accuracy(task: Task
         members = get_model_weights(name)
         assert "DEFAULT" in members.__members__
         for member in members:
-            assert re.fullmatch("[0-9a-f]{8,}", expected_hash(published.cached_file(member)))
+            assert re.fullmatch("[0-9a-f]{8,}", expected_hash(cached_file(member)))
             if member.meta["categories"] is None:  # of VGG-16's features
                 continue
             metrics = published_accuracy(member)["metrics"]

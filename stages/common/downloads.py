@@ -1,20 +1,17 @@
 """Datasets that anyone may download: fetched once, checked and extracted by torchvision."""
 
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
 
 from stages.common.archives import check_archive, check_md5, named_errors
 from stages.common.cli import InputError, log
+from stages.common.connection import download_reason, socket_timeout
 from stages.common.files import new_directory
 from stages.common.params import PARAMS, DatasetParams, Task
 
 FOLDER = Path("data/downloads")
-TIMEOUT_S = 30.0  # without a byte from the server
 IMAGENETTE_SIZE = "160px"  # of the shorter side: the smallest of the three versions
 
 
@@ -115,30 +112,8 @@ def _download(source: Download, folder: Path) -> None:
 
     log(f"{source.url}: downloading")
     try:
-        with _timeout(TIMEOUT_S):
+        with socket_timeout():
             download_url(source.url, folder, source.archive, source.md5)
     except (OSError, HTTPException, RuntimeError) as error:
         by_hand = f"put {source.archive} into {FOLDER}/ by hand, or take `source: sample`"
-        raise InputError(f"{source.url}: {_reason(error)}; {by_hand}") from None
-
-
-def _reason(error: Exception) -> str:
-    """Why a download failed, in one line."""
-    if isinstance(error, URLError) and isinstance(error.reason, OSError):
-        error = error.reason
-    if isinstance(error, TimeoutError):
-        return f"nothing came for {TIMEOUT_S:g} s"
-    if type(error) is RuntimeError:  # of torchvision, when the MD5 is another
-        return "what came is cut off, or another file than expected (MD5)"
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-@contextmanager
-def _timeout(seconds: float) -> Iterator[None]:
-    """Let no socket wait for longer: torchvision sets no timeout of its own."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+        raise InputError(f"{source.url}: {download_reason(error)}; {by_hand}") from None

@@ -6,12 +6,10 @@ The name of each file ends with the first digits of its SHA-256, as in resnet50-
 import hashlib
 import os
 import pickle
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlparse
 
 import torch
@@ -19,9 +17,9 @@ import torchvision
 from torchvision.models import WeightsEnum
 
 from stages.common.cli import InputError, log
+from stages.common.connection import download_reason, socket_timeout
 from stages.common.networks import unpickling_reason
 
-SILENCE_S = 30  # of a server; then the download is given up
 CHUNK_BYTES = 1 << 20
 
 # What the weights were evaluated on, and the metrics by torchvision's name and by this project's.
@@ -100,34 +98,13 @@ def download(url: str, path: Path) -> None:
     log(f"downloading {url} to {path}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with socket_timeout(SILENCE_S):
+        with socket_timeout():
             torch.hub.download_url_to_file(url, str(path), expected_hash(path), progress=True)
     except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: another hash
         raise InputError(
             f"{url}: cannot be downloaded ({download_reason(error)}); put the file {path.name} "
             f"into {path.parent} by hand, or use `weights: probe`"
         ) from None
-
-
-def download_reason(error: Exception) -> str:
-    """Why a download failed, in one line."""
-    if isinstance(error, URLError) and not isinstance(error, HTTPError):
-        error = error.reason  # an exception of the socket's, or a text
-    if isinstance(error, TimeoutError):
-        return f"no answer for {SILENCE_S} s"
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return f"cut off or another file: {reason}" if isinstance(error, RuntimeError) else reason
-
-
-@contextmanager
-def socket_timeout(seconds: float) -> Iterator[None]:
-    """Give up on a connection that is silent for so long; urlopen would wait for ever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 @contextmanager
