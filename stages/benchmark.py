@@ -1,8 +1,14 @@
-"""Time the forward pass of every backend, in turn on the same blob."""
+"""Time the forward pass of every backend, in turn on the same blob.
+
+OpenCV runs in a process of its own, so that a crash there does not end this one, and its time is
+taken there; one that fails is left out.
+"""
 
 import argparse
 import platform
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import cv2
 import numpy as np
@@ -11,18 +17,27 @@ import torch
 from scipy.stats import bootstrap
 from tqdm import tqdm
 
-from stages.common.backends import Forward, reference_of
+from stages.common.backends import BackendFailure, Forward, reference_of
 from stages.common.cli import log, run
 from stages.common.files import write_json
 from stages.common.images import normalize
+from stages.common.isolated import IsolatedForward
 from stages.common.machine import cores, machine
 from stages.common.networks import load_network, load_pytorch
 from stages.common.onnxruntime import load_onnxruntime
 from stages.common.opencv import load_opencv
-from stages.common.params import BenchmarkParams, ModelParams, Params, entry, load_params
+from stages.common.params import (
+    BenchmarkParams,
+    ModelParams,
+    OpenCVParams,
+    Params,
+    entry,
+    load_params,
+)
 from stages.common.paths import benchmark_path, onnx_path, weights_path
 from stages.common.store import Split, read_classes
 from stages.common.transform import read_normalization
+from stages.common.words import failure_text
 
 # A pool of threads spins for a moment after its work; the next backend starts when it sleeps.
 PAUSE_S = 0.02
@@ -36,26 +51,52 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params()
     model = entry(params, "models", name)
     blob = first_blob(model, params)
-    times = measure(load_backends(name, model, params), blob, params.benchmark, name)
+    failures: dict[str, BackendFailure] = {}
+    with opened_backends(name, model, params, failures) as backends:
+        times = measure(backends, blob, params.benchmark, name, failures)
     result = report(times, len(blob), params.benchmark, params.seed)
+    if failures:
+        result["failures"] = {key: failure.content() for key, failure in failures.items()}
     result["blob"] = list(blob.shape)
     result["environment"] = environment(params)
     write_json(benchmark_path(name), result)
     medians = ", ".join(f"{backend} {result[backend]['median_ms']:.1f} ms" for backend in times)
     log(f"{name}: blob {blob.shape}: {medians}")
+    for backend, failure in failures.items():
+        log(f"{name}: {failure_text(backend, failure.content())}")
 
 
-def load_backends(name: str, model: ModelParams, params: Params) -> dict[str, Forward]:
-    """The forward pass of the model in each backend that can run it."""
-    backends = {}
-    if not model.onnx:
-        classes = len(read_classes(model.preprocess))
-        network = load_network(weights_path(name), name, model, classes)
-        backends["pytorch"] = load_pytorch(network, params.pytorch)
-    return backends | {
-        "onnxruntime": load_onnxruntime(onnx_path(name), params.onnxruntime),
-        "opencv": load_opencv(onnx_path(name), params.opencv),
+@contextmanager
+def opened_backends(
+    name: str, model: ModelParams, params: Params, failures: dict[str, BackendFailure]
+) -> Iterator[dict[str, Forward]]:
+    """Yield the forward pass of the model in each backend that can run it; why another cannot comes
+    into `failures`, unless it is the reference."""
+    loads: dict[str, Callable[[], Forward]] = {
+        "pytorch": lambda: load_pytorch(network_of(name, model), params.pytorch),
+        "onnxruntime": lambda: load_onnxruntime(onnx_path(name), params.onnxruntime),
+        "opencv": lambda: stack.enter_context(isolated_opencv(name, params.opencv)),
     }
+    if model.onnx:
+        del loads["pytorch"]
+    backends = {}
+    with ExitStack() as stack:
+        for backend, load in loads.items():
+            try:
+                backends[backend] = load()
+            except BackendFailure as failure:
+                if backend == reference_of(loads):
+                    raise
+                failures[backend] = failure
+        yield backends
+
+
+def network_of(name: str, model: ModelParams) -> torch.nn.Module:
+    return load_network(weights_path(name), name, model, len(read_classes(model.preprocess)))
+
+
+def isolated_opencv(name: str, params: OpenCVParams) -> IsolatedForward:
+    return IsolatedForward(load_opencv, onnx_path(name), params, limit_s=params.time_limit)
 
 
 def first_blob(model: ModelParams, params: Params) -> np.ndarray:
@@ -66,18 +107,41 @@ def first_blob(model: ModelParams, params: Params) -> np.ndarray:
 
 
 def measure(
-    backends: dict[str, Forward], blob: np.ndarray, params: BenchmarkParams, name: str
+    backends: dict[str, Forward],
+    blob: np.ndarray,
+    params: BenchmarkParams,
+    name: str,
+    failures: dict[str, BackendFailure],
 ) -> dict[str, np.ndarray]:
-    """Time each backend once a round, so that a slow minute hits all: ms, float64 (runs,) each."""
+    """Time each backend once a round, so that a slow minute hits all: ms, float64 (runs,) each.
+
+    One that fails is left out from then on, with its times, and comes into `failures`, unless it is
+    the reference.
+    """
+    reference = reference_of(backends)
     times = {backend: np.zeros(params.runs) for backend in backends}
     for number in tqdm(range(-params.warmup, params.runs), desc=name, unit="round", disable=None):
-        for backend, forward in backends.items():
+        for backend in tuple(times):
             time.sleep(PAUSE_S)
-            began = time.perf_counter()
-            forward(blob)
+            try:
+                seconds = timed(backends[backend], blob)
+            except BackendFailure as failure:
+                if backend == reference:
+                    raise
+                failures[backend] = failure
+                del times[backend]
+                continue
             if number >= 0:
-                times[backend][number] = 1e3 * (time.perf_counter() - began)
+                times[backend][number] = 1e3 * seconds
     return times
+
+
+def timed(forward: Forward, blob: np.ndarray) -> float:
+    """The seconds of one forward pass; in another process without the way there and back."""
+    began = time.perf_counter()
+    forward(blob)
+    seconds = time.perf_counter() - began
+    return forward.seconds if isinstance(forward, IsolatedForward) else seconds
 
 
 def report(
@@ -89,7 +153,7 @@ def report(
 
     The interval is a percentile bootstrap of the ratio of medians (Efron and Tibshirani, "An
     Introduction to the Bootstrap", 1993, chapter 13). Rounds are drawn as pairs: what slowed
-    both down is no difference between them.
+    both down is no difference between them. Where OpenCV has no times, ratio and interval are None.
     """
     result: dict = {"batch_size": batch_size, "runs": params.runs}
     for backend, values in times.items():
@@ -100,21 +164,25 @@ def report(
             "images_per_s": 1e3 * batch_size / median,
         }
     reference = reference_of(times)
-    samples = (times["opencv"], times[reference])
-    interval = bootstrap(
-        samples,
-        ratio_of_medians,
-        paired=True,
-        vectorized=True,
-        n_resamples=params.resamples,
-        confidence_level=params.confidence / 100,
-        method="percentile",
-        rng=seed,
-    ).confidence_interval
-    result[f"opencv_over_{reference}"] = float(ratio_of_medians(*samples))
+    ratio = low = high = None
+    if "opencv" in times:
+        samples = (times["opencv"], times[reference])
+        ratio = float(ratio_of_medians(*samples))
+        interval = bootstrap(
+            samples,
+            ratio_of_medians,
+            paired=True,
+            vectorized=True,
+            n_resamples=params.resamples,
+            confidence_level=params.confidence / 100,
+            method="percentile",
+            rng=seed,
+        ).confidence_interval
+        low, high = float(interval.low), float(interval.high)
+    result[f"opencv_over_{reference}"] = ratio
     result[f"opencv_over_{reference}_interval"] = {
-        "low": float(interval.low),
-        "high": float(interval.high),
+        "low": low,
+        "high": high,
         "confidence": params.confidence,
     }
     return result
@@ -136,7 +204,7 @@ def environment(params: Params) -> dict:
             "threads": params.onnxruntime.threads or cores(),
         },
         "opencv": params.opencv.model_dump()
-        | {"version": cv2.__version__, "threads": cv2.getNumThreads()},
+        | {"version": cv2.__version__, "threads": params.opencv.threads or cores()},
     }
 
 

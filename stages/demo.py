@@ -18,6 +18,7 @@ from stages import classify, segment
 from stages.common.backends import LABELS, Forward
 from stages.common.cli import InputError, log, run
 from stages.common.datasets import Dataset
+from stages.common.decisions import predicted_classes
 from stages.common.machine import cores
 from stages.common.opencv import check_opencv
 from stages.common.params import PARAMS, Params, Task, entry, load_params
@@ -186,7 +187,7 @@ def judge(task: Task, opencv: np.ndarray, reference: np.ndarray) -> tuple[bool, 
     parity = Parity()
     with np.errstate(invalid="ignore"):  # of infinite logits
         parity.update_logits(opencv, reference)
-    parity.update_classes(opencv.argmax(axis=1), reference.argmax(axis=1))
+    parity.update_classes(predicted_classes(opencv), predicted_classes(reference))
     scores = parity.scores()
     rel = scores["rel"] if scores["linf"] else 0.0  # outputs may be all zero, and the same
     agree = rel <= CLOSE and scores["agreement"] >= SAME

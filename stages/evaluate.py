@@ -7,17 +7,21 @@ import numpy as np
 
 from stages.common.backends import BACKENDS, pairs_of
 from stages.common.cli import log, run
+from stages.common.decisions import predicted_classes
 from stages.common.files import new_file, write_json, write_text
 from stages.common.params import entry, first, load_params
 from stages.common.paths import confusion_path, log_path, metrics_path
 from stages.common.predictions import (
+    count_nonfinite_images,
     predicting_backends,
+    read_failures,
     read_logits,
     read_pixel_logits,
-    read_predicted_mask,
+    read_predicted_classes,
 )
 from stages.common.scores import ClassificationScores, Parity, SegmentationScores
 from stages.common.store import Split, read_classes
+from stages.common.words import failure_text, nonfinite_text
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -36,8 +40,12 @@ def main(argv: list[str] | None = None) -> None:
     lines = [f"{name}: {model.task}, {len(split)} images, {classes} classes"]
     scores, parity = score(name, split, classes, batch_size, compared, lines.append)
     metrics = {"images": len(split)}
-    metrics |= {backend: one.scores() for backend, one in scores.items()}
+    metrics |= {
+        backend: one.scores() | {"nonfinite": one.nonfinite} for backend, one in scores.items()
+    }
     metrics["parity"] = {pair: one.scores() for pair, one in parity.items()}
+    if failures := read_failures(name):
+        metrics["failures"] = failures
     results = summary(metrics)
 
     with new_file(confusion_path(name)) as partial, partial.open("wb") as file:
@@ -67,11 +75,13 @@ def evaluate_classification(
         logits = {backend: read_logits(name, backend, start, stop) for backend in scores}
         for backend in scores:
             scores[backend].update(logits[backend], labels[start:stop])
-        predicted = {backend: values.argmax(axis=1) for backend, values in logits.items()}
+        predicted = {backend: predicted_classes(values) for backend, values in logits.items()}
         rows = slice(max(compared - start, 0))
         for pair, (a, b) in pairs.items():
             parity[pair].update_classes(predicted[a], predicted[b])
             parity[pair].update_logits(logits[a][rows], logits[b][rows])
+            parity[pair].update_ties(predicted[a], predicted[b], logits[b])
+            parity[pair].update_spread(logits[b][rows])
         note(running(stop, len(split), scores, "acc@1"))
     return scores, parity
 
@@ -84,13 +94,19 @@ def evaluate_segmentation(
     compared: int,
     note: Callable[[str], None],
 ) -> tuple[dict, dict]:
-    """As `evaluate_classification`, by the pixels of each image."""
+    """As `evaluate_classification`, by the pixels of each image.
+
+    A pixel can be a tie only in an image that kept its logits. The spread is that of the images'
+    mean logits, as images differ in size.
+    """
     scores = {backend: SegmentationScores(classes) for backend in predicting_backends(name)}
+    for backend in scores:
+        scores[backend].nonfinite = count_nonfinite_images(name, backend)
     pairs = pairs_of(scores)
     parity = {pair: Parity() for pair in pairs}
     for index, image in enumerate(split.names):
         truth = split.mask(index)
-        masks = {backend: read_predicted_mask(name, backend, image) for backend in scores}
+        masks = {backend: read_predicted_classes(name, backend, image) for backend in scores}
         for backend in scores:
             scores[backend].update(masks[backend], truth)
         for pair, (a, b) in pairs.items():
@@ -99,6 +115,8 @@ def evaluate_segmentation(
             logits = {backend: read_pixel_logits(name, backend, image) for backend in scores}
             for pair, (a, b) in pairs.items():
                 parity[pair].update_logits(logits[a], logits[b])
+                parity[pair].update_ties(masks[a], masks[b], logits[b], axis=0)
+                parity[pair].update_spread(logits[b].mean(axis=(1, 2), dtype=np.float64)[None])
         if (index + 1) % batch_size == 0 or index + 1 == len(split):
             note(running(index + 1, len(split), scores, "pixel_acc"))
     return scores, parity
@@ -111,15 +129,20 @@ def running(done: int, total: int, scores: dict, key: str) -> str:
 
 
 def summary(metrics: dict) -> list[str]:
-    """The lines that end the log: all scores, then all parities."""
-    lines = [f"{metrics['images']} images"]
+    """The lines that end the log: all scores, then all parities, then what is wrong."""
+    lines, wrong = [f"{metrics['images']} images"], []
     for backend in (key for key in BACKENDS if key in metrics):
-        figures = "  ".join(f"{key} {value:.2f} %" for key, value in metrics[backend].items())
+        scores = {key: value for key, value in metrics[backend].items() if key != "nonfinite"}
+        figures = "  ".join(f"{key} {value:.2f} %" for key, value in scores.items())
         lines.append(f"{backend}: {figures}")
+        if images := metrics[backend]["nonfinite"]:
+            wrong.append(nonfinite_text(backend, images))
     for pair, parity in metrics["parity"].items():
         differences = "  ".join(f"{key} {parity[key]:.3g}" for key in ("l1", "linf", "rel"))
-        lines.append(f"{pair}: {differences}  agreement {parity['agreement']:.3f} %")
-    return lines
+        agreement = f"agreement {parity['agreement']:.3f} %  ties {parity['ties']:.3f} %"
+        lines.append(f"{pair}: {differences}  {agreement}  spread {parity['spread']:.3g}")
+    wrong += [failure_text(*failed) for failed in metrics.get("failures", {}).items()]
+    return lines + wrong
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
-"""Run a converted model in OpenCV DNN over the val split."""
+"""Run a converted model in OpenCV DNN over the val split, in a process of its own."""
 
-from stages.common.backends import Forward
 from stages.common.cli import run
 from stages.common.infer import infer
+from stages.common.isolated import IsolatedForward
 from stages.common.opencv import load_opencv
 from stages.common.params import ModelParams, Params
 from stages.common.paths import onnx_path
 from stages.common.stamps import stamp
 
 
-def load(name: str, model: ModelParams, classes: int, params: Params) -> Forward:
-    return load_opencv(onnx_path(name), params.opencv)
+def load(name: str, model: ModelParams, classes: int, params: Params) -> IsolatedForward:
+    limit_s = params.opencv.time_limit
+    return IsolatedForward(load_opencv, onnx_path(name), params.opencv, limit_s=limit_s)
 
 
 def inputs(name: str, model: ModelParams, params: Params) -> dict[str, object]:
@@ -18,7 +19,7 @@ def inputs(name: str, model: ModelParams, params: Params) -> dict[str, object]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    infer("opencv", load, inputs, argv)
+    infer("opencv", load, inputs, argv, may_fail=lambda model: True)
 
 
 if __name__ == "__main__":

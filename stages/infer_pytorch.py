@@ -1,15 +1,13 @@
 """Run a model in PyTorch over the val split."""
 
 import os
-import sys
-from pathlib import Path
 
 import torch
 
 from stages.common.backends import Forward
 from stages.common.cli import run
 from stages.common.infer import infer
-from stages.common.networks import import_factory, load_network, load_pytorch
+from stages.common.networks import factory_files, load_network, load_pytorch
 from stages.common.params import ModelParams, Params
 from stages.common.paths import weights_path
 from stages.common.stamps import stamp
@@ -33,9 +31,7 @@ def inputs(name: str, model: ModelParams, params: Params) -> dict[str, object]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
     if model.factory:
-        import_factory(name, model.factory)
-        module = sys.modules[model.factory.partition(":")[0]]
-        found["factory"] = stamp(Path(module.__file__ or ""))
+        found["factory"] = [stamp(file) for file in factory_files(name, model.factory)]
     return found
 
 

@@ -36,11 +36,13 @@ from stages.common.paths import (
     plot_folder,
     profile_folder,
     source_path,
+    stability_path,
 )
-from stages.common.predictions import read_predicted_mask
+from stages.common.predictions import predicting_backends, read_predicted_mask
 from stages.common.scores import class_iou
 from stages.common.store import Split, read_classes
 from stages.common.voc import IGNORED
+from stages.common.words import failure_text
 
 # The score that stands for a task, and the second one.
 HEADLINES = {"classification": ("acc@1", "acc@5"), "segmentation": ("mean_iou", "pixel_acc")}
@@ -49,6 +51,7 @@ DIFFERENT = (230, 0, 126)  # in no palette of masks, and nothing else in the pan
 CELL_CLASSES = 25  # a confusion matrix of more has no values in the cells,
 NAMED_CLASSES = 60  # of more no names on the axes
 HEADS = ("image", "ground truth", "{reference}", "OpenCV", "{reference} and OpenCV differ")
+MESSAGE = 200  # letters of a failure's message, which may be long
 GALLERY_WIDTH = 11.5  # inches
 
 
@@ -59,9 +62,11 @@ def main(argv: list[str] | None = None) -> None:
 
     params = load_params()
     model, dpi = entry(params, "models", name), params.plot.dpi
-    metrics = read_json(metrics_path(name))
+    metrics, benchmark = read_json(metrics_path(name)), read_json(benchmark_path(name))
+    row = result_row(name, model.task, metrics, benchmark)
     published = read_json(source_path(name))["published"]
-    row = result_row(name, model.task, metrics, read_json(benchmark_path(name)), published)
+    row["published"] = published["metrics"].get(row["metric"]) if published else None
+    row["stability"] = read_json(stability_path(name))
     classes = read_classes(model.preprocess)
     with np.load(confusion_path(name)) as arrays:
         confusion = {backend: arrays[backend] for backend in arrays.files}
@@ -73,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
         write_per_class(out / "per_class.csv", classes, values)
     with new_directory(plot_folder(name)) as out:
         if model.task == "classification":
-            draw_confusion(out / "confusion.png", row, classes, confusion["opencv"], dpi)
+            draw_confusion(out / "confusion.png", row, classes, confusion, dpi)
         else:
             draw_iou(out / "iou.png", row, classes, values, dpi)
             colors = mask_colors(model.preprocess)
@@ -83,13 +88,14 @@ def main(argv: list[str] | None = None) -> None:
     log(f"{name}: plotted to {plot_folder(name)}")
 
 
-def result_row(
-    name: str, task: str, metrics: dict, benchmark: dict, published: dict | None
-) -> dict:
-    """What the summary of all models needs to know of one; `published` is of `source.json`."""
+def result_row(name: str, task: str, metrics: dict, benchmark: dict) -> dict:
+    """What the summary of all models needs to know of one, by what was scored and timed. A backend
+    may have failed in the one and not in the other; what it failed in first is told."""
     metric, second = HEADLINES[task]
     backends = [backend for backend in LABELS if backend in metrics]
+    timed = [backend for backend in LABELS if backend in benchmark]
     reference = reference_of(backends)
+    failures = benchmark.get("failures", {}) | metrics.get("failures", {})
     return {
         "model": name,
         "task": task,
@@ -98,11 +104,12 @@ def result_row(
         "accuracy": {backend: metrics[backend][metric] for backend in backends},
         "second_metric": second,
         "second_accuracy": {backend: metrics[backend][second] for backend in backends},
-        "published": published["metrics"].get(metric) if published else None,
         "reference": reference,
         "parity": metrics["parity"],
-        "median_ms": {backend: benchmark[backend]["median_ms"] for backend in backends},
-        "p95_ms": {backend: benchmark[backend]["p95_ms"] for backend in backends},
+        "nonfinite": {backend: metrics[backend]["nonfinite"] for backend in backends},
+        "failures": {name: failures[name] for name in LABELS if name in failures},
+        "median_ms": {backend: benchmark[backend]["median_ms"] for backend in timed},
+        "p95_ms": {backend: benchmark[backend]["p95_ms"] for backend in timed},
         "ratio": benchmark[f"opencv_over_{reference}"],
         "ratio_interval": benchmark[f"opencv_over_{reference}_interval"],
         "runs": benchmark["runs"],
@@ -133,20 +140,24 @@ def write_per_class(path: Path, classes: list[str], values: dict[str, np.ndarray
 
 
 def draw_confusion(
-    path: Path, row: dict, classes: list[str], confusion: np.ndarray, dpi: int
+    path: Path, row: dict, classes: list[str], confusion: dict[str, np.ndarray], dpi: int
 ) -> None:
-    """Draw what OpenCV takes each class for, in percent of the class's images."""
-    percent = row_percent(confusion)
+    """Draw what OpenCV takes each class for, in percent of the class's images, or the reference
+    where OpenCV failed. A last column, if need be, is of the images without a class."""
+    backend = "opencv" if "opencv" in confusion else row["reference"]
+    unclassed = confusion[backend][:, -1].any()
+    predicted = [*classes, "none (NaN)"] if unclassed else classes
+    percent = row_percent(confusion[backend])[:, : len(predicted)]
     side = float(np.clip(0.45 * len(classes), 3.5, 8.5))
     named = len(classes) <= NAMED_CLASSES
     with new_figure(path, side + 2.4, side + (1.2 if named else 0.3), dpi) as figure:
-        score = percent_text(row["accuracy"]["opencv"])
+        score = percent_text(row["accuracy"][backend])
         empty = "; grey: no image" if np.isnan(percent).any() else ""
         header(
             figure,
-            f"{row['model']}: confusion matrix in OpenCV",
+            f"{row['model']}: confusion matrix in {LABELS[backend]}",
             f"percent of the images of each true class; {row['metric']} {score}"
-            f" of {row['images']:,} images{empty}",
+            f" of {row['images']:,} images{empty}{failed_text(row)}",
         )
         axes = figure.subplots()
         # Of many classes a mistake is a faint dot: the cube root of the share brings it out.
@@ -159,16 +170,23 @@ def draw_confusion(
         axes.spines[:].set_visible(False)
         order = "" if named else f", {len(classes):,} in the order of their ids"
         axes.set(xlabel=f"predicted class{order}", ylabel=f"true class{order}")
-        name_classes(axes, classes if named else [])
+        name_classes(axes, classes if named else [], predicted if named else [])
         if len(classes) <= CELL_CLASSES:
             write_cells(axes, percent)
 
 
-def name_classes(axes: Axes, classes: list[str]) -> None:
-    size = 8 if len(classes) <= CELL_CLASSES else 6.5
-    labels = [short(name, 24) for name in classes]
-    axes.set_xticks(range(len(classes)), labels, rotation=90, fontsize=size, color=INK)
-    axes.set_yticks(range(len(classes)), labels, fontsize=size)
+def failed_text(row: dict) -> str:
+    """Why OpenCV has no scores, if so, as a line of its own of a heading."""
+    if "opencv" in row["accuracy"]:
+        return ""
+    return "\n" + short(failure_text("opencv", row["failures"]["opencv"]), MESSAGE)
+
+
+def name_classes(axes: Axes, true: list[str], predicted: list[str]) -> None:
+    size = 8 if len(true) <= CELL_CLASSES else 6.5
+    labels = [short(name, 24) for name in predicted]
+    axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=size, color=INK)
+    axes.set_yticks(range(len(true)), [short(name, 24) for name in true], fontsize=size)
     axes.tick_params(length=0)
 
 
@@ -195,7 +213,7 @@ def draw_iou(
             figure,
             f"{row['model']}: intersection over union by class",
             f"percent, the pixels of {row['images']:,} images together; the pixels named void left"
-            " out",
+            f" out{failed_text(row)}",
         )
         axes = figure.subplots()
         axes.set_xlim(0, 107)
@@ -216,25 +234,27 @@ def mask_colors(profile: str) -> np.ndarray:
 
 @dataclass
 class GalleryRow:
-    """An image, uint8 (H, W, 3), and the masks of its pixels, uint8 (H, W)."""
+    """An image, uint8 (H, W, 3), and the masks of its pixels, uint8 (H, W); None of OpenCV where it
+    failed."""
 
     name: str
     image: np.ndarray
     truth: np.ndarray
     reference: np.ndarray
-    opencv: np.ndarray
+    opencv: np.ndarray | None
 
 
 def gallery_rows(model: str, profile: str, reference: str, count: int) -> list[GalleryRow]:
     """The first `count` images of the val split, or all if there are fewer."""
     split = Split(profile, "val", "segmentation")
+    has_opencv = "opencv" in predicting_backends(model)
     return [
         GalleryRow(
             name=name,
             image=split.images(index, index + 1)[0],
             truth=split.mask(index),
             reference=read_predicted_mask(model, reference, name),
-            opencv=read_predicted_mask(model, "opencv", name),
+            opencv=read_predicted_mask(model, "opencv", name) if has_opencv else None,
         )
         for index, name in enumerate(split.names[:count])
     ]
@@ -256,7 +276,7 @@ def draw_gallery(
             figure,
             f"{result['model']}: masks in {reference} and OpenCV",
             f"the first {len(rows)} of {result['images']:,} images; right: percent of the pixels"
-            " that have a true class; differing pixels are drawn enlarged",
+            f" that have a true class; differing pixels are drawn enlarged{failed_text(result)}",
         )
         figure.get_layout_engine().set(w_pad=0.12, h_pad=0.05)
         grid = figure.subplots(len(rows), len(HEADS), squeeze=False, height_ratios=heights)
@@ -272,7 +292,7 @@ def draw_gallery(
                 **above,
             )
         masks = [mask for row in rows for mask in (row.truth, row.reference, row.opencv)]
-        shown = set().union(*(np.unique(mask).tolist() for mask in masks))
+        shown = {index for mask in masks if mask is not None for index in np.unique(mask).tolist()}
         class_legend(figure, shown, classes, colors)
 
 
@@ -284,18 +304,19 @@ def panel_height(image: np.ndarray) -> float:
 
 def draw_row(panels: Sequence[Axes], row: GalleryRow, colors: np.ndarray) -> None:
     """Fill the five panels of a row of the gallery."""
-    differ = row.reference != row.opencv
     height, width = row.truth.shape
-    panel_pictures = (
+    panel_pictures = [
         (row.image, short(row.name, 32)),
         (colors[row.truth], f"{width} x {height} pixels"),
         (colors[row.reference], right_text(row.reference, row.truth)),
-        (colors[row.opencv], right_text(row.opencv, row.truth)),
-        (
-            marked(row.image, differ),
-            f"{differ.sum():,} of {differ.size:,} pixels ({100 * differ.mean():.2g} %)",
-        ),
-    )
+    ]
+    if row.opencv is None:
+        panel_pictures += [(np.full_like(row.image, 240), "no output")] * 2
+    else:
+        differ = (row.reference != row.opencv) | (row.opencv == IGNORED)  # NaN is no answer
+        counted = f"{differ.sum():,} of {differ.size:,} pixels ({100 * differ.mean():.2g} %)"
+        panel_pictures.append((colors[row.opencv], right_text(row.opencv, row.truth)))
+        panel_pictures.append((marked(row.image, differ), counted))
     for axes, (picture, caption) in zip(panels, panel_pictures, strict=True):
         axes.imshow(picture, interpolation="antialiased")
         axes.set_title(caption, fontsize=8)

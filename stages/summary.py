@@ -6,7 +6,7 @@ import io
 import json
 import math
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from stages.common.backends import BACKENDS, LABELS, PAIRS
@@ -14,6 +14,8 @@ from stages.common.cli import InputError, log, run
 from stages.common.files import read_json, write_text
 from stages.common.params import load_params
 from stages.common.paths import plot_data_folder, plot_folder
+from stages.common.tables import agreement_text, difference_text, padded
+from stages.common.words import failure_text, nonfinite_text, stability_text
 
 # matplotlib is imported by what draws only: `--print` must answer at once.
 
@@ -25,6 +27,10 @@ METRICS = {
     "acc@1": "Classification: share of images whose predicted class is right (acc@1, %)",
     "mean_iou": "Segmentation: intersection over union, mean of the classes (mean IoU, %)",
 }
+# The columns of the rel of two pairs: the steps that add up to that of OpenCV and PyTorch.
+OWNERS = {"onnxruntime_vs_pytorch": "export", "opencv_vs_onnxruntime": "engine"}
+NO_PARITY = dict.fromkeys(("l1", "linf", "rel", "agreement"))
+MESSAGE = 300  # letters of a failure's message, which may be long
 WIDTH = 10.0  # inches of a chart
 LOG_SPAN = 20  # of the longest to the shortest time, from which on the axis is logarithmic
 
@@ -42,9 +48,9 @@ def main(argv: list[str] | None = None) -> None:
     draw_times(PLOTS / "inference_time.png", rows, params.plot.dpi)
     draw_accuracy(PLOTS / "accuracy.png", rows, params.plot.dpi)
     draw_parity(PLOTS / "parity.png", rows, params.plot.dpi)
-    write_csv(PLOTS / "inference_time.csv", time_records(rows))
-    write_csv(PLOTS / "accuracy.csv", accuracy_records(rows))
-    write_csv(PLOTS / "parity.csv", parity_records(rows))
+    write_csv(PLOTS / "inference_time.csv", TIME_COLUMNS, time_records(rows))
+    write_csv(PLOTS / "accuracy.csv", ACCURACY_COLUMNS, accuracy_records(rows))
+    write_csv(PLOTS / "parity.csv", PARITY_COLUMNS, parity_records(rows))
     write_text(TABLE, table(rows) + "\n" + notes(rows))
     log(f"compared in {TABLE}: {', '.join(names(rows))}")
 
@@ -54,7 +60,7 @@ def table(rows: list[dict]) -> str:
     header = ["model", "task", "images"]
     header += ["published %"] if any_published(rows) else []
     header += [f"{name} %" for name in HEADINGS.values()]
-    header += ["l1", "linf", "rel", "agree %"]
+    header += ["l1", "linf", "rel", *OWNERS.values(), "agree %"]
     header += [f"{name} ms" for name in HEADINGS.values()]
     header += ["OpenCV/PyTorch"]
     lines = [table_cells(row, any_published(rows)) for row in rows]
@@ -62,11 +68,12 @@ def table(rows: list[dict]) -> str:
 
 
 def table_cells(row: dict, with_published: bool) -> list[str]:
-    parity = row["parity"][f"opencv_vs_{row['reference']}"]
+    parity = row["parity"].get(f"opencv_vs_{row['reference']}", NO_PARITY)
     cells = [row["model"], row["task"], str(row["images"])]
     cells += [_text(row["published"], "{:.2f}".format)] if with_published else []
     cells += [_text(row["accuracy"].get(backend), "{:.2f}".format) for backend in BACKENDS]
     cells += [_text(parity[key], difference_text) for key in ("l1", "linf", "rel")]
+    cells += [_text(row["parity"].get(pair, NO_PARITY)["rel"], difference_text) for pair in OWNERS]
     cells += [_text(parity["agreement"], agreement_text)]
     cells += [_text(row["median_ms"].get(backend), milliseconds) for backend in BACKENDS]
     return [*cells, ratio_text(row)]
@@ -76,19 +83,6 @@ def any_published(rows: list[dict]) -> bool:
     return any(row["published"] is not None for row in rows)
 
 
-def padded(lines: list[list[str]], left: int) -> str:
-    """A Markdown table; the first `left` columns are aligned left, the others right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-
-    def line(cells: list[str]) -> str:
-        places = enumerate(zip(cells, widths, strict=True))
-        aligned = [c.ljust(w) if number < left else c.rjust(w) for number, (c, w) in places]
-        return f"| {' | '.join(aligned)} |\n"
-
-    rule = ["-" * w if number < left else "-" * (w - 1) + ":" for number, w in enumerate(widths)]
-    return line(lines[0]) + line(rule) + "".join(map(line, lines[1:]))
-
-
 def notes(rows: list[dict]) -> str:
     """What the columns of the table mean and where the times come from, in Markdown."""
     confidences = sorted({row["ratio_interval"]["confidence"] for row in rows})
@@ -96,7 +90,9 @@ def notes(rows: list[dict]) -> str:
     columns = (
         "%: accuracy, of classification acc@1, of segmentation the mean IoU. ORT: ONNX Runtime."
         " l1, linf: mean and largest absolute difference of OpenCV's and PyTorch's logits; rel:"
-        " linf over PyTorch's largest absolute logit; agree: images or pixels with the same class."
+        " linf over PyTorch's largest absolute logit. export, engine: rel of the two steps, ONNX"
+        " Runtime against PyTorch and OpenCV against ONNX Runtime. agree: images or pixels with the"
+        " same class."
         f" ms: median time of a forward pass; OpenCV/PyTorch: their ratio and its {confidence} %"
         " confidence interval."
     )
@@ -107,20 +103,24 @@ def notes(rows: list[dict]) -> str:
             " A model that is an ONNX file from the start has no PyTorch: its differences and its"
             " ratio, marked ORT, are those to ONNX Runtime."
         )
-    return textwrap.fill(columns, 100) + "\n\n" + textwrap.fill(environment_text(rows), 100) + "\n"
+    texts = [columns, *wrong(rows), environment_text(rows)]
+    return "\n\n".join(textwrap.fill(text, 100) for text in texts) + "\n"
+
+
+def wrong(rows: list[dict]) -> list[str]:
+    """What no column of the table says: failures, outputs that are no number, instability."""
+    lines = []
+    for row in rows:
+        found = [failure_text(*failed) for failed in row["failures"].items()]
+        found += [nonfinite_text(*counted) for counted in row["nonfinite"].items() if counted[1]]
+        if row["stability"]["stable"] is False:
+            found.append(stability_text(row["stability"]))
+        lines += [f"{row['model']}: {textwrap.shorten(text, MESSAGE)}" for text in found]
+    return lines
 
 
 def _text(value: float | None, text: Callable[[float], str]) -> str:
     return "-" if value is None else text(value)
-
-
-def difference_text(value: float) -> str:
-    return f"{value:.1e}" if value else "0"
-
-
-def agreement_text(percent: float) -> str:
-    """Never rounded to 100: 99.9996 is not the same."""
-    return "100" if percent == 100 else f"{math.floor(1000 * percent) / 1000:.3f}"
 
 
 def milliseconds(value: float) -> str:
@@ -170,6 +170,9 @@ def _count(models: list[str]) -> str:
 
 
 Records = list[dict[str, object]]
+TIME_COLUMNS = ("model", "backend", "label", "median_ms", "p95_ms")
+ACCURACY_COLUMNS = ("model", "backend", "label", "metric", "value")
+PARITY_COLUMNS = ("model", "pair", "label", "l1", "linf", "rel", "agreement", "ties", "spread")
 
 
 def time_records(rows: list[dict]) -> Records:
@@ -203,16 +206,16 @@ def accuracy_records(rows: list[dict]) -> Records:
 def parity_records(rows: list[dict]) -> Records:
     return [
         {"model": row["model"], "pair": pair, "label": f"{row['model']} {pair}"}
-        | {key: row["parity"][pair][key] for key in ("l1", "linf", "rel", "agreement")}
+        | {key: row["parity"][pair][key] for key in PARITY_COLUMNS[3:]}
         for row in rows
         for pair in row["parity"]
     ]
 
 
-def write_csv(path: Path, records: Records) -> None:
+def write_csv(path: Path, columns: Sequence[str], records: Records) -> None:
     """Every digit, so that no 99.9999999 becomes a 100; nothing where there is no value."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, records[0], lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
     write_text(path, text.getvalue())
@@ -237,7 +240,7 @@ def draw_times(path: Path, rows: list[dict], dpi: int) -> None:
             charts.log_axis(axes, shortest / 2, longest * room, (1, 2, 5), "{:g}".format)
         else:
             axes.set_xlim(0, longest * 1.1)
-        charts.grouped_bars(axes, names(rows), medians, milliseconds, p95s)
+        charts.grouped_bars(axes, names(rows), medians, milliseconds, p95s, failures_of(rows))
         axes.set_xlabel("ms, logarithmic" if is_log else "ms")
         charts.backend_legend(figure)
 
@@ -262,7 +265,8 @@ def draw_accuracy(path: Path, rows: list[dict], dpi: int) -> None:
             }
             axes.set_title(METRICS[metric])
             axes.set(xlim=(0, 106), xticks=range(0, 101, 20))
-            charts.grouped_bars(axes, names(members), values, "{:.2f}".format)
+            missing = failures_of(members)
+            charts.grouped_bars(axes, names(members), values, "{:.2f}".format, missing=missing)
             if any_published(members):
                 charts.right_of(axes, -0.5, "published", above=True)
                 for number, row in enumerate(members):
@@ -286,8 +290,12 @@ def draw_parity(path: Path, rows: list[dict], dpi: int) -> None:
         charts.log_axis(axes, low, high, (1,), "{:.0e}".format)
         for number, pair in enumerate(PAIRS):
             shift = (number - 1) * charts.bar_step(len(PAIRS))
-            for group, one in enumerate(row["parity"].get(pair) for row in rows):
+            for group, row in enumerate(rows):
+                one = row["parity"].get(pair)
                 if one is None:
+                    failed = [LABELS[name] for name in PAIRS[pair] if name in row["failures"]]
+                    if failed:
+                        charts.failure_label(axes, group + shift, f"{failed[0]} failed")
                     continue
                 charts.parity_dot(axes, group + shift, one["rel"], pair, (low, high))
                 agreement = _text(one["agreement"], lambda value: f"{agreement_text(value)} %")
@@ -298,6 +306,14 @@ def draw_parity(path: Path, rows: list[dict], dpi: int) -> None:
         axes.grid(axis="x")
         axes.set_xlabel("rel, logarithmic")
         charts.pair_legend(figure)
+
+
+def failures_of(rows: list[dict]) -> dict[str, list[str | None]]:
+    """What each backend failed in, by model, in one word."""
+    return {
+        backend: [row["failures"].get(backend, {}).get("kind") for row in rows]
+        for backend in BACKENDS
+    }
 
 
 def relative_limits(values: list[float | None]) -> tuple[float, float]:

@@ -1,7 +1,6 @@
 """Make a model's weights: a linear probe, random, torchvision's own, or a checkpoint."""
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from stages.common.networks import (
     Logits,
     build,
     check_name,
-    import_factory,
+    factory_files,
     load_state,
     pick_output,
     published_weights,
@@ -124,15 +123,6 @@ def kind(output: object) -> str:
     if isinstance(output, list | tuple):
         return f"a {type(output).__name__} of {len(output)}"
     return f"a {type(output).__name__}"
-
-
-def factory_files(name: str, factory: str) -> list[Path]:
-    """The files of the factory's package, or its module, as far as it is imported."""
-    import_factory(name, factory)
-    package = factory.partition(":")[0].partition(".")[0]
-    modules = [sys.modules[key] for key in sys.modules if key.partition(".")[0] == package]
-    files = {getattr(module, "__file__", None) for module in modules}
-    return sorted(Path(file) for file in files if file)
 
 
 def make(name: str, model: ModelParams, params: Params, classes: int) -> nn.Module:

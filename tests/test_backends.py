@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers import model_entry, refused, write_params
+from helpers import SMALL, model_entry, refused, write_params
 
 from stages import export_onnx
 from stages.common.networks import load_network, load_pytorch
@@ -16,8 +16,7 @@ ON_CPU = PyTorchParams(device="cpu", threads=0)
 
 
 def opencv(**changes) -> OpenCVParams:
-    fields = {"engine": "auto", "backend": "default", "target": "cpu", "threads": 0}
-    return OpenCVParams(**(fields | changes))
+    return OpenCVParams(**(SMALL["opencv"] | changes))
 
 
 def blob(images: int, side: int = 64) -> np.ndarray:
@@ -62,6 +61,7 @@ def test_answers_stay_as_they_were_when_the_next_blob_runs(converted):
     ("changes", "expected"),
     [
         ({"engine": "fast"}, "opencv.engine: found 'fast'; expected one of auto, classic, new"),
+        ({"engine": "ort"}, "opencv.engine: found 'ort'; expected one of auto, classic, new"),
         ({"backend": "tensorrt"}, "opencv.backend: found 'tensorrt'; expected one of cann, cuda"),
         ({"target": "tpu"}, "opencv.target: found 'tpu'; expected one of cpu, cpu_fp16"),
     ],

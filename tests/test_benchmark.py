@@ -1,13 +1,26 @@
 import json
+import time
 
 import numpy as np
 import pytest
-from helpers import write_params
+from helpers import CRASH, ERROR, NOTHING, refused, write_params, write_tiny_onnx
 
 from stages import benchmark
+from stages.common.backends import BackendFailure
 from stages.common.images import normalize
+from stages.common.isolated import IsolatedForward
 from stages.common.params import BenchmarkParams, PerTask, entry, load_params
+from stages.common.paths import onnx_path
 from stages.common.store import Split
+
+
+def sleep_and_return(blob: np.ndarray) -> np.ndarray:
+    time.sleep(0.05)
+    return blob
+
+
+def load_sleeping():
+    return sleep_and_return
 
 
 def options(runs: int, warmup: int = 0, **changes) -> BenchmarkParams:
@@ -72,7 +85,7 @@ def test_the_same_seed_gives_the_same_interval():
 def test_each_backend_runs_once_a_round_and_warm_up_rounds_do_not_count(capsys):
     ran = []
     backends = {name: lambda blob, name=name: ran.append(name) for name in ("pytorch", "opencv")}
-    measured = benchmark.measure(backends, np.zeros(1), options(3, warmup=2), "mine")
+    measured = benchmark.measure(backends, np.zeros(1), options(3, warmup=2), "mine", {})
     assert ran == ["pytorch", "opencv"] * 5
     assert {name: values.shape for name, values in measured.items()} == {
         "pytorch": (3,),
@@ -106,3 +119,57 @@ def test_the_stage_writes_the_times_of_every_backend_and_what_they_depend_on(con
     environment = result["environment"]
     assert environment["cpu"] and environment["opencv"]["target"] == "cpu"
     assert all(environment[backend]["threads"] >= 1 for backend in ("pytorch", "opencv"))
+
+
+def test_without_times_of_opencv_there_is_no_ratio():
+    result = benchmark.report({"pytorch": np.ones(5)}, 1, options(5), seed=0)
+    assert result["opencv_over_pytorch"] is None and "opencv" not in result
+    interval = {"low": None, "high": None, "confidence": 95}
+    assert result["opencv_over_pytorch_interval"] == interval
+
+
+@pytest.mark.parametrize(("ends", "kind"), [(CRASH, "crashed"), (NOTHING, "shape")])
+def test_a_backend_that_fails_is_left_out_and_told(converted, capsys, ends, kind):
+    write_tiny_onnx(onnx_path("squeezenet1_1"), *ends)
+    benchmark.main(["squeezenet1_1"])
+    result = json.loads((converted / "metrics/benchmark/squeezenet1_1.json").read_text())
+    assert result["failures"]["opencv"]["kind"] == kind and "opencv" not in result
+    assert result["opencv_over_pytorch"] is None
+    assert result["pytorch"]["median_ms"] > 0
+    assert result["environment"]["opencv"]["version"]
+    # Of the two, ONNX Runtime refuses the division by 0 too.
+    assert (
+        ("onnxruntime" in result) == ("onnxruntime" not in result["failures"]) == (ends is NOTHING)
+    )
+    assert f"squeezenet1_1: OpenCV failed ({kind}): " in capsys.readouterr().err
+
+
+def test_a_backend_that_fails_in_a_later_round_has_no_times_at_all():
+    ran = []
+
+    def fails_in_the_second(blob: np.ndarray) -> None:
+        ran.append(blob)
+        if len(ran) == 2:
+            raise BackendFailure("error", "no")
+
+    backends = {"pytorch": lambda blob: None, "opencv": fails_in_the_second}
+    failures = {}
+    measured = benchmark.measure(backends, np.zeros(1), options(4), "mine", failures)
+    assert list(measured) == ["pytorch"] and list(failures) == ["opencv"] and len(ran) == 2
+
+
+def test_without_the_reference_there_is_nothing_to_compare_with(converted):
+    write_tiny_onnx(onnx_path("squeezenet1_1"), *ERROR)
+    entry = {"task": "classification", "preprocess": "imagenet", "onnx": "any.onnx"}
+    write_params(converted, {"models.squeezenet1_1": entry})
+    with refused("model.onnx: ONNX Runtime cannot run it: "):
+        benchmark.main(["squeezenet1_1"])
+
+
+def test_the_time_of_another_process_is_that_of_the_pass_alone():
+    with IsolatedForward(load_sleeping, limit_s=20) as forward:
+        blob = np.zeros((10, 3, 400, 400), np.float32)  # 19 MB, there and back
+        began = time.perf_counter()
+        seconds = benchmark.timed(forward, blob)
+        took = time.perf_counter() - began
+    assert 0.05 <= seconds < took - 0.005

@@ -479,9 +479,10 @@ def test_a_missing_model_is_made_and_tried_on_an_image_of_any_name(clone):
     }
 
 
-def test_a_model_of_any_name_is_no_command(clone):
+@pytest.mark.parametrize("target", ["segment", "locate"])
+def test_a_model_of_any_name_is_no_command(clone, target):
     before = {path.name for path in clone.iterdir()}
-    done = make(clone, "segment", f"MODEL={SHELL_READS}")
+    done = make(clone, target, f"MODEL={SHELL_READS}")
     assert done.code
     assert f"error: params.yaml: models.{SHELL_READS}: no such entry" in done.output
     assert {path.name for path in clone.iterdir()} == before

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import networkx
 import pytest
 from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
@@ -164,10 +165,18 @@ def test_the_files_of_a_model_are_the_contracts(index, model):
         f"models/{model}/model.onnx",
         *(f"data/predictions/{model}/{backend}" for backend in BACKENDS),
         f"metrics/{model}.json",
+        f"metrics/stability/{model}.json",
         f"metrics/benchmark/{model}.json",
     }
 
 
-def test_only_scores_are_metrics_so_that_a_diff_is_not_drowned_in_times(index):
+def test_only_scores_and_verdicts_are_metrics_so_that_a_diff_is_not_drowned_in_times(index):
     metrics = {out.def_path for out in index.outs if out.is_metric}
-    assert metrics == {f"metrics/{model}.json" for model in MODELS}
+    assert metrics == {"metrics/gate.json"} | {f"metrics/{model}.json" for model in MODELS}
+
+
+def test_the_gate_comes_after_every_other_stage(index):
+    """Where it fails, DVC stops: all else has been made by then."""
+    last = next(stage for stage in index.stages if stage.name == "gate")
+    before = networkx.descendants(index.graph, last)
+    assert {stage.name for stage in before} == {stage.name for stage in index.stages} - {"gate"}

@@ -166,6 +166,24 @@ def test_two_processes_do_not_work_in_one_folder(prepared):
     assert np.load(OUT / "logits.npy").shape == (10, 3)
 
 
+def test_which_images_have_no_finite_output_is_kept_over_an_interruption(
+    prepared, saves_each_batch
+):
+    split = Split("voc", "val", "segmentation")
+    ran = []
+
+    def forward(blob: np.ndarray) -> np.ndarray:
+        ran.append(1)
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        return np.where(len(ran) == 1, np.float32(np.inf), blob)
+
+    for _ in range(2):
+        with suppress(KeyboardInterrupt), begun() as work:
+            predict(lambda: forward, split, work, **options(split))
+    assert np.load(OUT / "nonfinite.npy").tolist() == [True, False, False]
+
+
 # What a result depends on
 
 

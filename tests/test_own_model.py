@@ -62,6 +62,7 @@ MODEL_STAGES = (
     "infer_onnxruntime",
     "infer_opencv",
     "evaluate",
+    "stability",
     "benchmark",
     "plot",
 )

@@ -94,6 +94,13 @@ def test_a_value_of_the_wrong_type_is_named_with_its_key(project, key):
         ("preprocess.imagenet.size.crop", 73, "found 73; expected at most resize, 72"),
         ("preprocess.imagenet.size.resize", 10**6, "expected less than or equal to 16384"),
         ("preprocess.voc.size", "whole", "found 'whole'; expected 'own'"),
+        (
+            "coverage.sizes.segmentation",
+            ["64"],
+            "0: found '64'; expected height x width, as 224x320",
+        ),
+        ("coverage.sizes.segmentation", [], "found []; expected at least one entry"),
+        ("coverage.images", 1, "found 1; expected greater than or equal to 2"),
         ("inference.batch_size.segmentation", 2, "found 2; expected 1"),
         ("benchmark.confidence", 100, "found 100; expected less than 100"),
         ("benchmark.runs", 1, "found 1; expected greater than or equal to 2"),

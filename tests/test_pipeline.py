@@ -192,9 +192,11 @@ def may_run(root: Path) -> set[str]:
         return {stage.addressing.rpartition(":")[2] for stage in reached}
 
 
+FOLLOWING = ("summary", "gate")
 INFER = tuple(f"infer_{backend}" for backend in BACKENDS)
-CONVERTED = ("export_onnx", "infer_onnxruntime", "infer_opencv", "evaluate", "benchmark", "plot")
-FROM_WEIGHTS = ("weights", "export_onnx", *INFER, "evaluate", "benchmark", "plot")
+REPORTED = ("evaluate", "stability", "benchmark", "plot")
+CONVERTED = ("export_onnx", "infer_onnxruntime", "infer_opencv", *REPORTED)
+FROM_WEIGHTS = ("weights", "export_onnx", *INFER, *REPORTED)
 CHANGES = [
     (f"models.{CLS}.weights", "random", of(*FROM_WEIGHTS, models=(CLS,))),
     (
@@ -235,8 +237,10 @@ CHANGES = [
     ("parity.images.segmentation", 1, of(*INFER, "evaluate", "plot", models=(SEG,))),
     ("pytorch.threads", 2, of("infer_pytorch", "evaluate", "benchmark", "plot")),
     ("onnxruntime.threads", 1, of("infer_onnxruntime", "evaluate", "benchmark", "plot")),
-    ("opencv.threads", 1, of("infer_opencv", "evaluate", "benchmark", "plot")),
-    ("opencv.engine", "classic", of("infer_opencv", "evaluate", "benchmark", "plot")),
+    ("opencv.threads", 1, of("infer_opencv", *REPORTED)),
+    ("opencv.engine", "classic", of("infer_opencv", *REPORTED)),
+    ("stability.images", 1, of("stability", "plot")),
+    ("stability.perturb", [85], of("stability", "plot")),
     ("benchmark.runs", 3, of("benchmark", "plot")),
     ("benchmark.batch_size.segmentation", 2, of("benchmark", "plot", models=(SEG,))),
     ("plot.dpi", 31, of("plot")),
@@ -248,8 +252,10 @@ CODE = [
     ("stages/export_onnx.py", of("export_onnx")),
     ("stages/infer_opencv.py", of("infer_opencv")),
     ("stages/common/infer.py", of(*INFER)),
-    ("stages/common/scores.py", of("evaluate", "plot")),
+    ("stages/common/scores.py", of("evaluate", "stability", "plot")),
+    ("stages/stability.py", of("stability")),
     ("stages/benchmark.py", of("benchmark")),
+    ("stages/common/gate.py", {"gate"}),
     ("README.md", set()),
 ]
 
@@ -264,7 +270,7 @@ def test_nothing_runs_when_nothing_changed(pipeline):
 @pytest.mark.parametrize(("key", "value", "expected"), CHANGES, ids=[key for key, *_ in CHANGES])
 def test_a_changed_constant_reruns_what_depends_on_it(editable, key, value, expected):
     edit(editable, {key: value})
-    assert may_run(editable) == {"summary"} | expected
+    assert may_run(editable) == {*FOLLOWING, *expected}
     assert "check_params" in changed(editable)
 
 
@@ -273,6 +279,16 @@ def test_changed_code_reruns_the_stages_that_use_it(editable, path, expected):
     with (editable / path).open("a", encoding="utf-8") as file:
         file.write("# changed\n")
     assert changed(editable) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("gate.limits.segmentation.rel", 1e-3), ("gate.overrides", {CLS: {"agreement": 99.0}})],
+    ids=["limit", "override"],
+)
+def test_a_changed_limit_reruns_the_gate_alone(editable, key, value):
+    edit(editable, {key: value})
+    assert changed(editable) == {"check_params", "gate"}
 
 
 def test_a_comment_in_params_yaml_reruns_the_check_alone(editable):
@@ -332,10 +348,10 @@ def random_weights(pipeline, tmp_path_factory) -> Iterator[tuple[Path, Run]]:
 def test_changed_weights_rerun_one_model_and_leave_the_others_files(pipeline, random_weights):
     root, done = random_weights
     assert done.stages[0] == "check_params"
-    assert set(done.stages) == {"check_params", "summary"} | of(*FROM_WEIGHTS, models=(CLS,))
+    assert set(done.stages) == {"check_params", *FOLLOWING} | of(*FROM_WEIGHTS, models=(CLS,))
     assert scores(root)[f"metrics/{CLS}.json"] != scores(pipeline)[f"metrics/{CLS}.json"]
     same = [f"{folder}/{SEG}" for folder in ("models", "data/predictions", "plots/models")]
-    same += [f"metrics/{SEG}.json", f"metrics/benchmark/{SEG}.json"]
+    same += [f"metrics/{folder}{SEG}.json" for folder in ("", "stability/", "benchmark/")]
     same += ["data/textures", "data/shapes", "data/preprocessed"]
     assert digests(root, *same) == digests(pipeline, *same)
 
@@ -345,7 +361,7 @@ def test_dvc_tells_which_constant_and_which_scores_changed(random_weights):
     params = json.loads(dvc(root, "params", "diff", "--json").output)["params.yaml"]
     assert params == {f"models.{CLS}.weights": {"old": "probe", "new": "random"}}
     metrics = json.loads(dvc(root, "metrics", "diff", "--json").output)
-    assert list(metrics) == [f"metrics/{CLS}.json"]
+    assert set(metrics) == {f"metrics/{CLS}.json", "metrics/gate.json"}  # DVC gives no order
 
 
 def test_metrics_show_lists_the_scores_of_every_model(pipeline):
@@ -379,8 +395,82 @@ def test_an_experiment_adds_a_model_with_all_its_stages(copy, monkeypatch):
     done = dvc(copy, "exp", "run", "-S", added, "weights@squeezenet1_0")
     assert done.stages == ["check_params", "weights@squeezenet1_0"]
     monkeypatch.chdir(copy)
-    expected = {"summary"} | of(*FROM_WEIGHTS, models=("squeezenet1_0",))
+    expected = {*FOLLOWING} | of(*FROM_WEIGHTS, models=("squeezenet1_0",))
     assert may_run(copy) == expected - {"weights@squeezenet1_0"}
+
+
+# The verdict
+
+
+def verdicts(root: Path) -> dict[str, str]:
+    """Of each model, and of all together under the name `all`."""
+    content = json.loads((root / "metrics/gate.json").read_text(encoding="utf-8"))
+    models = {name: one["verdict"] for name, one in content["models"].items()}
+    return models | {"all": content["verdict"]}
+
+
+def make(root: Path, *target: str) -> Run:
+    """Run make with this Python in place of `.venv`."""
+    installed = root / ".dvc/tmp/installed"
+    version = f"Python {sys.version.split()[0]}\n{root}\n"
+    requirements = (root / "requirements.txt").read_text(encoding="utf-8")
+    installed.write_text(version + requirements, encoding="utf-8")
+    hidden = ("-uMAKEFLAGS", "-uMAKELEVEL")
+    settings = (f"VENV={sys.prefix}", f"INSTALLED={installed}", "PYTHON=false")
+    return run(root, "env", *hidden, "make", *settings, *target, ok=False)
+
+
+def test_every_model_of_the_pipeline_passes(pipeline):
+    assert verdicts(pipeline) == {CLS: "pass", SEG: "pass", "all": "pass"}
+    table = dvc(pipeline, "metrics", "show", "metrics/gate.json", "--md").output
+    assert f"models.{SEG}.verdict" in table
+
+
+def test_a_failed_gate_stops_nothing_else_and_is_asked_again(pipeline, copy):
+    kept = ("metrics/benchmark", "plots/summary.md", "plots/data", "data/predictions")
+    edit(copy, {"gate.overrides": {CLS: {"rel": 1e-12}}})
+    with (copy / "stages/summary.py").open("a", encoding="utf-8") as file:
+        file.write("# changed\n")
+    done = dvc(copy, "repro", ok=False)
+    assert done.code
+    assert done.stages == ["check_params", *FOLLOWING]
+    assert "python -m stages.gate, exited with 1" in done.output
+    assert f"\n{CLS}: FAIL: " in done.output and f"\n{SEG}: FAIL: " not in done.output
+    assert verdicts(copy) == {CLS: "FAIL", SEG: "pass", "all": "FAIL"}
+    assert digests(copy, *kept) == digests(pipeline, *kept)
+    changes = json.loads(dvc(copy, "metrics", "diff", "--json").output)["metrics/gate.json"]
+    assert changes["verdict"] == {"old": "pass", "new": "FAIL"}
+    assert changes[f"models.{CLS}.verdict"] == {"old": "pass", "new": "FAIL"}
+
+    asked_again = dvc(copy, "repro", ok=False)
+    assert asked_again.code and asked_again.stages == ["gate"]
+
+    edit(copy, {"gate.overrides": {}})
+    assert dvc(copy, "repro").stages == ["check_params", "gate"]
+    assert verdicts(copy) == verdicts(pipeline)
+
+
+def test_make_ends_with_the_summary_and_the_verdict_unless_another_stage_failed(copy):
+    done = make(copy)
+    summary = (copy / "plots/summary.md").read_text(encoding="utf-8")
+    printed = done.output.index(summary)
+    assert (done.code, done.stages) == (0, [])
+    assert done.output[printed:].endswith(make(copy, "gate").output)
+    assert done.output.endswith("2 of 2 models pass\n")
+
+    edit(copy, {"gate.overrides": {CLS: {"rel": 1e-12}}})
+    done = make(copy)
+    assert done.code and done.stages == ["check_params", "gate"]
+    told = done.output[done.output.index(summary) :]
+    assert "1 of 2 models pass; 1 fail: squeezenet1_1\nmake: *** " in told
+    assert make(copy, "gate").code
+    assert not (copy / ".dvc/tmp/dvc.lock.before").exists()
+
+    with (copy / "stages/summary.py").open("a", encoding="utf-8") as file:
+        file.write("raise SystemExit(3)\n")
+    done = make(copy)
+    assert done.code and done.stages == ["summary"]
+    assert "models pass" not in done.output, "the verdict is of the run before"
 
 
 # Wrong input
@@ -613,8 +703,8 @@ def keys(content: dict, above: str = "") -> set[str]:
 )
 def test_metrics_have_the_contracts_keys_and_show_parity(pipeline, model, names, images):
     metrics = json.loads((pipeline / f"metrics/{model}.json").read_text(encoding="utf-8"))
-    parity = ("l1", "linf", "rel", "agreement")
-    expected = {f"{backend}.{name}" for backend in BACKENDS for name in names}
+    parity = ("l1", "linf", "rel", "agreement", "ties", "spread")
+    expected = {f"{backend}.{name}" for backend in BACKENDS for name in (*names, "nonfinite")}
     expected |= {f"parity.{pair}.{name}" for pair in PAIRS for name in parity}
     assert keys(metrics) == {"images"} | expected
     assert metrics["images"] == images
@@ -623,6 +713,7 @@ def test_metrics_have_the_contracts_keys_and_show_parity(pipeline, model, names,
         assert 0 <= metrics["parity"][pair]["l1"] <= metrics["parity"][pair]["linf"]
         assert metrics["parity"][pair]["rel"] <= 1e-4
         assert metrics["parity"][pair]["agreement"] >= 99.9
+        assert metrics["parity"][pair]["spread"] > 0
 
 
 @pytest.mark.parametrize("model", [CLS, SEG])
@@ -634,6 +725,13 @@ def test_times_have_the_contracts_keys(pipeline, model):
     assert all(times[backend][name] > 0 for backend in BACKENDS for name in numbers)
     interval = times["opencv_over_pytorch_interval"]
     assert 0 < interval["low"] <= interval["high"]
+
+
+@pytest.mark.parametrize("model", [CLS, SEG])
+def test_opencv_is_stable(pipeline, model):
+    content = (pipeline / f"metrics/stability/{model}.json").read_text(encoding="utf-8")
+    result = json.loads(content)
+    assert result["images"] == 2 and result["stable"] is True
 
 
 def has_reflinks(folder: Path) -> bool:
@@ -683,6 +781,11 @@ class ReadSection:
         content = self._section.model_dump(**options)
         self._read |= {f"{self._key}.{key}" for key in keys(content)}
         return content
+
+    def __reduce__(self) -> tuple:
+        """What goes to another process is read there, where nobody notes it."""
+        self.model_dump()
+        return deepcopy, (self._section,)
 
 
 class ReadEntries(Mapping):

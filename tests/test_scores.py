@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stages.common.backends import PAIRS
+from stages.common.decisions import NO_CLASS, predicted_classes
 from stages.common.scores import (
     ClassificationScores,
     Parity,
@@ -79,6 +80,25 @@ def test_a_nan_of_another_class_comes_before_the_right_one():
     assert accuracy([[9, 1, 2, 3, 4, NAN]], [0]) == {"acc@1": 0, "acc@5": 100}
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_nan_leaves_no_class_and_counts_the_image(place):
+    logits = np.array([[1, 2, 3], [3, 2, 1]], np.float32)
+    logits[1, place] = NAN
+    assert predicted_classes(logits).tolist() == [2, NO_CLASS]
+    scores = ClassificationScores(3)
+    scores.update(logits, np.array([2, 0]))
+    assert scores.confusion.tolist() == [[0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 1, 0]]
+    assert scores.nonfinite == 1
+
+
+def test_infinity_has_a_class_and_counts_the_image():
+    logits = np.array([[1, math.inf, 3], [3, 2, -math.inf]], np.float32)
+    assert predicted_classes(logits).tolist() == [1, 0]
+    scores = ClassificationScores(3)
+    scores.update(logits, np.array([1, 0]))
+    assert scores.scores()["acc@1"] == 100 and scores.nonfinite == 2
+
+
 # Segmentation
 
 
@@ -127,7 +147,7 @@ def test_images_add_up_to_one_confusion_matrix():
     scores = SegmentationScores(2)
     scores.update(np.zeros((2, 3), np.uint8), np.zeros((2, 3), np.uint8))
     scores.update(np.ones((1, 4), np.uint8), np.array([[0, 1, 1, 255]], np.uint8))
-    assert scores.confusion.tolist() == [[6, 1], [0, 2]]
+    assert scores.confusion.tolist() == [[6, 1, 0], [0, 2, 0]]
     assert scores.scores()["pixel_acc"] == pytest.approx(100 * 8 / 9)
 
 
@@ -142,8 +162,20 @@ def test_pairs_are_counted_by_truth_and_prediction_without_overflow():
 
 
 def test_iou_of_each_class():
-    iou = class_iou(np.array([[2, 1, 0], [1, 1, 0], [0, 0, 0]]))
+    iou = class_iou(np.array([[2, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0]]))
     np.testing.assert_allclose(iou, [50, 100 / 3, NAN])
+
+
+def test_a_pixel_without_a_predicted_class_is_wrong_and_of_no_class():
+    """It lowers the accuracy and IoU of the true class, and nothing of any other."""
+    scores = SegmentationScores(2)
+    scores.update(np.array([0, NO_CLASS, 1]), np.array([0, 0, 1], np.uint8))
+    assert scores.scores() == {
+        "pixel_acc": pytest.approx(100 * 2 / 3),
+        "mean_acc": 75,
+        "mean_iou": 75,
+        "fw_iou": pytest.approx(100 * (2 * 1 / 2 + 1) / 3),
+    }
 
 
 # Parity
@@ -163,7 +195,15 @@ def test_the_pairs_are_candidate_and_reference():
 def test_parity_against_a_case_by_hand():
     one = parity(([[1, 2], [3, 4]], [[1, 2.5], [3, 2]]))
     one.update_classes(np.array([1, 1]), np.array([1, 0]))
-    assert one.scores() == {"l1": 2.5 / 4, "linf": 2.0, "rel": 2.0 / 3, "agreement": 50}
+    one.update_spread(np.array([[1, 2.5], [3, 2]]))
+    assert one.scores() == {
+        "l1": 2.5 / 4,
+        "linf": 2.0,
+        "rel": 2.0 / 3,
+        "agreement": 50,
+        "ties": 0,
+        "spread": 2 / 3,
+    }
 
 
 def test_parity_of_batches_is_the_parity_of_all():
@@ -207,3 +247,87 @@ def test_differences_are_taken_in_float64():
 def test_without_logits_no_difference_is_defined():
     scores = parity((np.zeros((0, 4)), np.zeros((0, 4)))).scores()
     assert all(math.isnan(scores[key]) for key in ("l1", "rel", "agreement"))
+
+
+def test_where_neither_has_a_class_they_do_not_agree():
+    one = Parity()
+    one.update_classes(np.array([NO_CLASS, 1, NO_CLASS]), np.array([NO_CLASS, 1, 0]))
+    assert one.scores()["agreement"] == pytest.approx(100 / 3)
+
+
+def compared(*batches: tuple, logits_of: int = 99) -> dict[str, float]:
+    """The scores of batches of logits, of which only so many are compared as logits."""
+    one = Parity()
+    for number, (candidate, reference) in enumerate(batches):
+        candidate, reference = np.array(candidate, np.float32), np.array(reference, np.float32)
+        classes = predicted_classes(candidate), predicted_classes(reference)
+        one.update_classes(*classes)
+        if number < logits_of:
+            one.update_logits(candidate, reference)
+        one.update_ties(*classes, reference)
+        one.update_spread(reference)
+    return one.scores()
+
+
+FLIP = ([[1.0, 1.25]], [[1.25, 1.0]])  # the margin is linf itself
+NEAR = ([[1.0, 1.25]], [[1.125, 1.0]])  # half of linf
+FAR = ([[0.0, 0.125]], [[8.0, 0.0]])
+
+
+def test_a_flip_between_logits_closer_than_the_largest_difference_is_a_tie():
+    assert compared(NEAR)["ties"] == 100
+    assert compared(FLIP)["ties"] == 0, "as far apart is not closer"
+    assert compared(([[2.0, 1.0]], [[1.125, 1.0]]))["ties"] == 0, "no flip"
+
+
+def test_the_largest_difference_is_that_of_all_images_whatever_their_order():
+    larger = ([[4.0, 0.0]], [[4.5, 0.0]])
+    for batches in ((FLIP, larger), (larger, FLIP)):
+        assert compared(*batches)["ties"] == 50
+    assert compared(larger, FAR, logits_of=1)["ties"] == 0
+    assert compared(larger, FLIP, logits_of=1)["ties"] == 50
+
+
+def test_the_margin_is_that_of_the_two_classes_and_not_of_any_other():
+    """The candidate's class is the third of the reference."""
+    assert compared(([[0.0, 0.0, 5.0]], [[4.0, 3.9, -2.0]]))["ties"] == 100
+    assert compared(([[4.0, 3.9, 4.5]], [[4.0, 3.9, 0.0]]), logits_of=1)["ties"] == 100
+    assert compared(([[3.5, 3.4, 3.6]], [[4.0, 3.9, 3.0]]))["ties"] == 0
+
+
+@pytest.mark.parametrize("bad", [NAN, math.inf])
+def test_where_the_difference_is_no_number_nothing_is_a_tie(bad):
+    broken = ([[1.0, bad]], [[1.0, 0.0]])
+    for batches in ((NEAR, broken), (broken, NEAR)):
+        assert compared(*batches)["ties"] == 0
+
+
+def test_ties_of_pixels_have_the_classes_along_another_axis():
+    candidate = np.array([[[1.0, 1.0]], [[1.25, 0.0]]], np.float32)  # (C, H, W)
+    reference = np.array([[[1.125, 1.0]], [[1.0, 0.0]]], np.float32)
+    one = Parity()
+    classes = predicted_classes(candidate, axis=0), predicted_classes(reference, axis=0)
+    one.update_classes(*classes)
+    one.update_logits(candidate, reference)
+    one.update_ties(*classes, reference, axis=0)
+    assert one.scores()["ties"] == 50
+
+
+def test_the_margins_that_are_kept_are_those_that_may_still_become_ties():
+    one = Parity()
+    for _ in range(50):
+        candidate, reference = (np.array(part, np.float32) for part in NEAR)
+        one.update_logits(candidate, reference)
+        one.update_ties(np.array([1]), np.array([0]), reference)
+    assert one.margins.size == 0 and one.tied == 50
+
+
+def test_the_spread_is_the_largest_range_of_a_logit_over_the_images():
+    outputs = [[1.0, -8.0], [3.0, -7.0], [2.0, -7.5]]
+    for parts in ([outputs], [outputs[:1], outputs[1:]]):
+        assert compared(*((part, part) for part in parts))["spread"] == 2 / 8
+    same = [[1.0, 2.0]] * 3
+    assert compared((same, same))["spread"] == 0
+    zero = [[0.0, 0.0]] * 3
+    assert compared((zero, zero))["spread"] == 0
+    assert math.isnan(compared(([[1.0, 2.0]], [[1.0, 2.0]]))["spread"]), "of one image"

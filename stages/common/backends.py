@@ -1,7 +1,9 @@
 """The backends that run a model, and the pairs that are compared."""
 
 from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from stages.common.cli import InputError
 
 if TYPE_CHECKING:  # what only prints imports no numpy
     import numpy as np
@@ -18,6 +20,26 @@ PAIRS = {
     "onnxruntime_vs_pytorch": ("onnxruntime", "pytorch"),
     "opencv_vs_onnxruntime": ("opencv", "onnxruntime"),
 }
+
+# What a backend can fail in: reading a model, a forward pass, its process by a signal, or by not
+# ending in time, and the shape of its output.
+FailureKind = Literal["refused", "error", "crashed", "timeout", "shape"]
+
+
+class BackendFailure(InputError):
+    """What a backend could not do with a model, in one line. Where it is no result of the stage,
+    it ends the stage as wrong input does."""
+
+    def __init__(self, kind: FailureKind, message: str) -> None:
+        super().__init__(kind, message)
+        self.kind, self.message = kind, message
+
+    def __str__(self) -> str:
+        return self.message
+
+    def content(self) -> dict[str, str]:
+        """As it is written to files."""
+        return {"kind": self.kind, "message": self.message}
 
 
 def reference_of(backends: Iterable[str]) -> str:

@@ -109,11 +109,13 @@ def grouped_bars(
     values: dict[str, Sequence[float | None]],
     text: Callable[[float], str],
     whiskers: dict[str, Sequence[float | None]] | None = None,
+    missing: dict[str, Sequence[str | None]] | None = None,
 ) -> None:
     """Draw horizontal bars from the top down: a group a name, in it a bar a backend.
 
-    `values` has a value a name for each backend, None where there is none; `text` is written
-    at the bar's end, behind the whisker that reaches to the backend's value in `whiskers`.
+    `values` has a value a name for each backend, None where there is none, and in `missing` why;
+    `text` is written at the bar's end, behind the whisker that reaches to the backend's value in
+    `whiskers`.
     """
     step = bar_step(len(values))
     for number, (backend, row) in enumerate(values.items()):
@@ -122,7 +124,9 @@ def grouped_bars(
         for group, (value, end) in enumerate(zip(row, ends, strict=True)):
             y = group + shift
             if value is None:
-                _label(axes, axes.get_xlim()[0], y, "no value")
+                reason = missing[backend][group] if missing else None
+                color = ALARM if reason else INK
+                _label(axes, axes.get_xlim()[0], y, reason or "no value", color=color)
                 continue
             axes.barh(y, value, height=0.9 * step, color=COLORS[backend])
             if end is not None:
@@ -181,6 +185,11 @@ def parity_dot(
     axes.plot(x, y, marker, color=color, markersize=5, clip_on=False)
     place = (-6, "right") if x > high / (high / low) ** 0.08 else (6, "left")
     _label(axes, x, y, text, place, ALARM if color == ALARM else FAINT)
+
+
+def failure_label(axes: Axes, y: float, text: str) -> None:
+    """Write at the left edge, at the height `y` of the rows, what failed."""
+    _label(axes, axes.get_xlim()[0], y, text, color=ALARM)
 
 
 def right_of(axes: Axes, y: float, text: str, strong: bool = False, above: bool = False) -> None:

@@ -3,24 +3,26 @@
 import argparse
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from stages.common.backends import Forward
-from stages.common.cli import InputError, log
+from stages.common.backends import BackendFailure, Forward
+from stages.common.cli import log
 from stages.common.files import disk_full_named, new_directory, write_text
 from stages.common.images import normalize
 from stages.common.machine import machine
 from stages.common.params import ModelParams, Params, Task, entry, first, load_params
 from stages.common.paths import prediction_folder, unfinished_folder
-from stages.common.predictions import ABSENT, LogitsWriter, MaskWriter
+from stages.common.predictions import ABSENT, LogitsWriter, MaskWriter, write_failure
 from stages.common.stamps import code, digest, stamp
 from stages.common.store import Split, read_classes
 from stages.common.transform import read_normalization
 from stages.common.unfinished import Unfinished, unfinished
+from stages.common.words import failure_text
 
 # Of which another version may compute or write something else.
 LIBRARIES = ("numpy", "onnxruntime", "opencv-python", "pillow", "torch", "torchvision")
@@ -32,13 +34,15 @@ def infer(
     inputs: Callable[[str, ModelParams, Params], dict[str, object]],
     argv: list[str] | None,
     absent: Callable[[ModelParams], str | None] = lambda model: None,
+    may_fail: Callable[[ModelParams], bool] = lambda model: False,
 ) -> None:
     """Run the model named on the command line in one backend and write its predictions.
 
     `load` takes the model's name and entry, its number of classes and all params, and returns
     the function from blob to logits. `inputs` names what that function depends on, beside code
     and libraries: an interrupted run goes on where nothing of it has changed.
-    `absent` returns why the backend has nothing to run, if so.
+    `absent` returns why the backend has nothing to run, if so. `may_fail` tells whether what the
+    backend could not do with the model is a result, which takes the place of the predictions.
     """
     parser = argparse.ArgumentParser(prog=f"stages.infer_{backend}")
     parser.add_argument("model", help="an entry of `models` in params.yaml")
@@ -70,7 +74,14 @@ def infer(
     }
     out, folder = prediction_folder(name, backend), unfinished_folder(name, backend)
     with unfinished(out, folder, {key: str(value) for key, value in depends.items()}) as work:
-        predict(lambda: load(name, model, classes, params), split, work, **options)
+        try:
+            predict(lambda: load(name, model, classes, params), split, work, **options)
+        except BackendFailure as failure:
+            if not may_fail(model):
+                raise
+            work.clear()
+            write_failure(work.folder, failure)
+            log(f"{name}: {failure_text(backend, failure.content())}")
 
 
 def predict(
@@ -86,9 +97,11 @@ def predict(
 ) -> None:
     """Run a backend over what is left of a split and write what it predicts, in constant memory.
 
-    `load` returns the backend's forward pass and is not called where nothing is left.
+    `load` returns the backend's forward pass and is not called where nothing is left; one that is a
+    context manager is closed at the end.
     `keep_logits` is the number of images of a segmentation that keep their logits.
-    Raises InputError when the outputs do not fit the blob and `classes`, or the disk is full.
+    Raises BackendFailure of kind `shape` when the outputs do not fit the blob and `classes`, and
+    InputError when the disk is full.
     """
     if split.task == "classification":
         writer = LogitsWriter(work.folder, split, classes)
@@ -101,7 +114,7 @@ def predict(
         writer.close()
         log(f"{work.target}: {len(split)} images, none left to run")
         return
-    forward = load()
+    loaded = load()
 
     def shortage() -> str:
         needed = f"about {writer.missing_bytes(work.done) / 1e6:.3f} MB needed"
@@ -110,7 +123,8 @@ def predict(
     began, forward_s = time.perf_counter(), 0.0
     blob = None
     bar = tqdm(total=len(split), initial=before, desc=str(work.target), unit="image", disable=None)
-    with bar, disk_full_named(work.folder, shortage):
+    open_forward = loaded if isinstance(loaded, AbstractContextManager) else nullcontext(loaded)
+    with bar, disk_full_named(work.folder, shortage), open_forward as forward:
         for start, stop in split.batches(batch_size, before):
             blob = normalize(split.images(start, stop), mean, std, out=blob)
             called = time.perf_counter()
@@ -135,4 +149,5 @@ def _check_shape(out: Path, task: Task, blob: np.ndarray, logits: np.ndarray, cl
         expected += blob.shape[2:]
     if logits.shape != expected:
         wanted = f"expected {expected}: {classes} classes for a blob of {blob.shape}"
-        raise InputError(f"{out}: the model's output is {logits.shape}; {wanted}")
+        message = f"{out}: the model's output is {logits.shape}; {wanted}"
+        raise BackendFailure("shape", message)

@@ -3,6 +3,7 @@
 import importlib
 import pickle
 import re
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -124,6 +125,15 @@ def import_factory(name: str, factory: str) -> Callable:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         hint = "it is looked for in this folder, PYTHONPATH and the packages of .venv"
         raise InputError(f"{key}: cannot be imported ({reason}); {hint}") from None
+
+
+def factory_files(name: str, factory: str) -> list[Path]:
+    """The files of the factory's package, or its module, as far as it is imported."""
+    import_factory(name, factory)
+    package = factory.partition(":")[0].partition(".")[0]
+    modules = [sys.modules[key] for key in sys.modules if key.partition(".")[0] == package]
+    files = {getattr(module, "__file__", None) for module in modules}
+    return sorted(Path(file) for file in files if file)
 
 
 def load_network(weights: Path, name: str, model: ModelParams, classes: int) -> nn.Module:

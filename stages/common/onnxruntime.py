@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from stages.common.backends import Forward
-from stages.common.cli import InputError, log
+from stages.common.backends import BackendFailure, Forward
+from stages.common.cli import log
 from stages.common.machine import cores
 from stages.common.params import BackendParams
 
@@ -15,7 +15,7 @@ def load_onnxruntime(model: Path, params: BackendParams) -> Forward:
     """Read an ONNX file with ONNX Runtime, on the CPU, and return its forward pass.
 
     The function takes a blob, float32 (N, 3, H, W), and returns float32 logits, (N, C) or
-    (N, C, H, W). Raises InputError when the file is no model that ONNX Runtime can run.
+    (N, C, H, W). Raises BackendFailure when ONNX Runtime refuses the model or a blob.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = params.threads or cores()
@@ -24,8 +24,8 @@ def load_onnxruntime(model: Path, params: BackendParams) -> Forward:
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no common base but Exception
-        message = " ".join(str(error).split())
-        raise InputError(f"{model}: ONNX Runtime cannot read it: {message}") from None
+        message = f"{model}: ONNX Runtime cannot read it: {' '.join(str(error).split())}"
+        raise BackendFailure("refused", message) from None
     log(f"{model}: read by ONNX Runtime {onnxruntime.__version__}")
     name = session.get_inputs()[0].name
 
@@ -33,7 +33,7 @@ def load_onnxruntime(model: Path, params: BackendParams) -> Forward:
         try:
             return session.run(None, {name: blob})[0]
         except Exception as error:  # as above
-            message = " ".join(str(error).split())
-            raise InputError(f"{model}: ONNX Runtime cannot run it: {message}") from None
+            message = f"{model}: ONNX Runtime cannot run it: {' '.join(str(error).split())}"
+            raise BackendFailure("error", message) from None
 
     return logits

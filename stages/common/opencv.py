@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stages.common.backends import Forward
+from stages.common.backends import BackendFailure, Forward
 from stages.common.cli import InputError, log
 from stages.common.machine import cores
 from stages.common.params import PARAMS, OpenCVParams
@@ -19,15 +19,16 @@ def load_opencv(model: Path, params: OpenCVParams) -> Forward:
     """Read an ONNX file with `cv2.dnn.readNetFromONNX` and return its forward pass.
 
     The function takes a blob, float32 (N, 3, H, W), and returns float32 logits, (N, C) or
-    (N, C, H, W). Raises InputError when this OpenCV has not got the engine, backend or target, or
-    refuses the model.
+    (N, C, H, W). Raises InputError when this OpenCV has not got the engine, backend or target, and
+    BackendFailure when it refuses the model or a blob.
     """
     engine, backend, target = check_opencv(params)
     cv2.setNumThreads(params.threads or cores())
     try:
-        network = cv2.dnn.readNetFromONNX(str(model), engine)
+        network = cv2.dnn.readNetFromONNX(str(model), *([] if engine is None else [engine]))
     except cv2.error as error:
-        raise InputError(f"{model}: OpenCV cannot read it: {_one_line(error)}") from None
+        message = f"{model}: OpenCV cannot read it: {_one_line(error)}"
+        raise BackendFailure("refused", message) from None
     if (backend, target) != (cv2.dnn.DNN_BACKEND_DEFAULT, cv2.dnn.DNN_TARGET_CPU):
         # Only then: the new engine warns of any choice, of what it does anyway too.
         network.setPreferableBackend(backend)
@@ -37,22 +38,37 @@ def load_opencv(model: Path, params: OpenCVParams) -> Forward:
     def logits(blob: np.ndarray) -> np.ndarray:
         network.setInput(blob)
         try:
-            return network.forward()
+            output = network.forward()
         except cv2.error as error:
-            raise InputError(f"{model}: OpenCV cannot run it: {_one_line(error)}") from None
+            message = f"{model}: OpenCV cannot run it: {_one_line(error)}"
+            raise BackendFailure("error", message) from None
+        if not isinstance(output, np.ndarray):  # as where a slice leaves nothing
+            found = f"found {output!r} as its output; expected an array"
+            raise BackendFailure("shape", f"{model}: OpenCV: {found}")
+        return output
 
     return logits
 
 
-def check_opencv(params: OpenCVParams) -> tuple[int, int, int]:
+def engines() -> dict[str, int | None]:
+    """The engines that this OpenCV can run, with their constants. OpenCV 4 has one alone, which
+    OpenCV 5 calls classic, and no constant for it."""
+    constants = _constants(ENGINE)
+    lines = cv2.getBuildInformation().splitlines()
+    if not any("ONNX Runtime:" in line and "NO" not in line for line in lines):
+        constants.pop("ort", None)
+    return constants or {"classic": None}
+
+
+def check_opencv(params: OpenCVParams) -> tuple[int | None, int, int]:
     """Return OpenCV's constants of the engine, backend and target.
 
     Raises InputError for one that this build has not got: OpenCV itself would fall back to the
-    CPU and only warn, and the report would then name a target that never ran.
+    CPU, or to another engine, and only warn, and the report would then name what never ran.
     """
-    engine = _constant("engine", params.engine, ENGINE)
-    backend = _constant("backend", params.backend, BACKEND)
-    target = _constant("target", params.target, TARGET)
+    engine = _constant("engine", params.engine, engines())
+    backend = _constant("backend", params.backend, _constants(BACKEND))
+    target = _constant("target", params.target, _constants(TARGET))
     # The default backend is OpenCV's own unless OpenCV was built to say otherwise.
     available = cv2.dnn.getAvailableTargets(backend or cv2.dnn.DNN_BACKEND_OPENCV)
     if target not in available:
@@ -65,8 +81,7 @@ def check_opencv(params: OpenCVParams) -> tuple[int, int, int]:
     return engine, backend, target
 
 
-def _constant(key: str, name: str, prefix: str) -> int:
-    constants = _constants(prefix)
+def _constant(key: str, name: str, constants: dict[str, int | None]) -> int | None:
     if name not in constants:
         expected = ", ".join(sorted(constants))
         raise InputError(f"{PARAMS}: opencv.{key}: found {name!r}; expected one of {expected}")

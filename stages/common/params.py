@@ -48,6 +48,7 @@ Axis = Literal["batch", "height", "width"]
 
 # data/<dataset> stands beside the folders that the pipeline makes for itself.
 RESERVED_DATASETS = (
+    "coverage",
     "downloads",
     "evaluation",
     "predictions",
@@ -56,6 +57,8 @@ RESERVED_DATASETS = (
     "unfinished",
     "versions",
 )
+# metrics/<model>.json stands beside metrics/gate.json and metrics/coverage.json.
+RESERVED_MODELS = ("coverage", "gate")
 
 
 class Section(BaseModel):
@@ -209,6 +212,7 @@ class OpenCVParams(Section):
     backend: Name
     target: Name
     threads: Threads
+    time_limit: Annotated[float, Field(gt=0)]
 
 
 class ParityImages(Section):
@@ -220,12 +224,67 @@ class ParityParams(Section):
     images: ParityImages
 
 
+class StabilityParams(Section):
+    perturb: Annotated[list[Annotated[int, Field(ge=1, le=255)]], Field(min_length=1)]
+    images: Count
+
+
 class BenchmarkParams(Section):
     batch_size: PerTask
     warmup: Annotated[int, Field(ge=0)]
     runs: Annotated[int, Field(ge=2)]
     confidence: Annotated[float, Field(gt=0, lt=100)]
     resamples: Annotated[int, Field(ge=100)]
+
+
+Relative = Annotated[float, Field(ge=0)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class GateLimits(Section):
+    rel: Relative
+    agreement: Percent
+    accuracy_loss: Percent
+
+
+class TaskLimits(Section):
+    classification: GateLimits
+    segmentation: GateLimits
+
+
+class GateOverride(Section):
+    """The limits of one model that are other than its task's."""
+
+    rel: Relative | None = None
+    agreement: Percent | None = None
+    accuracy_loss: Percent | None = None
+
+
+class GateParams(Section):
+    limits: TaskLimits
+    spread: Relative
+    overrides: dict[Name, GateOverride]
+
+
+# Of a blob, height x width in pixels.
+Size = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$")]
+Sizes = Annotated[list[Size], Field(min_length=1)]
+
+
+class CoverageSizes(Section):
+    classification: Sizes
+    segmentation: Sizes
+
+
+class CoverageParams(Section):
+    """Two images or more: outputs that changed places must be seen."""
+
+    max_parameters: Annotated[float, Field(gt=0)]
+    classes: Annotated[int, Field(ge=2)]
+    images: Annotated[int, Field(ge=2)]
+    sizes: CoverageSizes
+    time_limit: Annotated[float, Field(gt=0)]
+    memory_limit: Annotated[float, Field(gt=0)]
 
 
 class PlotParams(Section):
@@ -248,7 +307,10 @@ class Params(Section):
     onnxruntime: BackendParams
     opencv: OpenCVParams
     parity: ParityParams
+    stability: StabilityParams
     benchmark: BenchmarkParams
+    gate: GateParams
+    coverage: CoverageParams
     plot: PlotParams
 
 
@@ -299,7 +361,13 @@ def _check_references(path: Path, params: Params) -> None:
             if size > 1 and "batch" not in getattr(params.export.dynamic_axes, task):
                 found = f"found {size}; expected 1, as export.dynamic_axes.{task} has no `batch`"
                 raise InputError(f"{path}: {section}.batch_size.{task}: {found}")
+    for name in params.gate.overrides:
+        if name not in params.models:
+            there = f"no such model; there are {_names(params.models)}"
+            raise InputError(f"{path}: gate.overrides.{name}: {there}")
     for name, model in params.models.items():
+        if name in RESERVED_MODELS:
+            raise InputError(f"{path}: models.{name}: this name is taken; choose another")
         _check_reference(path, f"models.{name}", model, "preprocess", params.preprocess)
         _check_model(path, f"models.{name}", model)
 
@@ -361,6 +429,8 @@ def _one_line(path: Path, raw: object, error: ValidationError) -> str:
             message = "task: missing"
         case "string_pattern_mismatch" if key.endswith(".factory"):
             message = f"found {found!r}; expected package.module:function"
+        case "string_pattern_mismatch" if ".sizes." in key:
+            message = f"found {found!r}; expected height x width, as 224x320"
         case "string_pattern_mismatch":
             message = f"found {found!r}; expected letters, digits, _ and -, the first no -"
         case "model_type" | "dict_type" | "model_attributes_type":

@@ -53,6 +53,11 @@ def benchmark_path(model: str) -> Path:
     return Path("metrics/benchmark") / f"{model}.json"
 
 
+def stability_path(model: str) -> Path:
+    """Whether OpenCV's answers are the same in every process."""
+    return Path("metrics/stability") / f"{model}.json"
+
+
 def log_path(model: str) -> Path:
     """The evaluation of a model, batch by batch."""
     return Path("metrics/logs") / f"{model}.log"
@@ -68,6 +73,16 @@ def plot_folder(model: str) -> Path:
     return Path("plots/models") / model
 
 
+def locate_path(model: str) -> Path:
+    """The picture of a model's error by depth."""
+    return Path("plots/locate") / f"{model}.png"
+
+
 def plot_data_folder(model: str) -> Path:
     """The data behind a model's pictures, and its row of the summary."""
     return Path("plots/data") / model
+
+
+def reproducer_folder(model: str) -> Path:
+    """The smallest graph that shows what OpenCV does wrong with a model, and the report of it."""
+    return Path("reproducers") / model

@@ -1,8 +1,11 @@
 """What a backend predicted, on the disk: data/predictions/<model>/<backend>/.
 
 For classification `logits.npy`, float32 (N, C). For segmentation `masks/<name>.png` for every
-image, class ids in the colours of Pascal VOC's palette, and `logits/<name>.npy`, float32
-(C, H, W), for the first `parity.images`: logits of all would fill the disk.
+image, class ids in the colours of Pascal VOC's palette, 255 (void there) where a logit is NaN, and
+`logits/<name>.npy`, float32 (C, H, W), for the first `parity.images`: logits of all would fill the
+disk. Of all images `nonfinite.npy`, bool (N,): whether a logit is NaN or infinite.
+
+A backend that has nothing to run has `absent.txt` instead, one that failed `failure.json`.
 """
 
 from pathlib import Path
@@ -10,11 +13,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stages.common.backends import BACKENDS
-from stages.common.files import sync
+from stages.common.backends import BACKENDS, BackendFailure
+from stages.common.decisions import NO_CLASS, predicted_classes
+from stages.common.files import read_json, sync, write_json
 from stages.common.paths import prediction_folder
 from stages.common.store import RowFile, Split, read_rows, write_array
-from stages.common.voc import voc_palette
+from stages.common.voc import IGNORED, voc_palette
 
 
 def read_logits(model: str, backend: str, start: int, stop: int) -> np.ndarray:
@@ -28,19 +32,45 @@ def read_pixel_logits(model: str, backend: str, name: str) -> np.ndarray:
 
 
 def read_predicted_mask(model: str, backend: str, name: str) -> np.ndarray:
-    """The predicted class ids of one image, uint8 (H, W)."""
+    """The predicted class ids of one image, uint8 (H, W), 255 where there is none."""
     with Image.open(prediction_folder(model, backend) / "masks" / f"{name}.png") as image:
         return np.asarray(image)
 
 
-ABSENT = "absent.txt"  # of a backend that cannot run a model, with the reason
+def read_predicted_classes(model: str, backend: str, name: str) -> np.ndarray:
+    """The same as `predicted_classes` has it: int64 (H, W), NO_CLASS where there is none."""
+    mask = read_predicted_mask(model, backend, name).astype(np.int64)
+    return np.where(mask == IGNORED, NO_CLASS, mask)
+
+
+def count_nonfinite_images(model: str, backend: str) -> int:
+    """The number of images of a segmentation of which a logit is NaN or infinite."""
+    return int(np.load(prediction_folder(model, backend) / "nonfinite.npy").sum())
+
+
+ABSENT = "absent.txt"
+FAILURE = "failure.json"
 
 
 def predicting_backends(model: str) -> tuple[str, ...]:
     """The backends that predicted something."""
+    folders = {backend: prediction_folder(model, backend) for backend in BACKENDS}
     return tuple(
-        name for name in BACKENDS if not (prediction_folder(model, name) / ABSENT).exists()
+        backend
+        for backend, folder in folders.items()
+        if not (folder / ABSENT).exists() and not (folder / FAILURE).exists()
     )
+
+
+def read_failures(model: str) -> dict[str, dict[str, str]]:
+    """The `kind` and `message` of each backend that failed."""
+    paths = {backend: prediction_folder(model, backend) / FAILURE for backend in BACKENDS}
+    return {backend: read_json(path) for backend, path in paths.items() if path.exists()}
+
+
+def write_failure(folder: Path, failure: BackendFailure) -> None:
+    """Write what takes the place of a backend's predictions."""
+    write_json(folder / FAILURE, failure.content())
 
 
 class LogitsWriter:
@@ -77,6 +107,7 @@ class MaskWriter:
         self.folders = (out / "masks", out / "logits")
         self.names = split.names
         self.names_with_logits = split.names[:keep_logits]
+        self.nonfinite = RowFile(out / "nonfinite.npy", (), bool)
         self.palette = voc_palette(256).flatten().tolist()
         self.unsynced: list[Path] = []
         for folder in self.folders:
@@ -85,12 +116,14 @@ class MaskWriter:
     def holds(self, done: int) -> bool:
         masks = map(self._mask, self.names[:done])
         logits = map(self._logits, self.names_with_logits[:done])
-        return all(path.exists() for path in (*masks, *logits))
+        return not done or all(path.exists() for path in (*masks, *logits, self.nonfinite.path))
 
     def write(self, start: int, logits: np.ndarray) -> None:
+        self.nonfinite.write(start, ~np.isfinite(logits).all(axis=(1, 2, 3)))
         for index, one in enumerate(logits, start):
             path = self._mask(self.names[index])
-            mask = Image.fromarray(one.argmax(axis=0).astype(np.uint8))
+            classes = predicted_classes(one, axis=0)
+            mask = Image.fromarray(np.where(classes == NO_CLASS, IGNORED, classes).astype(np.uint8))
             mask.putpalette(self.palette)
             mask.save(path)
             self.unsynced.append(path)
@@ -100,7 +133,7 @@ class MaskWriter:
                 self.unsynced.append(path)
 
     def sync(self) -> None:
-        for path in (*self.unsynced, *self.folders):
+        for path in (*self.unsynced, self.nonfinite.path, *self.folders):
             sync(path)
         self.unsynced.clear()
 
@@ -113,7 +146,7 @@ class MaskWriter:
         return missing
 
     def close(self) -> None:
-        """Every file is whole."""
+        self.nonfinite.finish(range(len(self.names)))
 
     def _mask(self, name: str) -> Path:
         return self.folders[0] / f"{name}.png"

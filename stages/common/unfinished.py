@@ -45,6 +45,16 @@ class Unfinished:
         self.done = done
         self.saving_s += time.perf_counter() - began
 
+    def clear(self) -> None:
+        """Remove what lies there."""
+        (self.folder / NOTE).unlink(missing_ok=True)  # before what it vouches for
+        self.done = 0
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
 
 @contextmanager
 def unfinished(target: Path, folder: Path, depends: dict[str, str]) -> Iterator[Unfinished]:
@@ -59,6 +69,8 @@ def unfinished(target: Path, folder: Path, depends: dict[str, str]) -> Iterator[
     lock = _lock(folder)
     try:
         work.done = _taken_over(folder, depends)
+        if not work.done:
+            work.clear()
         yield work
         (folder / NOTE).unlink(missing_ok=True)
         with new_directory(target) as partial:
@@ -84,8 +96,7 @@ def _lock(folder: Path) -> int:
 
 
 def _taken_over(folder: Path, depends: dict[str, str]) -> int:
-    """The number of images that are done; where they are those of other inputs, they are removed
-    and it is none."""
+    """The number of images that are done; where they are those of other inputs, it is none."""
     note = folder / NOTE
     if note.exists():
         found = read_json(note)
@@ -94,12 +105,6 @@ def _taken_over(folder: Path, depends: dict[str, str]) -> int:
             return found["images"]
         other = [name for name in depends if found["depends"].get(name) != depends[name]]
         log(f"{folder}: begins anew, as it was begun with other {', '.join(other)}")
-    note.unlink(missing_ok=True)  # before what it vouches for
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
     return 0
 
 
