@@ -1,0 +1,98 @@
+"""Other versions of OpenCV beside the installed one, each in a folder of its own.
+
+What runs there has the same Python, numpy and code of this project: a difference is OpenCV's.
+This module imports no OpenCV: its functions are called in processes that then load the right one.
+"""
+
+import re
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from stages.common.backends import Forward
+from stages.common.cli import InputError, log
+from stages.common.files import new_directory
+from stages.common.isolated import Worker
+from stages.common.params import OpenCVParams
+
+FOLDER = Path("data/coverage")
+DISTRIBUTION = "opencv-python"
+START_S = 60
+
+
+def installed_version() -> str:
+    """The version of the OpenCV that the pipeline runs."""
+    for name in (DISTRIBUTION, f"{DISTRIBUTION}-headless"):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    raise InputError(f"{DISTRIBUTION}: not installed")
+
+
+def provide(wanted: str) -> Path | None:
+    """Return the folder of a version, installed now where it is missing; None for the one that is
+    installed anyway. Raises InputError for a version that pip cannot find."""
+    if wanted == installed_version():
+        return None
+    if not re.fullmatch(r"\d+(\.\d+)+", wanted):
+        raise InputError(f"OPENCV: found {wanted!r}; expected a version, as 4.14.0.94")
+    folder = FOLDER / f"opencv-{wanted}"
+    if not folder.is_dir():
+        log(f"installing {DISTRIBUTION} {wanted} into {folder}")
+        with new_directory(folder) as partial:
+            _install(wanted, partial)
+    return folder.resolve()
+
+
+def _install(wanted: str, folder: Path) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    # Nothing that it depends on: that is numpy alone, which stays the one that is installed.
+    command += ["--no-deps", "--only-binary=:all:", "--target", str(folder)]
+    done = subprocess.run(
+        [*command, f"{DISTRIBUTION}=={wanted}"], capture_output=True, text=True, check=False
+    )
+    if not done.returncode:
+        return
+    found = re.search(r"\(from versions: (.+?)\)", done.stderr)
+    if found and found[1] != "none":
+        newest = ", ".join(found[1].split(", ")[-5:])
+        raise InputError(f"OPENCV: {DISTRIBUTION} has no version {wanted}; the last are {newest}")
+    reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    raise InputError(f"OPENCV: pip cannot install {DISTRIBUTION} {wanted}: {reason}")
+
+
+def engines_of(wanted: str, folder: Path | None) -> list[str]:
+    """The engines that a version has, sorted, asked in a process of its own. Raises InputError
+    where it cannot be loaded, as one that is too old for this numpy."""
+    with Worker(START_S, quiet=True) as worker:
+        try:
+            return worker.call(_engines, folder)
+        except InputError as error:
+            raise InputError(f"OPENCV: {wanted} cannot be loaded: {error}") from None
+
+
+def _engines(folder: Path | None) -> list[str]:
+    _enter(folder)
+    from stages.common.opencv import engines
+
+    return sorted(engines())
+
+
+def load_opencv_of(folder: Path | None, model: Path, params: OpenCVParams) -> Forward:
+    """As `load_opencv`, in the OpenCV of a folder; for a process that has loaded none yet."""
+    _enter(folder)
+    from stages.common.opencv import load_opencv
+
+    return load_opencv(model, params)
+
+
+def _enter(folder: Path | None) -> None:
+    """Let this process load OpenCV from a folder."""
+    if folder and str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    try:
+        import cv2  # noqa: F401
+    except ImportError as error:
+        raise InputError(" ".join(str(error).split())[:200]) from None

@@ -1,0 +1,64 @@
+"""Blobs for comparisons that need no dataset: images that differ strongly from one another."""
+
+import numpy as np
+
+WAVES = 12  # of an image, each with its own frequency, direction and colour
+CYCLES = (0.5, 24)  # across the image, drawn evenly on a logarithmic scale
+GRAIN = 0.3  # standard deviation of the noise on top
+BASE = 0.5  # standard deviation of an image's mean colour
+
+
+def patterns(images: int, height: int, width: int, seed: int) -> np.ndarray:
+    """Return `images` coloured random fields: float32 (images, 3, height, width).
+
+    Each is a base colour, a sum of plane waves and white noise; mean and deviation are about those
+    of normalised photographs. White noise alone would be the same image again and again
+    to a network that averages over space. The first ones stay the same when there are more.
+    """
+    y, x = np.mgrid[:height, :width] / max(height, width)
+    blob = np.empty((images, 3, height, width), np.float32)
+    for index in range(images):
+        rng = np.random.default_rng([seed, index])
+        field = rng.normal(0, GRAIN, (3, height, width))
+        cycles = np.exp(rng.uniform(*np.log(CYCLES), WAVES))
+        angles, phases = rng.uniform(0, 2 * np.pi, (2, WAVES))
+        colours = rng.normal(0, 1 / np.sqrt(WAVES), (WAVES, 3, 1, 1))
+        for cycle, angle, phase, colour in zip(cycles, angles, phases, colours, strict=True):
+            along = x * np.cos(angle) + y * np.sin(angle)
+            field = field + colour * np.sin(2 * np.pi * cycle * along + phase)
+        # All of one contrast: a deep random network answers an outlier a hundred times as strongly.
+        field = field - field.mean(axis=(1, 2), keepdims=True)
+        field /= field.std(axis=(1, 2), keepdims=True)
+        blob[index] = field + rng.normal(0, BASE, (3, 1, 1))
+    return blob
+
+
+def spread(outputs: np.ndarray) -> float:
+    """How different the outputs of several images are: logits, (N, C) or (N, C, H, W), N > 1.
+
+    The least of these, relative to the largest absolute logit: the largest difference between two
+    images, of any two; the same of any two classes; and of an output with its mirror images, where
+    it has height and width. A candidate whose images or classes changed places, or that says the
+    same for all, is off by at least this much. 0 where a logit is NaN or infinite.
+    """
+    largest = np.abs(outputs).max()
+    if not np.isfinite(largest) or not largest:
+        return 0.0
+    differences = [
+        np.abs(slices[a] - slices[b]).max()
+        for slices in (outputs, outputs.swapaxes(0, 1))
+        for a in range(len(slices))
+        for b in range(a)
+    ]
+    differences += [
+        np.abs(image - np.flip(image, axis)).max()
+        for image in outputs
+        for axis in range(1, image.ndim)
+    ]
+    return float(min(differences) / largest)
+
+
+def touched(blob: np.ndarray) -> np.ndarray:
+    """The blob with every value changed by about a millionth, as rounding would in a few layers."""
+    factors = 1 + 1e-6 * np.random.default_rng(0).normal(size=blob.shape)
+    return (blob * factors).astype(np.float32)

@@ -1,0 +1,320 @@
+"""One model of `make coverage`: exported with each exporter, run in each engine, and compared.
+
+Exports and engines run in processes of their own. Each cell is written as soon as it is measured,
+so that an interrupted run goes on where it was; large files are gone with the model.
+"""
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from stages.common.backends import BackendFailure
+from stages.common.cli import InputError, log
+from stages.common.coverage import Cell, Figures, judge, reason_of, write_cell
+from stages.common.files import scratch_directory
+from stages.common.isolated import IsolatedForward, Worker
+from stages.common.limits import with_memory_limit
+from stages.common.onnxruntime import load_onnxruntime
+from stages.common.opencv_versions import load_opencv_of
+from stages.common.params import BackendParams, OpenCVParams, Params
+from stages.common.patterns import patterns
+from stages.common.scores import Parity
+from stages.coverage_torch import ZooModel, export_model, make_reference, parse_size
+
+WORK = Path("data/coverage/work")
+# Memory that a process takes and does not write holds these bytes, with glibc.
+PERTURBED = ("MALLOC_PERTURB_=1", "MALLOC_PERTURB_=165")
+Open = Callable[[Mapping[str, str]], IsolatedForward]  # with what is added to the environment
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Images of one size, `batch` at a time."""
+
+    blob: np.ndarray  # all of them, float32 (N, 3, H, W)
+    batch: int
+    reference: np.ndarray  # PyTorch's answers to them
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return (self.batch, *self.blob.shape[1:])
+
+    def __str__(self) -> str:
+        return "x".join(map(str, self.shape))
+
+
+@dataclass(frozen=True)
+class Answers:
+    logits: np.ndarray  # of the images of a group, or of its first batch
+    ms: float  # median of the forward passes
+
+
+@dataclass(frozen=True)
+class Job:
+    """The cells of one model that are to be measured, and which one of the models it is."""
+
+    cells: Sequence[Cell]
+    folders: Mapping[str, Path | None]  # of each version of OpenCV
+    params: Params
+    place: str
+
+
+def run_model(job: Job) -> int:
+    """Measure the cells of a job; returns how many these are."""
+    first = job.cells[0]
+    limits = job.params.coverage
+    with (
+        scratch_directory(WORK / first.model) as folder,
+        Worker(limits.time_limit, quiet=True) as worker,
+    ):
+        model = ZooModel(first.model, first.task, folder.resolve())
+
+        def in_worker(function: Callable, *arguments):
+            return with_defects_of_memory(
+                worker.call, with_memory_limit, limits.memory_limit, function, *arguments
+            )
+
+        reference, failure = attempt(in_worker, make_reference, model, job.params)
+        reference = (reference or {}) | {"failure": content(failure, model.folder)}
+        groups = [] if failure else list(groups_of(model, job.params))
+        for (exporter, opset), cells in groupby(job.cells, lambda one: (one.exporter, one.opset)):
+            exported = Exported(model, exporter, opset, groups, job.params, in_worker)
+            for cell in cells:
+                figures = {"reference": reference, **exported.figures()}
+                figures["groups"] = []
+                if not failure and not exported.failure:
+                    figures["groups"] = measure(cell, exported, job)
+                write_cell(cell, figures, job.params)
+                tell(cell, figures, job)
+    return len(job.cells)
+
+
+def groups_of(model: ZooModel, params: Params) -> Iterator[Group]:
+    """Each size with each image alone, then with all of them as one batch."""
+    images = params.coverage.images
+    for size in getattr(params.coverage.sizes, model.task):
+        blob = patterns(images, *parse_size(size), params.seed)
+        reference = np.load(model.folder / f"{size}.npy")
+        for batch in (1, images):
+            yield Group(blob, batch, reference)
+
+
+class Exported:
+    """A model's ONNX files of one exporter, and ONNX Runtime's answers."""
+
+    def __init__(
+        self,
+        model: ZooModel,
+        exporter: str,
+        opset: int,
+        groups: list[Group],
+        params: Params,
+        in_worker: Callable,
+    ) -> None:
+        self.folder, self.groups, self.limits = model.folder, groups, params.coverage
+        self._fixed: dict[str, Path | None] = {}
+        how = params.export.model_copy(update={"exporter": exporter, "opset": opset})
+        self._export = lambda *where: attempt(in_worker, export_model, model, params, how, *where)[
+            1
+        ]
+        self._name = f"{exporter}{opset}"
+        self.path = self.folder / f"{self._name}.onnx"
+        self.failure, self.onnxruntime = None, {}
+        if groups:
+            # The exporter takes an axis of length one for a constant.
+            shape = (2, *groups[0].shape[1:])
+            self.failure = self._export(shape, True, self.path)
+        if groups and not self.failure:
+            backend = (load_onnxruntime, self.path, BackendParams(threads=1))
+            self.onnxruntime = answers_of(opener(self.limits, *backend), groups)
+
+    def figures(self) -> Figures:
+        """Of the export and of ONNX Runtime, for a cell."""
+        times = [one.ms for one in self.onnxruntime.values() if isinstance(one, Answers)]
+        failures = [one for one in self.onnxruntime.values() if not isinstance(one, Answers)]
+        return {
+            "export": {"failure": content(self.failure, self.folder)},
+            "onnxruntime": {
+                "failure": content(failures[0] if failures else None, self.folder),
+                "ms": times[0] if times else None,
+            },
+        }
+
+    def fixed(self, group: Group) -> Path | None:
+        """The file that takes blobs of this one shape alone; None where it cannot be exported."""
+        if str(group) not in self._fixed:
+            path = self.folder / f"{self._name}-{group}.onnx"
+            failed = self._export(group.shape, False, path)
+            self._fixed[str(group)] = None if failed else path
+        return self._fixed[str(group)]
+
+
+def measure(cell: Cell, exported: Exported, job: Job) -> list[Figures]:
+    """Run a cell's engine; returns the figures of each group."""
+    how = OpenCVParams(
+        engine=cell.engine,
+        backend="default",
+        target="cpu",
+        threads=1,
+        time_limit=job.params.coverage.time_limit,
+    )
+    results: dict[Group, Figures] = {}
+
+    def run(path: Path, groups: list[Group]) -> dict[Group, Figures]:
+        backend = (load_opencv_of, job.folders[cell.opencv], path, how)
+        return figures_of(opener(job.params.coverage, *backend), groups, exported)
+
+    results = run(exported.path, exported.groups)
+    failed = [group for group, one in results.items() if one["failure"]]
+    for group in failed:
+        path = exported.fixed(group)
+        if path is None:
+            break
+        again = run(path, [group])[group]
+        if again["failure"]:
+            break  # it is not the dynamic sizes that the engine cannot do
+        results[group] = again | {"before": results[group]["failure"]}
+    return list(results.values())
+
+
+def opener(limits, *backend) -> Open:
+    """How to start a process that runs a backend: `load` and its arguments."""
+
+    def start(environment: Mapping[str, str]) -> IsolatedForward:
+        return IsolatedForward(
+            with_memory_limit,
+            limits.memory_limit,
+            *backend,
+            limit_s=limits.time_limit,
+            environment=environment,
+            quiet=True,
+        )
+
+    return start
+
+
+def figures_of(start: Open, groups: list[Group], exported: Exported) -> dict[Group, Figures]:
+    """How far a backend's answers are from PyTorch's and ONNX Runtime's, and whether they stay."""
+    plain = answers_of(start, groups)
+    figures = {}
+    for group, answers in plain.items():
+        failed = isinstance(answers, BackendFailure)
+        referee = exported.onnxruntime[group]
+        told = isinstance(referee, Answers)
+        figures[group] = {
+            "blob": str(group),
+            "failure": content(answers if failed else None, exported.folder),
+            "before": None,  # of a file of dynamic sizes, where this is one of fixed sizes
+            "unstable": None,
+            "onnxruntime_failed": not told,
+            "rel_pytorch": None if failed else rel(answers.logits, group.reference),
+            "rel_onnxruntime": None if failed or not told else rel(answers.logits, referee.logits),
+            "rel_export": rel(referee.logits, group.reference) if told else None,
+            "ms": None if failed else answers.ms,
+        }
+    ran = [group for group, answers in plain.items() if isinstance(answers, Answers)]
+    for run in PERTURBED:
+        name, _, value = run.partition("=")
+        again = answers_of(lambda _, added={name: value}: start(added), ran, first_alone=True)
+        for group, answers in again.items():
+            if not figures[group]["unstable"] and (found := change(plain[group], answers)):
+                figures[group]["unstable"] = {"run": run, "found": found}
+    return figures
+
+
+def change(plain: Answers, again: Answers | BackendFailure) -> str | None:
+    """What is other than before in the first answers of a group, in words; None if nothing is."""
+    if isinstance(again, BackendFailure):
+        return f"{again.kind}: {again}"
+    before = plain.logits[: len(again.logits)]
+    if np.array_equal(before, again.logits, equal_nan=True):
+        return None
+    return f"rel {rel(again.logits, before):.1e} from the plain run"
+
+
+def answers_of(
+    start: Open, groups: Sequence[Group], first_alone: bool = False
+) -> dict[Group, Answers | BackendFailure]:
+    """Run a backend on groups, one after the other in one process; after a failure in a new one.
+
+    With `first_alone` only on the first batch of each.
+    """
+    found: dict[Group, Answers | BackendFailure] = {}
+    forward = None
+    try:
+        for group in groups:
+            try:
+                forward = forward or with_defects_of_memory(start, {})
+            except BackendFailure as failure:  # the model is not read, whatever the group
+                return {one: found.get(one, failure) for one in groups}
+            try:
+                found[group] = with_defects_of_memory(pass_through, forward, group, first_alone)
+            except BackendFailure as failure:
+                found[group] = failure
+                forward.__exit__()
+                forward = None
+    finally:
+        if forward:
+            forward.__exit__()
+    return found
+
+
+def pass_through(forward: IsolatedForward, group: Group, first_alone: bool) -> Answers:
+    """Run a group batch by batch; raises BackendFailure `shape` for outputs of another shape."""
+    outputs, seconds = [], []
+    for start in range(0, group.batch if first_alone else len(group.blob), group.batch):
+        batch = slice(start, start + group.batch)
+        outputs.append(forward(group.blob[batch]))
+        seconds.append(forward.seconds)
+        expected = group.reference[batch].shape
+        if outputs[-1].shape != expected:
+            found = f"the output has the shape {outputs[-1].shape}; expected {expected}"
+            raise BackendFailure("shape", found)
+    return Answers(np.concatenate(outputs), 1e3 * statistics.median(seconds))
+
+
+def rel(candidate: np.ndarray, reference: np.ndarray) -> float:
+    parity = Parity()
+    with np.errstate(invalid="ignore", over="ignore"):  # of infinite logits
+        parity.update_logits(candidate, reference)
+    return parity.scores()["rel"]
+
+
+def attempt(function: Callable, *arguments) -> tuple[object, InputError | None]:
+    """Return what a function returns, or the InputError that it raised."""
+    try:
+        return function(*arguments), None
+    except InputError as error:
+        return None, error
+
+
+def with_defects_of_memory(function: Callable, *arguments):
+    """Call a function that works in another process; memory that runs out there is a failure, not
+    a defect of this project."""
+    try:
+        return function(*arguments)
+    except RuntimeError as error:
+        last = str(error).strip().splitlines()[-1]
+        if "memory" not in last.lower():  # as in MemoryError, and in PyTorch's own words
+            raise
+        raise BackendFailure("error", last) from None
+
+
+def content(failure: InputError | None, folder: Path) -> Figures | None:
+    """A failure as a cell holds it."""
+    if failure is None:
+        return None
+    kind = getattr(failure, "kind", "error")
+    return {"kind": kind, "message": reason_of(str(failure), folder)}
+
+
+def tell(cell: Cell, figures: Figures, job: Job) -> None:
+    """One line of progress."""
+    verdict = judge(figures | {"task": cell.task}, job.params)
+    reason = f": {verdict.reason[:100]}" if verdict.reason else ""
+    how = f"{cell.exporter} {cell.opset}, {cell.engine} {cell.opencv}"
+    log(f"[{job.place}] {cell.model}, {how}: {verdict.verdict}{reason}")
