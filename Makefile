@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := repro
 .DELETE_ON_ERROR:
-.PHONY: repro all-models summary classify segment test lint format readme clean distclean help venv install
+.PHONY: repro all-models summary gate classify segment locate workaround reproducer coverage test lint format \
+	readme clean distclean help venv install
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,11 +17,20 @@ LOCK_BEFORE := .dvc/tmp/dvc.lock.before
 LOCK_IS_WHOLE := "from dvc.dvcfile import Lockfile; from dvc.repo import Repo; Lockfile(Repo(), 'dvc.lock').load()"
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 DVC := python -m dvc
-# What MODEL=... and IMAGE=... say gets to the demo as it stands: make expands no $ in it, and the
+# A run that fails at the gate alone has made all else: it wrote its verdict, and that is no pass.
+BEGAN := .dvc/tmp/began
+REPRO := { touch $(BEGAN); $(DVC) repro || { code=$$?; [ metrics/gate.json -nt $(BEGAN) ] && \
+	! python -m stages.gate --print > /dev/null || exit $$code; }; }
+# What MODEL=... and its like say gets to the scripts as it stands: make expands no $ in it, and the
 # shell, which takes it from the environment, reads no command there.
 override MODEL := $(value MODEL)
 override IMAGE := $(value IMAGE)
-export MODEL IMAGE
+override MODELS := $(value MODELS)
+override EXPORTERS := $(value EXPORTERS)
+override ENGINES := $(value ENGINES)
+override JOBS := $(value JOBS)
+override OPENCV := $(value OPENCV)
+export MODEL IMAGE MODELS EXPORTERS ENGINES JOBS OPENCV
 DEMO_FLAGS = --model="$$MODEL" --image="$$IMAGE" $(if $(filter-out 0,$(VERBOSE)),--verbose) \
 	$(if $(filter-out 0,$(SHOW)),--show)
 
@@ -30,11 +40,12 @@ repro: venv  ## The main job: convert, run, compare, report (also: `make`)
 		echo "dvc.lock: damaged, taken back to what it was before the last run" >&2; \
 		mv $(LOCK_BEFORE) dvc.lock; }
 	@mkdir -p .dvc/tmp; [ ! -f dvc.lock ] || cp dvc.lock $(LOCK_BEFORE)
-	@$(DVC) repro
+	@$(REPRO)
 	@stale=$$(python -m stages.stale) || exit; [ -z "$$stale" ] || \
-		{ $(DVC) repro --single-item --force $$stale && $(DVC) repro; }
+		{ $(DVC) repro --single-item --force $$stale && $(REPRO); }
 	@rm -f $(LOCK_BEFORE)
 	@python -m stages.summary --print
+	@echo; python -m stages.gate --print
 
 all-models: venv  ## Add the other models of the README's table to params.yaml, then `make`
 	@python -m stages.add_models --weights $(WEIGHTS)
@@ -43,11 +54,27 @@ all-models: venv  ## Add the other models of the README's table to params.yaml, 
 summary: venv  ## Print the table of the last run and the paths of its pictures
 	@python -m stages.summary --print
 
+gate: venv  ## Print the last verdict: which models pass, and who broke those that do not
+	@python -m stages.gate --print
+
 classify: venv  ## Try a model on an image: MODEL=resnet50 IMAGE=photo.jpg, VERBOSE=1, SHOW=1
 	@python -m stages.demo classification $(DEMO_FLAGS)
 
 segment: venv  ## The same for segmentation: MODEL=fcn_resnet50 IMAGE=photo.jpg, VERBOSE=1, SHOW=1
 	@python -m stages.demo segmentation $(DEMO_FLAGS)
+
+locate: venv  ## Find the first node whose output is wrong, and its owner: MODEL=resnet50
+	@python -m stages.locate -- "$$MODEL"
+
+workaround: venv  ## What makes OpenCV give the model's own answers: MODEL=resnet50
+	@python -m stages.workaround -- "$$MODEL"
+
+reproducer: venv  ## Write the smallest graph that OpenCV does wrong, with a report: MODEL=resnet50
+	@python -m stages.reproducer -- "$$MODEL"
+
+coverage: venv  ## Try all of torchvision (hours): MODELS= EXPORTERS= ENGINES= JOBS= OPENCV= narrow it
+	@python -m stages.coverage --models="$$MODELS" --exporters="$$EXPORTERS" \
+		--engines="$$ENGINES" --jobs="$$JOBS" --opencv="$$OPENCV"
 
 test: venv  ## Run the tests
 	@python -m pytest
@@ -67,8 +94,9 @@ readme: venv  ## Renew the README's table and pictures from the last run
 		plots/demo/resnet50-sample_val_00000001.png plots/demo/fcn_resnet50-sample_val_000001.png
 
 clean:  ## Remove what the pipeline made; DVC's cache stays, so the next `make` restores it
-	find data -mindepth 1 -maxdepth 1 -not -name downloads -exec rm -rf {} + 2> /dev/null || true
-	rm -rf models dvc_plots plots/data plots/demo plots/models plots/*.png .pytest_cache .ruff_cache
+	find data -mindepth 1 -maxdepth 1 -not -name downloads -not -name coverage -exec rm -rf {} + 2> /dev/null || true
+	rm -rf models dvc_plots plots/data plots/demo plots/locate plots/models .pytest_cache .ruff_cache
+	find plots -maxdepth 1 -name '*.png' -not -name coverage.png -delete 2> /dev/null || true
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## Remove downloads, DVC's cache and the virtual environment as well
