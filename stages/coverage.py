@@ -18,6 +18,7 @@ from stages.common.params import Params, load_params
 from stages.common.workers import in_processes
 from stages.coverage_model import Job, run_model
 from stages.coverage_report import report
+from stages.stability import ways
 
 # It tries the new engine, then the classic one: no engine of its own.
 NO_ENGINE = "auto"
@@ -43,6 +44,7 @@ def main(argv: list[str] | None = None) -> None:
         for version, folder in folders.items()
     }
     models = choose_models(args.models, params)
+    _, fresh = ways(params.stability.perturb)
     plan = []
     for model, task in models.items():
         cells = [
@@ -52,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
         ]
         missing = [cell for cell in cells if not is_done(cell, params)]
         if missing:
-            plan.append(partial(Job, missing, folders, params))
+            plan.append(partial(Job, missing, folders, fresh, params))
     todo = [job(f"{number}/{len(plan)}") for number, job in enumerate(plan, start=1)]
     cells = sum(len(job.cells) for job in todo)
     log(f"{len(models)} models: {cells} cells of {len(todo)} models to measure, {jobs} at a time")

@@ -26,8 +26,6 @@ from stages.common.scores import Parity
 from stages.coverage_torch import ZooModel, export_model, make_reference, parse_size
 
 WORK = Path("data/coverage/work")
-# Memory that a process takes and does not write holds these bytes, with glibc.
-PERTURBED = ("MALLOC_PERTURB_=1", "MALLOC_PERTURB_=165")
 Open = Callable[[Mapping[str, str]], IsolatedForward]  # with what is added to the environment
 
 
@@ -51,6 +49,7 @@ class Group:
 class Answers:
     logits: np.ndarray  # of the images of a group, or of its first batch
     ms: float  # median of the forward passes
+    again: np.ndarray | None = None  # of the first batch, once more after all the others
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,7 @@ class Job:
 
     cells: Sequence[Cell]
     folders: Mapping[str, Path | None]  # of each version of OpenCV
+    fresh: Mapping[str, Mapping[str, str]]  # environments of the processes that run it again
     params: Params
     place: str
 
@@ -166,7 +166,7 @@ def measure(cell: Cell, exported: Exported, job: Job) -> list[Figures]:
 
     def run(path: Path, groups: list[Group]) -> dict[Group, Figures]:
         backend = (load_opencv_of, job.folders[cell.opencv], path, how)
-        return figures_of(opener(job.params.coverage, *backend), groups, exported)
+        return figures_of(opener(job.params.coverage, *backend), groups, exported, job.fresh)
 
     results = run(exported.path, exported.groups)
     failed = [group for group, one in results.items() if one["failure"]]
@@ -197,9 +197,15 @@ def opener(limits, *backend) -> Open:
     return start
 
 
-def figures_of(start: Open, groups: list[Group], exported: Exported) -> dict[Group, Figures]:
-    """How far a backend's answers are from PyTorch's and ONNX Runtime's, and whether they stay."""
-    plain = answers_of(start, groups)
+def figures_of(
+    start: Open,
+    groups: list[Group],
+    exported: Exported,
+    fresh: Mapping[str, Mapping[str, str]],
+) -> dict[Group, Figures]:
+    """How far a backend's answers are from PyTorch's and ONNX Runtime's, and whether they stay, the
+    second time and in fresh processes."""
+    plain = answers_of(start, groups, again=True)
     figures = {}
     for group, answers in plain.items():
         failed = isinstance(answers, BackendFailure)
@@ -217,32 +223,34 @@ def figures_of(start: Open, groups: list[Group], exported: Exported) -> dict[Gro
             "ms": None if failed else answers.ms,
         }
     ran = [group for group, answers in plain.items() if isinstance(answers, Answers)]
-    for run in PERTURBED:
-        name, _, value = run.partition("=")
-        again = answers_of(lambda _, added={name: value}: start(added), ran, first_alone=True)
-        for group, answers in again.items():
-            if not figures[group]["unstable"] and (found := change(plain[group], answers)):
-                figures[group]["unstable"] = {"run": run, "found": found}
+    runs = {"again": {group: plain[group].again for group in ran}}
+    for name, environment in fresh.items():
+        answers = answers_of(lambda _, added=environment: start(added), ran, first_alone=True)
+        runs[name] = {
+            group: one.logits if isinstance(one, Answers) else one for group, one in answers.items()
+        }
+    for name, found in runs.items():
+        for group, logits in found.items():
+            if not figures[group]["unstable"] and (what := change(plain[group], logits)):
+                figures[group]["unstable"] = {"run": name, "found": what}
     return figures
 
 
-def change(plain: Answers, again: Answers | BackendFailure) -> str | None:
+def change(plain: Answers, logits: np.ndarray | BackendFailure) -> str | None:
     """What is other than before in the first answers of a group, in words; None if nothing is."""
-    if isinstance(again, BackendFailure):
-        return f"{again.kind}: {again}"
-    before = plain.logits[: len(again.logits)]
-    if np.array_equal(before, again.logits, equal_nan=True):
+    if isinstance(logits, BackendFailure):
+        return f"{logits.kind}: {logits}"
+    before = plain.logits[: len(logits)]
+    if np.array_equal(before, logits, equal_nan=True):
         return None
-    return f"rel {rel(again.logits, before):.1e} from the plain run"
+    return f"rel {rel(logits, before):.1e} from the plain run"
 
 
 def answers_of(
-    start: Open, groups: Sequence[Group], first_alone: bool = False
+    start: Open, groups: Sequence[Group], **how: bool
 ) -> dict[Group, Answers | BackendFailure]:
     """Run a backend on groups, one after the other in one process; after a failure in a new one.
-
-    With `first_alone` only on the first batch of each.
-    """
+    `how`: see `pass_through`."""
     found: dict[Group, Answers | BackendFailure] = {}
     forward = None
     try:
@@ -252,7 +260,7 @@ def answers_of(
             except BackendFailure as failure:  # the model is not read, whatever the group
                 return {one: found.get(one, failure) for one in groups}
             try:
-                found[group] = with_defects_of_memory(pass_through, forward, group, first_alone)
+                found[group] = with_defects_of_memory(pass_through, forward, group, **how)
             except BackendFailure as failure:
                 found[group] = failure
                 forward.__exit__()
@@ -263,8 +271,13 @@ def answers_of(
     return found
 
 
-def pass_through(forward: IsolatedForward, group: Group, first_alone: bool) -> Answers:
-    """Run a group batch by batch; raises BackendFailure `shape` for outputs of another shape."""
+def pass_through(
+    forward: IsolatedForward, group: Group, first_alone: bool = False, again: bool = False
+) -> Answers:
+    """Run a group batch by batch, or its first batch alone, or that one `again` at the end.
+
+    Raises BackendFailure `shape` for outputs of another shape.
+    """
     outputs, seconds = [], []
     for start in range(0, group.batch if first_alone else len(group.blob), group.batch):
         batch = slice(start, start + group.batch)
@@ -274,7 +287,8 @@ def pass_through(forward: IsolatedForward, group: Group, first_alone: bool) -> A
         if outputs[-1].shape != expected:
             found = f"the output has the shape {outputs[-1].shape}; expected {expected}"
             raise BackendFailure("shape", found)
-    return Answers(np.concatenate(outputs), 1e3 * statistics.median(seconds))
+    repeated = forward(group.blob[: group.batch]) if again else None
+    return Answers(np.concatenate(outputs), 1e3 * statistics.median(seconds), repeated)
 
 
 def rel(candidate: np.ndarray, reference: np.ndarray) -> float:
@@ -292,11 +306,11 @@ def attempt(function: Callable, *arguments) -> tuple[object, InputError | None]:
         return None, error
 
 
-def with_defects_of_memory(function: Callable, *arguments):
+def with_defects_of_memory(function: Callable, *arguments, **options):
     """Call a function that works in another process; memory that runs out there is a failure, not
     a defect of this project."""
     try:
-        return function(*arguments)
+        return function(*arguments, **options)
     except RuntimeError as error:
         last = str(error).strip().splitlines()[-1]
         if "memory" not in last.lower():  # as in MemoryError, and in PyTorch's own words

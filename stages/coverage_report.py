@@ -209,7 +209,11 @@ def answer(record: Figures) -> str:
 def images_text(record: Figures) -> str:
     what = record["constants"]
     sizes = "; ".join(f"{task} {', '.join(sizes)}" for task, sizes in what["sizes"].items())
-    return f"{what['images']} images, each alone and all as one batch; {sizes}."
+    return (
+        f"{what['images']} images, each alone and all as one batch; {sizes}. Each file runs once"
+        f" more, and in {len(what['perturb'])} fresh processes, whose heap is dirtied first where"
+        " that can be done: not a bit may change."
+    )
 
 
 def _filled(text: str) -> str:

@@ -27,6 +27,7 @@ from stages.common.transform import read_normalization
 from stages.common.words import stability_text
 
 PROCESSES = "fresh processes"
+START_S = 60  # for a process that looks at its heap
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
 
     params = load_params()
     blobs = first_blobs(entry(params, "models", name), params)
-    method, environments = ways(params.stability.perturb, params.opencv.time_limit)
+    method, environments = ways(params.stability.perturb)
     plain, again = twice(name, blobs, params.opencv)
     others = [
         answers(way, name, blobs, params.opencv, environment)
@@ -68,11 +69,11 @@ def first_blobs(model: ModelParams, params: Params) -> list[np.ndarray]:
     ]
 
 
-def ways(values: Sequence[int], limit_s: float) -> tuple[str, dict[str, dict[str, str]]]:
+def ways(values: Sequence[int]) -> tuple[str, dict[str, dict[str, str]]]:
     """How OpenCV is tried: the method, and by name the environments of the new processes."""
     environments = {f"{PERTURB}={value}": dirty_heap(value) for value in values}
     for value in values:
-        with Worker(limit_s, dirty_heap(value)) as worker:
+        with Worker(START_S, dirty_heap(value)) as worker:
             if not worker.call(is_dirty, value):
                 return PROCESSES, {f"process {number}": {} for number, _ in enumerate(values, 2)}
     return PERTURB, environments

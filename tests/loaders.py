@@ -14,6 +14,16 @@ def load_doubling():
     return lambda blob: 2 * blob[:, :, 0, 0]
 
 
+def load_drifting():
+    calls = []
+
+    def forward(blob: np.ndarray) -> np.ndarray:
+        calls.append(blob)
+        return 2 * blob[:, :, 0, 0] + 1e-6 * len(calls)
+
+    return forward
+
+
 def load_broadcasting():
     return lambda blob: 2 * blob[:1, :, 0, 0]
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from loaders import (
     load_broadcasting,
     load_crashing_with_two,
     load_doubling,
+    load_drifting,
     load_opencv_of_and_tell,
     load_refusing,
     load_unwritten,
@@ -34,7 +36,7 @@ from stages.common.opencv_versions import engines_of, installed_version, provide
 from stages.common.params import OpenCVParams, load_params
 from stages.common.patterns import patterns, spread
 from stages.common.zoo import listed, parameters, zoo_network
-from stages.coverage_model import Answers, Group, answers_of, change, rel
+from stages.coverage_model import Answers, Group, answers_of, change, figures_of, rel
 
 LIMIT = 1e-4
 OPENCV = installed_version()
@@ -199,9 +201,25 @@ def test_an_answer_that_depends_on_memory_nobody_wrote_is_found():
 
     (plain,) = answers_of(start, [group]).values()
     again = answers_of(lambda _: start({"MALLOC_PERTURB_": "165"}), [group], first_alone=True)
-    assert "from the plain run" in change(plain, again[group])
-    assert change(plain, plain) is None
+    assert "from the plain run" in change(plain, again[group].logits)
+    assert change(plain, plain.logits) is None
     assert change(plain, BackendFailure("crashed", "SIGABRT")) == "crashed: SIGABRT"
+
+
+@pytest.mark.parametrize(
+    ("load", "run_that_differs"),
+    [(load_doubling, None), (load_drifting, "again"), (load_unwritten, "dirty")],
+)
+def test_each_way_that_an_answer_may_change_is_tried(load, run_that_differs):
+    def start(environment):
+        return IsolatedForward(load, limit_s=60, environment=environment, quiet=True)
+
+    some = groups()
+    referee = {group: Answers(group.reference, 1.0) for group in some}
+    exported = SimpleNamespace(onnxruntime=referee, folder=Path())
+    fresh = {"plain": {}, "dirty": {"MALLOC_PERTURB_": "165"}}
+    for one in figures_of(start, some, exported, fresh).values():
+        assert (one["unstable"] or {"run": None})["run"] == run_that_differs
 
 
 # What figures mean

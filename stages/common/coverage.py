@@ -17,7 +17,7 @@ from stages.common.params import Params, Task
 CELLS = Path("data/coverage/cells")
 EXPORTERS = ("dynamo", "torchscript")
 LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "numpy")
-METHOD = 1  # another number when a cell's figures come to mean something else
+METHOD = 2  # another number when a cell's figures come to mean something else
 
 # The verdicts in words, best first.
 VERDICTS = {
@@ -57,6 +57,7 @@ def constants(params: Params) -> Figures:
         "method": METHOD,
         "seed": params.seed,
         "residual_scale": params.probe.residual_scale,
+        "perturb": params.stability.perturb,
         **coverage,
         "versions": {name: version(name) for name in LIBRARIES},
         "machine": machine(),
