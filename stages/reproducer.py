@@ -98,7 +98,7 @@ def of_entry(args: argparse.Namespace) -> int:
 
     def outcomes() -> list[Outcome]:
         changed = params.model_copy(update={"opencv": opencv})
-        return try_model(name, model, changed, first_blobs(model, params))
+        return try_model(name, model, changed, first_blobs(name, model, params) or [blob])
 
     try:
         found = symptom_of_file(case)

@@ -19,9 +19,11 @@ from stages.common.cli import InputError, log, run
 from stages.common.decisions import predicted_classes
 from stages.common.files import new_file
 from stages.common.gate import Limits, gate_limits
+from stages.common.graph import input_names
 from stages.common.heap import PERTURB, VALUES, dirty_heap
 from stages.common.images import normalize
 from stages.common.isolated import IsolatedForward
+from stages.common.locate_inputs import fits, input_lengths
 from stages.common.onnxruntime import load_onnxruntime
 from stages.common.opencv import engines, load_opencv
 from stages.common.params import (
@@ -132,7 +134,10 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError(f"{onnx_path(name)}: no such file; `make` writes it")
     if bool(arguments.write) != bool(arguments.output):
         raise InputError("expected both of --write and --output, or neither")
-    blobs = first_blobs(model, params)
+    blobs = first_blobs(name, model, params)
+    if not blobs:
+        found = f"none of the first {IMAGES} images has the size of its input"
+        raise InputError(f"{onnx_path(name)}: {found}")
     if arguments.write:
         write_rewritten(arguments.write, onnx_path(name), common_shape(blobs), arguments.output)
         return
@@ -396,13 +401,19 @@ def exported(
     return Candidate(label, EXPORTER_COST, target, advice)
 
 
-def first_blobs(model: ModelParams, params: Params) -> list[np.ndarray]:
-    """The first val images as the stages feed them, batch by batch."""
+def first_blobs(name: str, model: ModelParams, params: Params) -> list[np.ndarray]:
+    """The first val images as the stages feed them, batch by batch; of those the ones that the
+    model's file takes, where it takes one size alone."""
     split = Split(model.preprocess, "val", model.task)
+    graph = onnx.load(str(onnx_path(name)), load_external_data=False)
+    wanted = input_lengths(graph, input_names(graph)[0])
     size = min(getattr(params.inference.batch_size, model.task), IMAGES)
+    if wanted and wanted[0]:
+        size = wanted[0]
     ranges = [(start, min(stop, IMAGES)) for start, stop in split.batches(size) if start < IMAGES]
     normalization = read_normalization(model.preprocess)
-    return [normalize(split.images(start, stop), **normalization) for start, stop in ranges]
+    blobs = (normalize(split.images(start, stop), **normalization) for start, stop in ranges)
+    return [blob for blob in blobs if fits(blob.shape, wanted)]
 
 
 def known_answers(name: str, model: ModelParams, params: Params, blobs: list[np.ndarray]) -> Case:

@@ -119,6 +119,21 @@ def test_a_fixed_size_is_tried_on_images_cut_to_their_common_one(of_any_size, tr
     assert [one.dim_value for one in given.type.tensor_type.shape.dim] == [1, 3, height, width]
 
 
+def test_a_file_of_one_size_is_tried_on_the_images_that_have_it(of_any_size, tried):
+    path, any_size = Path("models/mine/model.onnx"), Path("any.onnx")
+    path.rename(any_size)
+    images = sorted(Path("data/preprocessed/voc/val/images").iterdir())[: workaround.IMAGES]
+    shapes = [np.load(image).shape for image in images]
+    workaround.fixed_size(any_size, any_size, (1, 3, *shapes[0][:2]))
+    workaround.basic_optimised(any_size, path, ())
+    code, told = tried("mine")
+    assert code == 0 and "passes as it is" in told
+    assert 0 < shapes.count(shapes[0]) < len(shapes)
+    workaround.fixed_size(path, path, (1, 3, 7, 7))
+    with refused(f"{path}: none of the first 8 images has the size of its input"):
+        workaround.main(["mine"])
+
+
 def test_a_failure_in_the_table_is_its_reason_and_short():
     said = (
         "a.onnx: OpenCV cannot read it: OpenCV(5.0.0) /io/modules/dnn/src/onnx/importer.cpp:1114: "

@@ -1,5 +1,6 @@
 """The blob that a fault is looked for on: a file's, or a real image of a model."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from stages.common.paths import prediction_folder
 from stages.common.predictions import predicting_backends, read_logits, read_pixel_logits
 from stages.common.store import Split
 from stages.common.transform import read_normalization
+
+Lengths = list[int | None]  # of an input's axes; None where the length is free
 
 CHUNK = 1000  # rows of logits that are compared at once
 
@@ -58,16 +61,31 @@ def feeds_of(path: Path, model: ModelProto, blob: np.ndarray, source: str) -> di
     if kind != TensorProto.FLOAT:
         found = TensorProto.DataType.Name(kind).lower()
         raise InputError(f"{path}: found input {names[0]} of type {found}; expected float (32 bit)")
-    if info is not None and info.type.tensor_type.HasField("shape"):
-        axes = info.type.tensor_type.shape.dim
-        wanted = [axis.dim_value if axis.HasField("dim_value") else None for axis in axes]
-        fits = len(wanted) == blob.ndim and all(
-            one in (None, length) for one, length in zip(wanted, blob.shape, strict=True)
-        )
-        if not fits:
-            shape = f"({', '.join('any' if one is None else str(one) for one in wanted)})"
-            raise InputError(f"{source}: found shape {blob.shape}; {path} expects {shape}")
+    wanted = input_lengths(model, names[0])
+    if not fits(blob.shape, wanted):
+        raise InputError(f"{source}: found shape {blob.shape}; {path} expects {any_text(wanted)}")
     return {names[0]: blob}
+
+
+def input_lengths(model: ModelProto, name: str) -> Lengths | None:
+    """The lengths of an input's axes; None where the model does not say how many there are."""
+    info = value_infos(model).get(name)
+    if info is None or not info.type.tensor_type.HasField("shape"):
+        return None
+    axes = info.type.tensor_type.shape.dim
+    return [axis.dim_value if axis.HasField("dim_value") else None for axis in axes]
+
+
+def fits(shape: Sequence[int], wanted: Lengths | None) -> bool:
+    """Whether an input of these lengths takes a blob of a shape."""
+    return wanted is None or (
+        len(wanted) == len(shape)
+        and all(one in (None, length) for one, length in zip(wanted, shape, strict=True))
+    )
+
+
+def any_text(lengths: Lengths) -> str:
+    return f"({', '.join('any' if one is None else str(one) for one in lengths)})"
 
 
 def real_blob(name: str, model: ModelParams, number: int | None) -> tuple[np.ndarray, str]:
