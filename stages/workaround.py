@@ -29,9 +29,11 @@ from stages.common.opencv import engines, load_opencv
 from stages.common.params import (
     PARAMS,
     BackendParams,
+    ExportParams,
     ModelParams,
     OpenCVParams,
     Params,
+    Task,
     entry,
     load_params,
 )
@@ -74,11 +76,18 @@ class Case:
         return sum(len(blob) for blob in self.blobs)
 
     def cut(self, shape: Shape) -> "Case":
-        """The case of the blobs cut at their start to one shape, images at the top left."""
+        """The case of the blobs cut to one shape: so many images at a time, at their top left."""
         if all(blob.shape == shape for blob in self.blobs):
             return self
-        first = tuple(map(slice, shape))
-        return replace(self, blobs=[np.ascontiguousarray(blob[first]) for blob in self.blobs])
+        images, *sides = shape
+        part = tuple(map(slice, sides))
+        starts = [
+            (blob, start)
+            for blob in self.blobs
+            for start in range(0, len(blob) - images + 1, images)
+        ]
+        blobs = [blob[start : start + images][(slice(None), *part)] for blob, start in starts]
+        return replace(self, blobs=[np.ascontiguousarray(blob) for blob in blobs])
 
 
 @dataclass
@@ -158,7 +167,10 @@ def try_model(
             for how in REWRITES
         ]
         if not model.onnx:
-            makers.append(lambda: exported(name, model, params, blobs[0], Path(folder)))
+            makers += [
+                lambda how=how: exported(name, model, params, shape, how, Path(folder))
+                for how in exports(params.export, model.task)
+            ]
         return try_all(case, onnx_path(name), makers, params.opencv)
 
 
@@ -378,27 +390,45 @@ def write_rewritten(how: str, source: Path, shape: Shape, target: Path) -> None:
     log(f"{target}: {candidate.label}, {size}{only}")
 
 
+def exports(now: ExportParams, task: Task) -> list[ExportParams]:
+    """How else the weights could be exported: by the other exporter, and by each with sizes that
+    cannot change at run time."""
+    other = "torchscript" if now.exporter == "dynamo" else "dynamo"
+    found = [now.model_copy(update={"exporter": other})]
+    if getattr(now.dynamic_axes, task):
+        fixed = now.dynamic_axes.model_copy(update={task: []})
+        found += [one.model_copy(update={"dynamic_axes": fixed}) for one in (now, *found)]
+    return found
+
+
 def exported(
-    name: str, model: ModelParams, params: Params, blob: np.ndarray, folder: Path
+    name: str, model: ModelParams, params: Params, shape: Shape, how: ExportParams, folder: Path
 ) -> Candidate:
-    """What the other exporter writes of the same weights."""
+    """What is written of the same weights in another way."""
     import torch
 
     from stages.common.networks import load_network
     from stages.export_onnx import export
 
-    other = "torchscript" if params.export.exporter == "dynamo" else "dynamo"
-    label, advice = f"exporter {other}", f"`export.exporter: {other}` in {PARAMS}"
+    axes, changed = getattr(how.dynamic_axes, model.task), []
+    if how.exporter != params.export.exporter:
+        changed.append(f"exporter: {how.exporter}")
+    only = None if axes else (1, *shape[1:])
+    if axes != getattr(params.export.dynamic_axes, model.task):
+        changed.append(f"dynamic_axes.{model.task}: []")
+    label = ", ".join([f"exporter {how.exporter}"] + ["fixed input size"] * (only is not None))
+    advice = " and ".join(f"`export.{one}`" for one in changed) + f" in {PARAMS}"
+    if only:
+        advice += ", for images of one size"
+    cost = EXPORTER_COST + (len(changed) - 1)
     network = load_network(weights_path(name), name, model, len(read_classes(model.preprocess)))
-    images = 2 if "batch" in getattr(params.export.dynamic_axes, model.task) else 1
-    zeros = torch.zeros(images, *blob.shape[1:])
-    target = folder / f"{other}.onnx"
+    zeros = torch.zeros(only or (2 if "batch" in axes else 1, *shape[1:]))
+    target = folder / f"{how.exporter}-{len(axes)}.onnx"
     try:
-        changed = params.export.model_copy(update={"exporter": other})
-        export(network, zeros, target, changed, model.task)
+        export(network, zeros, target, how, model.task)
     except InputError as error:
-        return Candidate(label, EXPORTER_COST, None, advice, f"cannot be made: {error}")
-    return Candidate(label, EXPORTER_COST, target, advice)
+        return Candidate(label, cost, None, advice, f"cannot be made: {error}")
+    return Candidate(label, cost, target, advice, shape=only)
 
 
 def first_blobs(name: str, model: ModelParams, params: Params) -> list[np.ndarray]:

@@ -134,6 +134,27 @@ def test_a_file_of_one_size_is_tried_on_the_images_that_have_it(of_any_size, tri
         workaround.main(["mine"])
 
 
+def test_an_export_of_fixed_sizes_is_tried_image_by_image(converted):
+    params = workaround.load_params()
+    now = params.export
+    ways = workaround.exports(now, "classification")
+    found = [(one.exporter, one.dynamic_axes.classification) for one in ways]
+    other = "dynamo" if now.exporter == "torchscript" else "torchscript"
+    assert found == [(other, ["batch"]), (now.exporter, []), (other, [])]
+    model = params.models[MODEL]
+    made = workaround.exported(MODEL, model, params, (2, 3, 64, 64), ways[1], converted)
+    assert (
+        made.shape == (1, 3, 64, 64) and made.label == f"exporter {now.exporter}, fixed input size"
+    )
+    axes = "`export.dynamic_axes.classification: []`"
+    assert made.advice == f"{axes} in params.yaml, for images of one size"
+    blobs = [np.random.default_rng(0).normal(size=(3, 3, 64, 64)).astype(np.float32)]
+    whole = load_onnxruntime(Path(f"models/{MODEL}/model.onnx"), params.onnxruntime)
+    case = workaround.Case(MODEL, whole, "ONNX Runtime", reproducer.LIMITS, blobs).cut(made.shape)
+    assert [blob.shape for blob in case.blobs] == [made.shape] * 3
+    assert workaround.attempt(case, made, params.opencv, None).passes
+
+
 def test_a_failure_in_the_table_is_its_reason_and_short():
     said = (
         "a.onnx: OpenCV cannot read it: OpenCV(5.0.0) /io/modules/dnn/src/onnx/importer.cpp:1114: "
@@ -181,8 +202,10 @@ def test_an_exporter_that_refuses_is_said(converted, monkeypatch):
     from stages import weights
 
     weights.main(["mine"])
-    blob = np.zeros((1, 3, 64, 64), np.float32)
-    candidate = workaround.exported("mine", params.models["mine"], params, blob, converted)
+    (other, *fixed) = workaround.exports(params.export, "classification")
+    assert len(fixed) == 2
+    entry, shape = params.models["mine"], (1, 3, 64, 64)
+    candidate = workaround.exported("mine", entry, params, shape, other, converted)
     assert candidate.path is None and candidate.label == "exporter dynamo"
     assert "cannot be exported" in candidate.failure and "data-dependent" in candidate.failure
 
