@@ -10,26 +10,32 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 from stages.common.cli import InputError, log, run
 from stages.common.coverage import (
     VERDICTS,
     Figures,
+    column_of,
     constants,
+    is_of_a_limit,
     judge,
     limits_of_a_process,
     read_cells,
     rel_text,
 )
-from stages.common.files import read_json, write_json, write_text
-from stages.common.machine import machine
+from stages.common.files import write_json, write_text
+from stages.common.machine import cpu_model
 from stages.common.params import Params, load_params
 from stages.common.tables import padded
+from stages.readme import README, replace
 
 RECORD = Path("metrics/coverage.json")
 ANSWER = Path("COVERAGE.md")
 PICTURE = Path("plots/coverage.png")
+# Times of single runs, beside which others ran: what is not faster by this much is not faster.
+FASTER = 0.8
 
 SYMBOLS = {
     "same": "✓",
@@ -46,19 +52,25 @@ SYMBOLS = {
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="stages.coverage_report", description=__doc__)
     parser.add_argument("--compare", nargs=2, metavar=("OLD", "NEW"))
+    parser.add_argument("--readme", action="store_true", help="renew the table in README.md")
     args = parser.parse_args(argv)
+    if args.readme:
+        record = read_record(str(RECORD))
+        write_text(README, replace(README.read_text("utf-8"), "coverage", short(record)))
+        return
     if not args.compare:
         report(load_params())
         return
-    old, new = (verdicts_of(read_record(one)) for one in args.compare)
-    lines, worse = changes(old, new)
-    print("\n".join(lines) or "no verdict changed")
+    old, new = map(read_record, args.compare)
+    lines, worse = compare(old, new)
+    print("\n".join(lines))
     if worse:
         sys.exit(1)
 
 
 def report(params: Params) -> None:
     """Write the record of all cells that hold, and what is made of it."""
+    check_record(params, ())
     record = gather(params)
     if not record["models"]:
         log(f"{RECORD}: nothing was measured yet; `make coverage` does it")
@@ -73,30 +85,88 @@ def report(params: Params) -> None:
 # The record
 
 
+def check_record(params: Params, planned: Collection[tuple[str, str]]) -> None:
+    """Raises InputError where the record that is there holds what a new one would not: cells that
+    were measured or judged otherwise, and are neither on disk nor `planned` (model and column)."""
+    if not RECORD.exists():
+        return
+    old = read_record(str(RECORD))
+    stay, why = staying(old, params)
+    there = {(figures["model"], column_of(figures)) for figures in read_cells(params)}
+    lost = verdicts_of(old).keys() - stay.keys() - there - set(planned)
+    if lost:
+        models, columns = (len({key[part] for key in lost}) for part in (0, 1))
+        raise InputError(
+            f"{RECORD}: {len(lost)} of its cells ({models} models, {columns} combinations) are of"
+            f" {why}; measure them anew in this run, or move the file away"
+        )
+
+
+def staying(old: Figures, params: Params) -> tuple[dict[tuple[str, str], Figures], str]:
+    """The cells of a record that were measured and judged as they would be now, and what is other
+    of those that were not."""
+    differs = differences(old["constants"], what_holds(params))
+    if differs:
+        return {}, differs[0]
+    limits, now = old["limits_of_a_process"], limits_of_a_process(params)
+    cells = {
+        (model, column): cell
+        for model, entry in old["models"].items()
+        for column, cell in entry["cells"].items()
+        if limits == now or not is_of_a_limit({"kind": cell["verdict"], "message": cell["reason"]})
+    }
+    return cells, next(iter(differences(limits, now)), "")
+
+
+def what_holds(params: Params) -> Figures:
+    """What all of a record was measured and judged with."""
+    what = constants(params)
+    del what["machine"]
+    limits = {task: {"rel": one.rel} for task, one in params.gate.limits}
+    return what | {"limits": limits | {"spread": params.gate.spread}}
+
+
+def differences(old: object, new: object, name: str = "") -> list[str]:
+    """The keys that differ between two nested dicts, with both values, in words."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            line
+            for key in {**old, **new}
+            for line in differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+        ]
+    return [] if old == new else [f"{name} {_value(old)} (now {_value(new)})"]
+
+
+def _value(value: object) -> str:
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def gather(params: Params) -> Figures:
     """All cells that hold, judged; those of the record that is there as well, if they were measured
     and judged in the same way, so that a narrowed run in a fresh clone keeps the others."""
-    what = constants(params)
-    del what["machine"]
-    what["limits"] = params.gate.limits.model_dump() | {"spread": params.gate.spread}
     models: dict[str, Figures] = {}
-    measured_on = machine()
-    if RECORD.exists() and (old := read_json(RECORD))["constants"] == what:
-        models, measured_on = old["models"], old["machine"]
+    processors: set[str] = set()
+    if RECORD.exists():
+        old = read_record(str(RECORD))
+        for (name, column), cell in staying(old, params)[0].items():
+            entry = old["models"][name]
+            models.setdefault(name, entry | {"cells": {}})["cells"][column] = cell
+            processors |= set(old["processors"])
     for figures in read_cells(params):
-        measured_on = figures["depends"]["constants"]["machine"]
+        processors.add(cpu_model())
         model = models.setdefault(figures["model"], {"cells": {}})
         model["task"] = figures["task"]
         reference = figures["reference"]
         model |= {key: reference.get(key) for key in ("parameters", "spread", "noise", "ms")}
         model["cells"][column_of(figures)] = judged(figures, params)
-    record = {"constants": what, "machine": measured_on, "models": dict(sorted(models.items()))}
-    return record | {"limits_of_a_process": limits_of_a_process(params)}
-
-
-def column_of(figures: Figures) -> str:
-    exporter, opset = figures["exporter"], figures["opset"]
-    return f"{exporter} {opset}, {figures['engine']} {figures['opencv']}"
+    for model in models.values():
+        model["cells"] = dict(sorted(model["cells"].items()))
+    return {
+        "constants": what_holds(params),
+        "limits_of_a_process": limits_of_a_process(params),
+        "processors": sorted(processors),
+        "models": dict(sorted(models.items())),
+    }
 
 
 def judged(figures: Figures, params: Params) -> Figures:
@@ -109,46 +179,90 @@ def judged(figures: Figures, params: Params) -> Figures:
 
 def read_record(source: str) -> Figures:
     """A record by its path, or by a revision of Git that has it."""
-    try:
-        if Path(source).is_file():
-            return read_json(Path(source))
+    if Path(source).is_file():
+        text = Path(source).read_bytes()
+    elif source.startswith("-"):
+        raise InputError(f"{source}: found no file of this name; expected a record or revision")
+    else:
         command = ["git", "show", f"{source}:{RECORD}"]
-        if source.startswith("-"):
-            raise InputError(f"{source}: found no file of this name; expected a record or revision")
-        shown = subprocess.run(command, capture_output=True, text=True, check=False)
+        shown = subprocess.run(command, capture_output=True, check=False)
         if shown.returncode:
             raise InputError(f"{source}: neither a file nor a revision of Git that has {RECORD}")
-        return json.loads(shown.stdout)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{source}: not a record of `make coverage`: {error}") from None
+        text = shown.stdout
+    try:
+        record = json.loads(text)
+        verdicts_of(record), record["constants"]["versions"], record["limits_of_a_process"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{source}: not a record of `make coverage`: {reason}") from None
+    return record
 
 
 # The comparison
 
 Verdicts = dict[tuple[str, str], str]  # by model and column
+RANKS = ("same", "same (fixed)", *list(VERDICTS)[1:])  # best first
 
 
 def verdicts_of(record: Figures) -> Verdicts:
-    try:
-        return {
-            (model, column): cell["verdict"]
-            for model, entry in record["models"].items()
-            for column, cell in entry["cells"].items()
-        }
-    except (KeyError, TypeError, AttributeError):
-        raise InputError("not a record of `make coverage`: it has no models with cells") from None
+    """The words of a record's cells, of RANKS."""
+    return {
+        (model, column): word_of(cell)
+        for model, entry in record["models"].items()
+        for column, cell in entry["cells"].items()
+    }
+
+
+def compare(old: Figures, new: Figures) -> tuple[list[str], bool]:
+    """Lines that say what got better and what worse between two records, and whether anything got
+    worse; before them, what else differs. Raises InputError where they have no cell in common.
+
+    A version of OpenCV is left out of the names where each record has one alone, and so is an
+    opset: else nothing would be in common.
+    """
+    both = []
+    for record in (old, new):
+        names = shortened(record)
+        words = verdicts_of(record).items()
+        both.append({(model, names[column]): word for (model, column), word in words})
+    if not both[0].keys() & both[1].keys():
+        raise InputError("the two records have no model and combination in common")
+    lines = []
+    versions = [sorted({opencv_of(one) for one in columns_of(record)}) for record in (old, new)]
+    if versions[0] != versions[1]:
+        lines.append(f"OpenCV {', '.join(versions[0])} -> {', '.join(versions[1])}")
+    for line in differences(old["constants"], new["constants"]):
+        lines.append(f"measured otherwise: {line}")
+    changed, worse = changes(*both)
+    return lines + (changed or ["no verdict changed"]), worse
+
+
+def shortened(record: Figures) -> dict[str, str]:
+    """The record's columns without what all share: OpenCV's version, an exporter's opset."""
+    columns = columns_of(record)
+    one_version = len({opencv_of(column) for column in columns}) == 1
+    opsets: dict[str, set[str]] = {}
+    for column in columns:
+        exporter, opset = column.partition(",")[0].split()
+        opsets.setdefault(exporter, set()).add(opset)
+    found = {}
+    for column in columns:
+        how, _, engine = column.partition(", ")
+        exporter = how.split()[0]
+        name = exporter if len(opsets[exporter]) == 1 else how
+        found[column] = f"{name}, {engine.split()[0] if one_version else engine}"
+    return found
 
 
 def changes(old: Verdicts, new: Verdicts) -> tuple[list[str], bool]:
     """Lines that say what got better and what worse, and whether anything got worse.
 
-    Verdicts are ranked as in VERDICTS: what fails without a word is worse than what crashes.
+    Verdicts are ranked as in RANKS: what fails without a word is worse than what crashes.
     """
-    rank = {name: number for number, name in enumerate(VERDICTS)}
     better, worse = [], []
     for key in sorted(old.keys() & new.keys()):
         if old[key] != new[key]:
-            lines = worse if rank[new[key]] > rank[old[key]] else better
+            lines = worse if RANKS.index(new[key]) > RANKS.index(old[key]) else better
             lines.append(f"  {key[0]}, {key[1]}: {old[key]} -> {new[key]}")
     lines = []
     for name, some in (("worse", worse), ("better", better)):
@@ -175,15 +289,14 @@ def answer(record: Figures) -> str:
         f" compute the same. {images_text(record)}"
     )
     legend = "\n".join(
-        f"- {SYMBOLS[name]} **{name}**: {words}."
-        for name, words in VERDICTS.items()
-        if name in set(verdicts_of(record).values())
+        f"- {SYMBOLS[name]} **{name}**: {words}." for name, words in used_verdicts(record).items()
     )
     fixed = (
         "(fixed): the file of dynamic sizes or batch was refused, files of fixed ones are right."
-        " *ms*: one image on one core in OpenCV (as advised), ONNX Runtime and PyTorch, roughly:"
-        " other models ran beside. *rel* of a footnote: the largest difference of the logits over"
-        " the largest logit."
+        " *use with*: the combination advised above where it is right and no other takes less than"
+        f" {100 * FASTER:.0f} % of its time, else the fastest that is right. *ms*: one image on one"
+        " core in OpenCV (as advised), ONNX Runtime and PyTorch, roughly: other models ran beside."
+        " *rel* of a footnote: the largest difference of the logits over the largest logit."
     )
     table, notes = models_table(record)
     return (
@@ -191,7 +304,7 @@ def answer(record: Figures) -> str:
             [
                 "# Which models survive in OpenCV",
                 _filled(intro),
-                _filled(f"{libraries}; {record['machine']['cpu']}."),
+                _filled(f"{libraries}; {', '.join(record['processors'])}."),
                 totals(record).rstrip("\n"),
                 _filled(advice(record)),
                 *upgrades(record),
@@ -204,6 +317,11 @@ def answer(record: Figures) -> str:
         )
         + "\n"
     )
+
+
+def short(record: Figures) -> str:
+    """The totals and the advice, in Markdown."""
+    return f"{totals(record)}\n{_filled(advice(record))}\n"
 
 
 def images_text(record: Figures) -> str:
@@ -244,8 +362,7 @@ def totals(record: Figures) -> str:
         )
         for column in columns_of(record)
     }
-    names = ["same", "same (fixed)", *list(VERDICTS)[1:]]
-    used = [name for name in names if any(count[name] for count in counts.values())]
+    used = [name for name in RANKS if any(count[name] for count in counts.values())]
     lines = [["exporter and opset, engine and OpenCV", "models", *used]]
     for column, count in counts.items():
         lines.append([column, str(count.total()), *(str(count[name]) for name in used)])
@@ -256,47 +373,83 @@ def word_of(cell: Figures) -> str:
     return cell["verdict"] + (" (fixed)" if cell["fixed"] else "")
 
 
-def advice(record: Figures) -> str:
-    """What to use for a model that is not in the table, in words."""
-    newest = opencv_of(columns_of(record)[0])
-    right = {}
+def used_verdicts(record: Figures) -> dict[str, str]:
+    """Of VERDICTS those that the record has, in words."""
+    found = {cell["verdict"] for one in record["models"].values() for cell in one["cells"].values()}
+    return {name: words for name, words in VERDICTS.items() if name in found}
+
+
+def cells_of(model: Figures, opencv: str) -> dict[str, Figures]:
+    """A model's cells of one version of OpenCV, by column."""
+    return {one: cell for one, cell in model["cells"].items() if opencv_of(one) == opencv}
+
+
+def advised_opencv(record: Figures) -> str:
+    """The newest of the versions of OpenCV that most models were tried with."""
+    models = record["models"].values()
+    versions = list(dict.fromkeys(opencv_of(column) for column in columns_of(record)))
+    return max(versions, key=lambda one: sum(bool(cells_of(model, one)) for model in models))
+
+
+def advised(record: Figures) -> str:
+    """The combination of that version that is right for most models; of several the one that takes
+    any size more often."""
+    counts = {}
+    opencv = advised_opencv(record)
     for column in columns_of(record):
-        if opencv_of(column) == newest:
+        if opencv_of(column) == opencv:
             cells = [model["cells"].get(column) for model in record["models"].values()]
             words = Counter(word_of(cell) for cell in cells if cell)
-            # Where as many are right, more of them in a file that takes any size.
-            right[column] = (words["same"] + words["same (fixed)"], words["same"])
-    best = max(right, key=right.get)
-    total = len(record["models"])
-    none = [name for name, model in record["models"].items() if not fastest(model, newest)]
-    text = f"With OpenCV {newest}, use **{best.rpartition(' ')[0]}**: right for {right[best][0]} of"
-    text += f" {total} models."
+            counts[column] = (words["same"] + words["same (fixed)"], words["same"])
+    return max(counts, key=counts.get)
+
+
+def advice(record: Figures) -> str:
+    """What to use for a model that is not in the table, in words."""
+    best, opencv = advised(record), advised_opencv(record)
+    tried = [model["cells"][best] for model in record["models"].values() if best in model["cells"]]
+    right = sum(cell["verdict"] == "same" for cell in tried)
+    none = [name for name in record["models"] if use_of(record, name) == ""]
+    text = f"With OpenCV {opencv}, use **{best.rpartition(' ')[0]}**: right for {right} of"
+    text += f" {len(tried)} models."
     if none:
         text += f" No combination is right for {', '.join(none)}."
     return text
 
 
-def fastest(model: Figures, opencv: str) -> str | None:
-    """The right combination of a version of OpenCV that took the least time; files of dynamic
-    sizes come before those of fixed ones."""
-    right = {
-        column: cell
-        for column, cell in model["cells"].items()
-        if cell["verdict"] == "same" and opencv_of(column) == opencv
-    }
-    return min(right, key=lambda one: (right[one]["fixed"], right[one]["ms"]), default=None)
+def use_of(record: Figures, name: str) -> str | None:
+    """The column to use for a model: the advised one where it is right, takes any size as well as
+    another, and no other is clearly faster (FASTER); else the fastest right one. Empty where none
+    is right, None where not all that the advised version has was tried."""
+    opencv, best = advised_opencv(record), advised(record)
+    cells = cells_of(record["models"][name], opencv)
+    right = {column: cell for column, cell in cells.items() if cell["verdict"] == "same"}
+    if not right:
+        every = {column for column in columns_of(record) if opencv_of(column) == opencv}
+        return "" if cells.keys() == every else None
+
+    def cost(column: str, share: float = 1) -> tuple[bool, float]:
+        return right[column]["fixed"], share * right[column]["ms"]
+
+    fastest = min(right, key=cost)
+    return best if best in right and cost(best, FASTER) <= cost(fastest) else fastest
 
 
 def upgrades(record: Figures) -> list[str]:
-    """What a change from each older version of OpenCV to the newest would break and mend."""
+    """What a change from each older version of OpenCV to the newest would break and mend, a part a
+    version and engine of the newest: against the same engine of the older one, or its only one."""
     versions = list(dict.fromkeys(opencv_of(column) for column in columns_of(record)))
-    verdicts, parts = verdicts_of(record), []
+    newest, parts = versions[0], []
     for old in versions[1:]:
-        for engine in engines_of(record, versions[0]):
-            before = _with_engine(verdicts, old, engine)
-            after = _with_engine(verdicts, versions[0], engine, engine)
-            lines, _ = changes(before, after)
-            title = f"From OpenCV {old} to {versions[0]}, engine {engine}"
+        known = engines_of(record, old)
+        for engine in engines_of(record, newest):
+            before = engine if engine in known else known[0] if len(known) == 1 else None
+            if before is None:
+                continue
+            verdicts = _of_engine(record, old, before), _of_engine(record, newest, engine)
+            lines, _ = changes(*verdicts)
+            title = f"From OpenCV {old} to {newest}, engine {engine}"
+            title += f" in place of {before}" if engine != before else ""
             changed = [line for line in lines if not line.startswith(("only", "new"))]
             body = "\n".join(changed) or "no verdict changes"
             parts.append(f"<details><summary>{title}</summary>\n\n```\n{body}\n```\n\n</details>")
@@ -305,31 +458,32 @@ def upgrades(record: Figures) -> list[str]:
 
 def engines_of(record: Figures, opencv: str) -> list[str]:
     columns = [column for column in columns_of(record) if opencv_of(column) == opencv]
-    return sorted({column.split(", ")[1].split()[0] for column in columns})
+    return sorted({engine_of(column) for column in columns})
 
 
-def _with_engine(verdicts: Verdicts, opencv: str, named: str, only: str = "") -> Verdicts:
-    """The verdicts of a version by exporter, named as of one engine: an OpenCV that has `only` one
-    gives all it has."""
-    found = {}
-    for (model, column), verdict in verdicts.items():
-        exporter, _, engine = column.rpartition(" ")[0].partition(", ")
-        if opencv_of(column) == opencv and engine == (only or engine):
-            found[model, f"{exporter}, {named}"] = verdict
-    return found
+def engine_of(column: str) -> str:
+    return column.split(", ")[1].split()[0]
+
+
+def _of_engine(record: Figures, opencv: str, engine: str) -> Verdicts:
+    """The verdicts of a version's engine, by model and exporter."""
+    return {
+        (model, column.partition(",")[0]): word
+        for (model, column), word in verdicts_of(record).items()
+        if opencv_of(column) == opencv and engine_of(column) == engine
+    }
 
 
 def models_table(record: Figures) -> tuple[str, list[str]]:
     """One row a model, one column a combination; and the footnotes with the reasons."""
     columns = columns_of(record)
-    newest = opencv_of(columns[0])
     notes: dict[str, int] = {}
-    lines = [["model", "million", *columns, f"use with {newest}", "ms"]]
+    lines = [["model", "million", *columns, f"use with {advised_opencv(record)}", "ms"]]
     for name, model in record["models"].items():
         cells = [cell_text(model["cells"].get(column), notes) for column in columns]
-        use = fastest(model, newest)
+        use = use_of(record, name)
         size = "-" if model["parameters"] is None else f"{model['parameters']:.1f}"
-        how = use.rpartition(" ")[0] if use else "**none**"
+        how = use.rpartition(" ")[0] if use else "" if use is None else "**none**"
         lines.append([name, size, *cells, how, times_text(model, use)])
     written = [f"[^{number}]: {reason}" for reason, number in notes.items()]
     return padded(lines, left=1), written
@@ -397,8 +551,10 @@ def draw(path: Path, record: Figures, dpi: int) -> None:
         axes.tick_params(length=0, labelsize=7)
         for side in axes.spines.values():
             side.set_visible(False)
-        used = [name for name in VERDICTS if name in set(verdicts_of(record).values())]
-        handles = [Patch(color=COLORS[name], label=f"{name}: {VERDICTS[name]}") for name in used]
+        handles = [
+            Patch(color=COLORS[name], label=f"{name}: {words}")
+            for name, words in used_verdicts(record).items()
+        ]
         figure.legend(handles=handles, loc="outside lower left", ncols=1, fontsize=7)
         header(
             figure,
@@ -409,7 +565,7 @@ def draw(path: Path, record: Figures, dpi: int) -> None:
 
 
 def picture_text(cell: Figures) -> str:
-    if cell["verdict"] in ("same", "different", "unstable"):
+    if cell["verdict"] in ("same", "different", "unstable") and cell["rel"] is not None:
         return rel_text(cell["rel"]) + (" fixed" if cell["fixed"] else "")
     return cell["verdict"]
 

@@ -29,7 +29,15 @@ from torch import nn
 
 from stages import coverage, coverage_report
 from stages.common.backends import BackendFailure
-from stages.common.coverage import Cell, is_done, judge, parse_exporters, read_cells, reason_of
+from stages.common.coverage import (
+    METHOD,
+    Cell,
+    is_done,
+    judge,
+    parse_exporters,
+    read_cells,
+    reason_of,
+)
 from stages.common.isolated import IsolatedForward
 from stages.common.networks import Logits
 from stages.common.opencv_versions import engines_of, installed_version, provide
@@ -41,6 +49,7 @@ from stages.coverage_model import Answers, Group, answers_of, change, figures_of
 LIMIT = 1e-4
 OPENCV = installed_version()
 RIGHT, WRONG = "squeezenet1_1", "mobilenet_v3_small"
+METHOD_2 = [1.05657, 0.855733, 0.543825, 0.463141, 0.576369]
 
 
 def answers(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
@@ -146,6 +155,16 @@ def test_the_weights_are_the_same_each_time():
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_another_method_has_another_number():
+    """Where this fails, cells that were measured before hold something else: count METHOD up."""
+    blob = patterns(2, 64, 64, seed=0)
+    logits = Logits(zoo_network(RIGHT, "classification", 5, (64, 64), 0, 0.25)).eval()
+    with torch.inference_mode():
+        said = logits(torch.from_numpy(blob)).numpy()
+    figures = [blob.std(), blob[1, 2, 10, 20], *said[0, :3]]
+    assert METHOD == 2 and figures == pytest.approx(METHOD_2, rel=1e-3)
+
+
 def test_torchvisions_models_are_bounded_by_their_size():
     every, small = listed(float("inf")), listed(5)
     assert every["vit_h_14"] == "classification" and every["fcn_resnet101"] == "segmentation"
@@ -242,6 +261,7 @@ def figures(*some: dict, **changes) -> dict:
         "task": "classification",
         "reference": {"spread": 0.5, "noise": 1e-5, "failure": None},
         "export": {"failure": None},
+        "onnxruntime": {"failure": None},
         "groups": [
             right | {"blob": blob} | group
             for blob, group in zip(blobs, [*some, {}, {}], strict=False)
@@ -263,10 +283,40 @@ def failure(kind: str) -> dict:
         (figures({"failure": failure("timeout")}), "timeout", "engine", "why"),
         (figures({"failure": failure("shape")}), "different", "engine", "why"),
         (
-            figures({"failure": failure("refused"), "onnxruntime_failed": True}),
+            figures(
+                {"failure": failure("refused"), "onnxruntime_failed": True},
+                onnxruntime={"failure": failure("refused")},
+            ),
             "refused",
             "export",
             "why",
+        ),
+        (
+            figures(
+                {"rel_pytorch": 0.1, "rel_export": None, "onnxruntime_failed": True},
+                onnxruntime={"failure": failure("timeout")},
+            ),
+            "different",
+            "unknown",
+            "ONNX Runtime failed",
+        ),
+        (
+            figures({"before": failure("crashed")}),
+            "crashed",
+            "engine",
+            "why; with a file of fixed sizes right (right for 4x3x8x8)",
+        ),
+        (
+            figures({"before": failure("shape")}, {"failure": failure("timeout")}),
+            "different",
+            "engine",
+            "1x3x8x8: why",
+        ),
+        (
+            figures({"before": failure("timeout"), "rel_pytorch": 1, "rel_onnxruntime": 1}),
+            "different",
+            "engine",
+            "rel 1.0e+00 from PyTorch",
         ),
         (
             figures({}, {"rel_pytorch": 0.1, "rel_onnxruntime": 0.1}),
@@ -305,7 +355,19 @@ def failure(kind: str) -> dict:
             None,
             "1.0e-05",
         ),
-        (figures(reference={"failure": failure("error")}, groups=[]), "vacuous", None, "why"),
+        (figures(reference={"failure": failure("error")}, groups=[]), "refused", "model", "why"),
+        (
+            figures(reference={"failure": failure("timeout")}, groups=[]),
+            "timeout",
+            "model",
+            "PyTorch: why",
+        ),
+        (
+            figures({"rel_pytorch": 1e-3}, reference={"spread": 0, "noise": None, "failure": None}),
+            "different",
+            "export and engine",
+            "",
+        ),
         (
             figures({"rel_pytorch": 1.0}, reference={"spread": 0, "noise": 0, "failure": None}),
             "different",
@@ -315,6 +377,12 @@ def failure(kind: str) -> dict:
         (
             figures(export={"failure": failure("error")}, groups=[]),
             "not exportable",
+            "export",
+            "why",
+        ),
+        (
+            figures(export={"failure": failure("crashed")}, groups=[]),
+            "crashed",
             "export",
             "why",
         ),
@@ -431,22 +499,48 @@ def test_a_constant_reruns_what_depends_on_it(measured, change, still):
     assert bool(read_cells(load_params())) == still
 
 
-def test_a_cell_that_met_a_limit_is_measured_again_with_another(measured):
+@pytest.mark.parametrize(
+    ("found", "met"),
+    [
+        ({"failure": failure("timeout")}, True),
+        ({"before": failure("crashed")}, True),
+        ({"failure": {"kind": "error", "message": "OpenCV cannot run it: std::bad_alloc"}}, True),
+        ({"fixed_failure": {"kind": "error", "message": "out of memory, limit 8 GB"}}, True),
+        ({"fresh_failure": failure("timeout")}, True),
+        ({"failure": {"kind": "error", "message": "in function 'getMemoryShapes'"}}, False),
+    ],
+)
+def test_a_cell_that_met_a_limit_is_measured_again_with_another(measured, found, met):
     cell = Cell(RIGHT, "classification", "dynamo", 18, "new", OPENCV)
     content = json.loads(cell.path.read_text())
-    content["groups"][0]["failure"] = failure("timeout")
+    content["groups"][0] |= found
     cell.path.write_text(json.dumps(content))
     assert is_done(cell, load_params())
     write_params(measured, {"coverage.time_limit": 200})
-    assert not is_done(cell, load_params())
+    assert is_done(cell, load_params()) != met
+
+
+def test_other_cores_are_no_other_machine(measured, monkeypatch):
+    """Each backend runs on one thread."""
+    monkeypatch.setattr("stages.common.machine.cores", lambda: 77)
+    assert len(read_cells(load_params())) == 8
+
+
+@pytest.mark.parametrize("content", ["", '{"model": ', "[]", "{}"])
+def test_a_damaged_cell_counts_as_not_measured(measured, capsys, content):
+    cell = Cell(RIGHT, "classification", "dynamo", 18, "new", OPENCV)
+    cell.path.write_text(content)
+    assert not is_done(cell, load_params()) and len(read_cells(load_params())) == 7
+    assert f"{cell.path}: damaged; counts as not measured" in capsys.readouterr().err
 
 
 def test_a_model_that_an_exporter_cannot_convert_or_that_is_too_slow_is_a_result(project):
     write_params(project, {"coverage.time_limit": 0.001})
     coverage.main(["--models", RIGHT, "--exporters", "dynamo", "--engines", "new"])
     (cell,) = record()["models"][RIGHT]["cells"].values()
-    assert cell["verdict"] == "vacuous" and "did not end within 0.001 s" in cell["reason"]
-    assert "vacuous" in Path("COVERAGE.md").read_text()
+    assert (cell["verdict"], cell["owner"]) == ("timeout", "model")
+    assert "PyTorch: did not end within 0.001 s" in cell["reason"]
+    assert "timeout" in Path("COVERAGE.md").read_text()
 
 
 def test_an_interrupted_run_leaves_no_process_and_goes_on(project):
@@ -554,21 +648,39 @@ def compare(old: dict, new: dict, capsys) -> tuple[str, int]:
 
 def test_two_records_are_compared(measured, capsys):
     text, code = compare(record(), record(), capsys)
-    assert "no verdict changed" in text and code == 0
+    assert text == "no verdict changed\n" and code == 0
     text, code = compare(record(), other(new="refused", classic="different"), capsys)
     assert "worse: 2" in text and code == 1
-    assert f"{RIGHT}, dynamo 18, new {OPENCV}: same -> refused" in text
+    assert f"{RIGHT}, dynamo, new: same -> refused" in text
+    fixed = record()
+    fixed["models"][RIGHT]["cells"][f"dynamo 18, classic {OPENCV}"]["fixed"] = True
+    text, code = compare(record(), fixed, capsys)
+    assert "classic: same -> same (fixed)" in text and code == 1
     text, code = compare(other(new="crashed"), record(), capsys)
     assert "better: 1" in text and "crashed -> same" in text and code == 0
     less = record()
     del less["models"][RIGHT]
     text, code = compare(record(), less, capsys)
     assert "only in the first: 4 cells of 1 models" in text and code == 0
+    less["models"] = {"another": less["models"].pop(WRONG)}
+    with refused("the two records have no model and combination in common"):
+        compare(record(), less, capsys)
+
+
+def test_records_of_other_versions_are_compared_all_the_same(measured, capsys):
+    text = json.dumps(other(new="refused"))
+    newer = json.loads(text.replace(OPENCV, "5.9.9.1").replace("dynamo 18", "dynamo 20"))
+    newer["constants"]["versions"]["torch"] = "9.9"
+    text, code = compare(record(), newer, capsys)
+    assert f"OpenCV {OPENCV} -> 5.9.9.1" in text and code == 1
+    assert f"{RIGHT}, dynamo, new: same -> refused" in text
+    torch_then = record()["constants"]["versions"]["torch"]
+    assert f"measured otherwise: versions.torch {torch_then} (now 9.9)" in text
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
-    [(None, "neither a file nor a revision"), ("{", "not a record"), ("[]", "no models")],
+    [(None, "neither a file nor a revision"), ("{", "not a record"), ("[]", "not a record")],
 )
 def test_what_is_no_record_is_refused(project, content, expected):
     if content is not None:
@@ -612,10 +724,58 @@ def test_an_upgrade_is_compared_by_engine(measured):
         cells[f"{exporter} 18, classic 4.1.0"] = old
     cells[f"dynamo 18, new {OPENCV}"]["verdict"] = "crashed"
     text = coverage_report.answer(changed)
-    assert f"From OpenCV 4.1.0 to {OPENCV}, engine new" in text
-    assert f"worse: 1\n  {RIGHT}, dynamo 18, new: same -> crashed" in text
+    assert f"From OpenCV 4.1.0 to {OPENCV}, engine new in place of classic" in text
+    assert f"worse: 1\n  {RIGHT}, dynamo 18: same -> crashed" in text
     assert "engine classic</summary>\n\n```\nno verdict changes" in text
     assert f"With OpenCV {OPENCV}, use" in text
+
+
+def test_an_engine_is_compared_with_the_same_of_the_older_version(measured):
+    changed = record()
+    for model in changed["models"].values():
+        for column, cell in list(model["cells"].items()):
+            model["cells"][column.replace(OPENCV, "5.9.9.1")] = copy.deepcopy(cell)
+    changed["models"][WRONG]["cells"][f"dynamo 18, new {OPENCV}"]["verdict"] = "refused"
+    text = coverage_report.answer(changed)
+    title = f"From OpenCV {OPENCV} to 5.9.9.1, engine"
+    assert f"{title} classic</summary>\n\n```\nno verdict changes" in text
+    assert f"{title} new</summary>\n\n```\nworse: 1" in text
+
+
+def test_a_version_that_few_models_were_tried_with_gives_no_advice(measured):
+    changed = record()
+    cells = changed["models"][RIGHT]["cells"]
+    cells["dynamo 18, new 5.9.9.1"] = copy.deepcopy(cells[f"dynamo 18, new {OPENCV}"])
+    text = coverage_report.answer(changed)
+    assert f"With OpenCV {OPENCV}, use" in text and "right for 2 of 2 models" in text
+    assert f"use with {OPENCV}" in text and "No combination" not in text
+
+
+def test_what_was_not_tried_in_full_is_not_called_wrong(measured):
+    changed = record()
+    cells = changed["models"][WRONG]["cells"]
+    for column in [one for one in cells if one.startswith("torchscript")]:
+        del cells[column]
+    text = coverage_report.answer(changed)
+    assert "No combination" not in text and "**none**" not in text
+
+
+def test_the_advised_combination_is_named_unless_another_is_clearly_faster(measured):
+    changed = record()
+    cells = changed["models"][RIGHT]["cells"]
+    best = coverage_report.advised(changed)
+    other_one = next(one for one in cells if one != best)
+    for column in cells:
+        cells[column] |= {"ms": 100.0, "fixed": False}
+    cells[other_one]["ms"] = 81.0
+    assert coverage_report.use_of(changed, RIGHT) == best
+    cells[other_one]["ms"] = 79.0
+    assert coverage_report.use_of(changed, RIGHT) == other_one
+    cells[other_one]["fixed"] = True
+    assert coverage_report.use_of(changed, RIGHT) == best
+    for cell in cells.values():
+        cell["verdict"] = "refused"
+    assert coverage_report.use_of(changed, RIGHT) == ""
 
 
 def test_a_narrowed_run_elsewhere_keeps_the_rows_that_were_measured_alike(measured):
@@ -623,9 +783,55 @@ def test_a_narrowed_run_elsewhere_keeps_the_rows_that_were_measured_alike(measur
         path.unlink()
     coverage_report.main([])
     assert record()["models"].keys() == {RIGHT, WRONG}
-    write_params(measured, {"gate.spread": 0.02})
+    write_params(measured, {"gate.limits.classification.accuracy_loss": 3})
     coverage_report.main([])
-    assert record()["models"].keys() == {WRONG}
+    assert record()["models"].keys() == {RIGHT, WRONG}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"gate.spread": 0.02}, "limits.spread 0.01 (now 0.02)"),
+        ({"coverage.images": 3}, "images 2 (now 3)"),
+    ],
+)
+def test_a_record_that_would_lose_rows_is_not_replaced(measured, change, named):
+    for path in Path("data/coverage/cells", RIGHT).glob("*"):
+        path.unlink()
+    before = Path("metrics/coverage.json").read_bytes(), Path("COVERAGE.md").read_bytes()
+    write_params(measured, change)
+    with refused("metrics/coverage.json: ", f"are of {named}", "or move the file away"):
+        coverage_report.main([])
+    after = Path("metrics/coverage.json").read_bytes(), Path("COVERAGE.md").read_bytes()
+    assert after == before
+
+
+def test_a_row_that_met_a_limit_is_not_kept_under_another(measured):
+    changed = record()
+    changed["models"][WRONG]["cells"][f"dynamo 18, new {OPENCV}"]["verdict"] = "timeout"
+    Path("metrics/coverage.json").write_text(json.dumps(changed))
+    shutil.rmtree("data/coverage/cells")
+    coverage_report.main([])
+    write_params(measured, {"coverage.time_limit": 200})
+    with refused("1 of its cells (1 models, 1 combinations) are of time_limit", "(now 200)"):
+        coverage_report.main([])
+
+
+def test_a_damaged_record_is_named(measured):
+    Path("metrics/coverage.json").write_text('{"models": {')
+    with refused("metrics/coverage.json: not a record of `make coverage`"):
+        coverage_report.main([])
+
+
+def test_the_readmes_table_is_that_of_the_record():
+    committed = coverage_report.read_record(str(ROOT / "metrics/coverage.json"))
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert f"<!-- coverage -->\n{coverage_report.short(committed)}<!-- end -->" in text
+
+
+def test_the_page_is_that_of_the_record():
+    committed = coverage_report.read_record(str(ROOT / "metrics/coverage.json"))
+    assert (ROOT / "COVERAGE.md").read_text("utf-8") == coverage_report.answer(committed)
 
 
 def test_before_any_run_there_is_no_page(project, capsys):

@@ -4,12 +4,13 @@ A cell holds figures alone; what they mean is judged when they are read, so that
 nothing again.
 """
 
+import platform
 import re
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from stages.common.cli import InputError
+from stages.common.cli import InputError, log
 from stages.common.files import read_json, write_json
 from stages.common.machine import machine
 from stages.common.params import Params, Task
@@ -31,6 +32,9 @@ VERDICTS = {
     "different": "silently wrong: other answers, and no error",
 }
 FAILED = {"refused": "refused", "error": "refused", "shape": "different"}  # else as they are called
+REFUSED = ("refused", "error")  # what a file of fixed sizes may mend, and what shows a wrong file
+NAMES = ("model", "task", "exporter", "opset", "engine", "opencv")
+PARTS = ("depends", "reference", "export", "onnxruntime", "groups")
 Figures = dict  # of JSON
 
 
@@ -49,18 +53,31 @@ class Cell:
     def path(self) -> Path:
         return CELLS / self.model / f"{self.exporter}{self.opset}-{self.engine}-{self.opencv}.json"
 
+    @property
+    def column(self) -> str:
+        return column_of(asdict(self))
+
+
+def column_of(figures: Figures) -> str:
+    """The name of a combination, as `dynamo 20, new 5.0.0.93`."""
+    exporter, opset = figures["exporter"], figures["opset"]
+    return f"{exporter} {opset}, {figures['engine']} {figures['opencv']}"
+
 
 def constants(params: Params) -> Figures:
     """What all cells depend on, beside their names: constants, versions and the machine."""
     coverage = params.coverage.model_dump(include={"classes", "images", "sizes"})
+    where = machine()
+    del where["cores"]  # each backend runs on one thread
     return {
         "method": METHOD,
         "seed": params.seed,
         "residual_scale": params.probe.residual_scale,
         "perturb": params.stability.perturb,
         **coverage,
-        "versions": {name: version(name) for name in LIBRARIES},
-        "machine": machine(),
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in LIBRARIES},
+        "machine": where,
     }
 
 
@@ -73,9 +90,24 @@ def write_cell(cell: Cell, figures: Figures, params: Params) -> None:
     write_json(cell.path, asdict(cell) | figures | {"depends": depends})
 
 
+def read_cell(path: Path) -> Figures | None:
+    """What a cell holds; None where there is none, or one that nobody can read."""
+    try:
+        figures = read_json(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        figures = None
+    if isinstance(figures, dict) and all(key in figures for key in (*NAMES, *PARTS)):
+        return figures
+    log(f"{path}: damaged; counts as not measured")
+    return None
+
+
 def is_done(cell: Cell, params: Params) -> bool:
     """Whether a cell was measured as it would be now."""
-    return cell.path.exists() and is_current(read_json(cell.path), params)
+    figures = read_cell(cell.path)
+    return figures is not None and is_current(figures, params)
 
 
 def is_current(figures: Figures, params: Params) -> bool:
@@ -88,28 +120,34 @@ def is_current(figures: Figures, params: Params) -> bool:
 
 
 def _met_a_limit(figures: Figures) -> bool:
-    failures = [figures["export"]["failure"], figures["reference"]["failure"]]
-    failures += [group[key] for group in figures["groups"] for key in ("failure", "before")]
-    return any(
-        failure and (failure["kind"] in ("timeout", "crashed") or "memory" in failure["message"])
-        for failure in failures
+    parts = [figures["export"], figures["reference"], figures["onnxruntime"], *figures["groups"]]
+    keys = ("failure", "before", "fixed_failure", "fresh_failure")
+    return any(is_of_a_limit(part.get(key)) for part in parts for key in keys)
+
+
+def is_of_a_limit(failure: Figures | None) -> bool:
+    """Whether a failure may be gone with more time or memory."""
+    return failure is not None and (
+        failure["kind"] in ("timeout", "crashed")
+        or re.search(r"\bmemory\b|bad_alloc", failure["message"], re.IGNORECASE) is not None
     )
 
 
 def read_cells(params: Params) -> list[Figures]:
     """The cells that are on disk and still hold, sorted by name."""
-    cells = (read_json(path) for path in sorted(CELLS.glob("*/*.json")))
-    return [figures for figures in cells if is_current(figures, params)]
+    cells = (read_cell(path) for path in sorted(CELLS.glob("*/*.json")))
+    return [figures for figures in cells if figures is not None and is_current(figures, params)]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`verdict` is a key of VERDICTS; `owner` is `export`, `engine`, `export and engine` or, of
-    what is vacuous, `noise`; None where nothing is wrong. `reason` is one line, empty where there
-    is nothing to say.
+    """`verdict` is a key of VERDICTS; `owner` is `model` (PyTorch itself does not run it),
+    `export`, `engine`, `export and engine`, `unknown` where ONNX Runtime could not tell or, of what
+    is vacuous, `noise`; None where nothing is wrong. `reason` is one line, empty where there is
+    nothing to say.
 
-    `rel` is the largest of the sizes and batches, None where none came to an end or one is no
-    number. `fixed`: the right answers came from a file of fixed sizes, the other one was refused.
+    `rel` is the largest of the sizes and batches, None where one failed or is no number. `fixed`:
+    the right answers came from a file of fixed sizes, the other one was refused.
     """
 
     verdict: str
@@ -122,23 +160,25 @@ class Verdict:
 def judge(figures: Figures, params: Params) -> Verdict:
     """What the figures of a cell mean: the worst of its sizes and batches."""
     reference = figures["reference"]
-    if reference["failure"]:
-        return Verdict("vacuous", None, reference["failure"]["message"])
-    export = figures["export"]["failure"]
-    if export:
-        return Verdict("not exportable", "export", export["message"])
+    if failure := reference["failure"]:
+        return Verdict(_named(failure), "model", f"PyTorch: {failure['message']}")
+    if failure := figures["export"]["failure"]:
+        verdict = "not exportable" if failure["kind"] in REFUSED else _named(failure)
+        return Verdict(verdict, "export", failure["message"])
     groups = figures["groups"]
     limit = getattr(params.gate.limits, figures["task"]).rel
-    judged = [judge_group(group, limit, reference["noise"]) for group in groups]
-    ranks = [list(VERDICTS).index(verdict) for verdict, _, _ in judged]
-    verdict, owner, reason = judged[ranks.index(max(ranks))]
+    referee = figures["onnxruntime"]["failure"]
+    told = not referee or (referee["kind"] in ("shape", *REFUSED) and not is_of_a_limit(referee))
+    blame = "export" if told else "unknown"
+    judged = [judge_group(group, limit, reference["noise"], blame) for group in groups]
+    verdict, owner, reason = max(judged, key=_rank)
     right = [
         group["blob"] for group, (one, _, _) in zip(groups, judged, strict=True) if one == "same"
     ]
     if verdict != "same" and right:
         reason += f" (right for {', '.join(right)})"
-    rels = [group["rel_pytorch"] for group in groups if not group["failure"]]
-    rel = max(rels) if rels and None not in rels else None
+    rels = [None if group["failure"] else group["rel_pytorch"] for group in groups]
+    rel = None if None in rels else max(rels)
     # What differs differs, however alike the reference's answers are.
     if verdict == "same" and reference["spread"] < params.gate.spread:
         reason = f"PyTorch's outputs differ by {reference['spread']:.1e} between images or classes"
@@ -151,28 +191,47 @@ def judge(figures: Figures, params: Params) -> Verdict:
     return Verdict(verdict, owner, reason, rel, fixed)
 
 
-def judge_group(group: Figures, limit: float, noise: float) -> tuple[str, str | None, str]:
-    """Verdict, owner and reason of one size and batch. What is beyond the limit, but less than
-    PyTorch's own answers move by when the blob changes by a millionth, shows nothing."""
+def judge_group(
+    group: Figures, limit: float, noise: float | None, blame: str
+) -> tuple[str, str | None, str]:
+    """Verdict, owner and reason of one size and batch; the owner is `blame` where ONNX Runtime
+    failed. What is beyond the limit, but less than PyTorch's own answers move by when the blob
+    changes by a millionth, shows nothing."""
     blob, failure, unstable = group["blob"], group["failure"], group["unstable"]
+    before = group["before"]
+    if before and before["kind"] not in REFUSED:
+        # The file of fixed sizes ran because of this; it takes nothing back.
+        rest = judge_group(group | {"before": None}, limit, noise, blame)
+        reason = f"{blob}: {before['message']}"
+        reason += "; with a file of fixed sizes " + ("right" if rest[0] == "same" else rest[0])
+        return max((_named(before), "engine", reason), rest, key=_rank)
     if failure:
-        owner = "export" if group["onnxruntime_failed"] else "engine"
-        return FAILED.get(failure["kind"], failure["kind"]), owner, f"{blob}: {failure['message']}"
+        owner = blame if group["onnxruntime_failed"] else "engine"
+        return _named(failure), owner, f"{blob}: {failure['message']}"
     if unstable:
         return "unstable", "engine", f"{blob}: {unstable['run']}: {unstable['found']}"
     if within(group["rel_pytorch"], limit):
         return "same", None, ""
-    if within(group["rel_pytorch"], noise):
+    if noise is not None and within(group["rel_pytorch"], noise):
         reason = f"{blob}: rel {rel_text(group['rel_pytorch'])} is rounding, which this network"
         return "vacuous", "noise", f"{reason} blows up: {noise:.1e} for a millionth"
+    reason = f"{blob}: rel {rel_text(group['rel_pytorch'])} from PyTorch"
+    if group["onnxruntime_failed"]:
+        return "different", blame, f"{reason}; ONNX Runtime failed"
     export_is_right = within(group["rel_export"], limit)
     engine_is_right = within(group["rel_onnxruntime"], limit)
     owner = "engine" if export_is_right else "export"
     if export_is_right and engine_is_right:
         owner = "export and engine"
-    reason = f"{blob}: rel {rel_text(group['rel_pytorch'])} from PyTorch, "
-    reason += f"{rel_text(group['rel_onnxruntime'])} from ONNX Runtime"
-    return "different", owner, reason
+    return "different", owner, f"{reason}, {rel_text(group['rel_onnxruntime'])} from ONNX Runtime"
+
+
+def _named(failure: Figures) -> str:
+    return FAILED.get(failure["kind"], failure["kind"])
+
+
+def _rank(judged: tuple[str, str | None, str]) -> int:
+    return list(VERDICTS).index(judged[0])
 
 
 def within(rel: float | None, limit: float) -> bool:
