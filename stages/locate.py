@@ -28,11 +28,12 @@ from stages.common.gate import gate_limits
 from stages.common.graph import all_values, load_model, output_names, source_module
 from stages.common.locate_inputs import feeds_of, read_blob, real_blob
 from stages.common.machine import cores
+from stages.common.made import made
 from stages.common.match import Computed, compute, differs_inside, errors_by_name
 from stages.common.opencv import check_opencv
 from stages.common.pairing import output_pairs
 from stages.common.params import ModelParams, OpenCVParams, Params, entry, load_params
-from stages.common.paths import locate_path, onnx_path, weights_path
+from stages.common.paths import locate_path, weights_path
 from stages.common.store import read_classes
 
 ENGINES = ("auto", "classic", "new")
@@ -66,7 +67,10 @@ def main(argv: list[str] | None = None) -> None:
     if args.limit is not None and not 0 < args.limit < inf:
         raise InputError(f"--limit: found {args.limit:g}; expected a number above 0")
     if args.model:
-        located, name = in_model(args), args.model
+        params, name = load_params(), args.model
+        entry(params, "models", name)
+        with made(name) as path:
+            located = in_model(args, params, path)
     else:
         if args.image is not None:
             raise InputError("--image: means nothing with two files")
@@ -76,13 +80,9 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(1)
 
 
-def in_model(args: argparse.Namespace) -> Located:
+def in_model(args: argparse.Namespace, params: Params, path: Path) -> Located:
     """Look at a model of params.yaml: its file against PyTorch, then OpenCV against its file."""
-    params = load_params()
     entry_ = entry(params, "models", args.model)
-    path = onnx_path(args.model)
-    if not path.exists():
-        raise InputError(f"{path}: no such file; `make` writes it")
     limit = args.limit or gate_limits(params, args.model).rel
     setting = setting_of(args.engine, params.opencv)
     model = load_model(path)

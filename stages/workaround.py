@@ -24,6 +24,7 @@ from stages.common.heap import PERTURB, VALUES, dirty_heap
 from stages.common.images import normalize
 from stages.common.isolated import IsolatedForward
 from stages.common.locate_inputs import fits, input_lengths
+from stages.common.made import made
 from stages.common.onnxruntime import load_onnxruntime
 from stages.common.opencv import engines, load_opencv
 from stages.common.params import (
@@ -139,18 +140,17 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     name, params = arguments.model, load_params()
     model = entry(params, "models", name)
-    if not onnx_path(name).is_file():
-        raise InputError(f"{onnx_path(name)}: no such file; `make` writes it")
     if bool(arguments.write) != bool(arguments.output):
         raise InputError("expected both of --write and --output, or neither")
-    blobs = first_blobs(name, model, params)
-    if not blobs:
-        found = f"none of the first {IMAGES} images has the size of its input"
-        raise InputError(f"{onnx_path(name)}: {found}")
-    if arguments.write:
-        write_rewritten(arguments.write, onnx_path(name), common_shape(blobs), arguments.output)
-        return
-    outcomes = try_model(name, model, params, blobs)
+    with made(name) as path:
+        blobs = first_blobs(name, model, params)
+        if not blobs:
+            found = f"none of the first {IMAGES} images has the size of its input"
+            raise InputError(f"{path}: {found}")
+        if arguments.write:
+            write_rewritten(arguments.write, path, common_shape(blobs), arguments.output)
+            return
+        outcomes = try_model(name, model, params, blobs)
     print(table(outcomes), *conclusion(name, outcomes), sep="\n")
     sys.exit(0 if any(outcome.passes for outcome in outcomes) else 1)
 

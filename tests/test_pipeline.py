@@ -23,12 +23,13 @@ import psutil
 import pytest
 import torch
 from dvc.repo import Repo
-from helpers import REAL, needs_real
+from helpers import REAL, needs_real, refused
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 from test_dvc_yaml import TEMPLATES, copy_working_tree, is_params, stage_params, without_git
 
 from stages import fetch, preprocess, transform
+from stages.common.made import made
 from stages.common.params import load_params
 from stages.common.sample import write_classification
 
@@ -289,6 +290,20 @@ def test_changed_code_reruns_the_stages_that_use_it(editable, path, expected):
 def test_a_changed_limit_reruns_the_gate_alone(editable, key, value):
     edit(editable, {key: value})
     assert changed(editable) == {"check_params", "gate"}
+
+
+def test_a_model_that_is_no_longer_what_was_asked_for_is_told(editable, capsys):
+    with made(CLS):
+        pass
+    assert not capsys.readouterr().err
+    edit(editable, {"export.opset": 17})
+    with made(CLS) as path:
+        assert path == Path(f"models/{CLS}/model.onnx")
+    assert (
+        f"{path}: params.yaml, or what else it is made of, has changed" in capsys.readouterr().err
+    )
+    with refused("models/none/model.onnx: no such file; `make` writes it"), made("none"):
+        pass
 
 
 def test_a_comment_in_params_yaml_reruns_the_check_alone(editable):
