@@ -18,7 +18,7 @@ ENGINE = "new"  # cv2.dnn.ENGINE_NEW
 INPUTS = {"input": "input.npy"}
 LIMIT = 1e-4  # of the largest difference over the largest expected value
 TIME_LIMIT_S = 120
-HEAPS = [""]  # values of MALLOC_PERTURB_, with which glibc fills fresh memory; "": as it is
+HEAPS = [""]  # values of MALLOC_PERTURB_, with which glibc fills unwritten memory; "": as it is
 
 HERE = Path(__file__).resolve().parent
 MODEL, EXPECTED = HERE / "model.onnx", HERE / "expected.npy"

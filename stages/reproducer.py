@@ -24,8 +24,10 @@ from stages.common.difference import compare
 from stages.common.files import new_directory, write_text
 from stages.common.gate import Limits, gate_limits
 from stages.common.graph import load_model, save
+from stages.common.heap import FREED
 from stages.common.locate_inputs import feeds_of, read_blob, real_blob
 from stages.common.machine import cores
+from stages.common.made import made
 from stages.common.opencv import check_opencv, engines
 from stages.common.params import (
     BackendParams,
@@ -35,7 +37,7 @@ from stages.common.params import (
     entry,
     load_params,
 )
-from stages.common.paths import onnx_path, reproducer_folder
+from stages.common.paths import reproducer_folder
 from stages.common.reduce import Reduction, Small
 from stages.common.symptom import HEAPS, Opencv, Symptom, expected_of, family, kept_limit
 from stages.workaround import Outcome, conclusion, first_blobs, table, try_file, try_model
@@ -79,16 +81,19 @@ def main(argv: list[str] | None = None) -> None:
         value = getattr(args, option)
         if value is not None and not 0 < value < inf:
             raise InputError(f"--{option}: found {value:g}; expected a number above 0")
-    sys.exit(of_entry(args) if args.name else of_file(args))
+    if not args.name:
+        sys.exit(of_file(args))
+    params = load_params()
+    entry(params, "models", args.name)
+    with made(args.name) as path:
+        code = of_entry(args, params, path)
+    sys.exit(code)
 
 
-def of_entry(args: argparse.Namespace) -> int:
+def of_entry(args: argparse.Namespace, params: Params, path: Path) -> int:
     """Of a model of params.yaml. Returns the exit code."""
-    name, params = args.name, load_params()
+    name = args.name
     model = entry(params, "models", name)
-    path = onnx_path(name)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; `make` writes it")
     blob, source = real_blob(name, model, args.image)
     opencv = params.opencv.model_copy(update=setting(args))
     feeds = feeds_of(path, load_model(path), blob, source)
@@ -286,7 +291,7 @@ def input_files(feeds: dict[str, np.ndarray]) -> dict[str, str]:
 
 def script(case: Case, evidence: Evidence, files: dict[str, str]) -> str:
     """The reproducing script with this case's constants."""
-    heaps = HEAPS[1:] if evidence.symptom.heap else HEAPS[:1]
+    heaps = [*HEAPS[1:], str(FREED)] if evidence.symptom.heap else HEAPS[:1]
     limit_s = case.opencv.time_limit
     if evidence.symptom.kind == "timeout":
         limit_s = min(limit_s, HANGS_AFTER)
@@ -295,7 +300,7 @@ def script(case: Case, evidence: Evidence, files: dict[str, str]) -> str:
         "INPUTS": json.dumps(files),
         "LIMIT": f"{case.limit:g}  # of the largest difference over the largest expected value",
         "TIME_LIMIT_S": f"{limit_s:g}",
-        "HEAPS": f"{json.dumps(heaps)}  # values of MALLOC_PERTURB_: fresh memory is not zero",
+        "HEAPS": f"{json.dumps(heaps)}  # values of MALLOC_PERTURB_: memory that nobody wrote is not zero",
     }
     text = TEMPLATE.read_text(encoding="utf-8")
     for name, value in constants.items():

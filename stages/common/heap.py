@@ -8,6 +8,9 @@ TUNABLES = "GLIBC_TUNABLES"  # settings with colons between them, of which the l
 # Freed memory that a thread keeps for itself glibc does not dirty: small tensors would lie there.
 NO_CACHE = "glibc.malloc.tcache_count=0"
 VALUES = (1, 165)  # each brought every fault to light that was met so far
+# Those fill memory that was just taken with huge numbers and what was freed with tiny ones, which a
+# read beside a tensor does not show. This one fills what was freed with NaN.
+FREED = 255
 SIZES = (64, 1 << 16)  # bytes, of which a thread would keep the small one for itself
 
 
