@@ -300,7 +300,7 @@ def script(case: Case, evidence: Evidence, files: dict[str, str]) -> str:
         "INPUTS": json.dumps(files),
         "LIMIT": f"{case.limit:g}  # of the largest difference over the largest expected value",
         "TIME_LIMIT_S": f"{limit_s:g}",
-        "HEAPS": f"{json.dumps(heaps)}  # values of MALLOC_PERTURB_: memory that nobody wrote is not zero",
+        "HEAPS": f"{json.dumps(heaps)}  # values of MALLOC_PERTURB_: unwritten memory is not zero",
     }
     text = TEMPLATE.read_text(encoding="utf-8")
     for name, value in constants.items():
