@@ -92,6 +92,7 @@ readme: venv  ## Renew the README's table and pictures from the last run
 	@python -m stages.demo segmentation --model fcn_resnet50
 	@python -m stages.readme summary plots/inference_time.png plots/models/fcn_resnet50/gallery.png \
 		plots/demo/resnet50-sample_val_00000001.png plots/demo/fcn_resnet50-sample_val_000001.png
+	@python -m stages.coverage_report --readme
 
 clean:  ## Remove what the pipeline made; DVC's cache stays, so the next `make` restores it
 	find data -mindepth 1 -maxdepth 1 -not -name downloads -not -name coverage -exec rm -rf {} + 2> /dev/null || true
