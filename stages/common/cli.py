@@ -5,7 +5,6 @@ import signal
 import sys
 from collections.abc import Callable
 
-
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
