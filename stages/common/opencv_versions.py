@@ -77,23 +77,23 @@ def engines_of(wanted: str, folder: Path | None) -> list[str]:
     where it cannot be loaded, as one that is too old for this numpy, or where it is another."""
     with Worker(START_S, quiet=True) as worker:
         try:
-            found, engines = worker.call(_version_and_engines, folder)
-        except InputError as error:
-            raise InputError(f"OPENCV: {wanted} cannot be loaded: {error}") from None
-    # That of the package has a number more, of the build: 4.14.0.94 is OpenCV 4.14.0.
-    if not f"{wanted}.".startswith(f"{found.partition('-')[0]}."):
-        hint = f" in {folder}; {ANEW}" if folder else ""
-        raise InputError(f"OPENCV: {wanted}: found OpenCV {found}{hint}")
-    return engines
+            return worker.call(_engines, wanted, folder)
+        except (InputError, RuntimeError) as error:  # the latter with a traceback, as of half one
+            reason = str(error).strip().splitlines()[-1]
+            raise InputError(f"OPENCV: {wanted} cannot be loaded: {reason}") from None
 
 
-def _version_and_engines(folder: Path | None) -> tuple[str, list[str]]:
+def _engines(wanted: str, folder: Path | None) -> list[str]:
     _enter(folder)
     import cv2
 
+    # The package's version has a number more, that of the build: 4.14.0.94 is OpenCV 4.14.0.
+    if not f"{wanted}.".startswith(f"{cv2.__version__.partition('-')[0]}."):
+        hint = f" in {folder}; {ANEW}" if folder else ""
+        raise InputError(f"found OpenCV {cv2.__version__}{hint}")
     from stages.common.opencv import engines
 
-    return cv2.__version__, sorted(engines())
+    return sorted(engines())
 
 
 def load_opencv_of(folder: Path | None, model: Path, params: OpenCVParams) -> Forward:
