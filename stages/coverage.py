@@ -112,7 +112,7 @@ def alone() -> Iterator[None]:
         before = signal.signal(signal.SIGTERM, end)
         try:
             shutil.rmtree(WORK, ignore_errors=True)
-            with disk_full_named(FOLDER, lambda: GOES_ON):
+            with disk_full_named(FOLDER, lambda: f"its files removed; {GOES_ON}"):
                 yield
         finally:
             shutil.rmtree(WORK, ignore_errors=True)
