@@ -7,21 +7,29 @@ with each stop.
 """
 
 import argparse
+import shutil
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import product
+from pathlib import Path
+from tempfile import TemporaryFile
 
 from stages.common.cli import InputError, log, run
-from stages.common.coverage import EXPORTERS, Cell, is_done, parse_exporters, parse_names
+from stages.common.coverage import CELLS, EXPORTERS, Cell, is_done, parse_exporters, parse_names
+from stages.common.files import DISK_FULL, disk_full_named, locked
 from stages.common.machine import cores
-from stages.common.opencv_versions import engines_of, installed_version, provide
-from stages.common.params import Params, load_params
+from stages.common.opencv_versions import FOLDER, engines_of, parse_versions, provide
+from stages.common.params import Params, Task, load_params
 from stages.common.workers import in_processes
-from stages.coverage_model import Job, run_model
-from stages.coverage_report import report
+from stages.coverage_model import WORK, Job, run_model
+from stages.coverage_report import ANSWER, PICTURE, RECORD, report
 from stages.stability import ways
 
 # It tries the new engine, then the classic one: no engine of its own.
 NO_ENGINE = "auto"
+GOES_ON = "the next run goes on where this one was"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -37,30 +45,87 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params()
     jobs = parse_jobs(args.jobs)
     exporters = parse_exporters(args.exporters, params)
-    versions = args.opencv.replace(",", " ").split() or [installed_version()]
-    folders = {version: provide(version) for version in versions}
-    engines = {
-        version: parse_engines(args.engines, version, engines_of(version, folder))
-        for version, folder in folders.items()
-    }
+    versions = parse_versions(args.opencv)
     models = choose_models(args.models, params)
+    for folder in (CELLS, RECORD.parent, PICTURE.parent, ANSWER.parent):
+        check_writable(folder)
+    with alone():
+        folders = {version: provide(version) for version in versions}
+        engines = {
+            version: parse_engines(args.engines, version, engines_of(version, folder))
+            for version, folder in folders.items()
+        }
+        todo = plan(models, list(product(exporters, versions)), engines, folders, params)
+        cells = sum(len(job.cells) for job in todo)
+        found = f"{len(models)} models: {cells} cells of {len(todo)} models to measure"
+        log(f"{found}, {jobs} at a time")
+        run_all(todo, jobs)
+        report(params)
+
+
+def plan(
+    models: Mapping[str, Task],
+    ways_to_try: Sequence[tuple[tuple[str, int], str]],
+    engines: Mapping[str, list[str]],
+    folders: Mapping[str, Path | None],
+    params: Params,
+) -> list[Job]:
+    """The models of which cells are missing; `ways_to_try`: exporter with opset, and OpenCV."""
     _, fresh = ways(params.stability.perturb)
-    plan = []
+    jobs = []
     for model, task in models.items():
         cells = [
             Cell(model, task, exporter, opset, engine, version)
-            for (exporter, opset), version in product(exporters, versions)
+            for (exporter, opset), version in ways_to_try
             for engine in engines[version]
         ]
         missing = [cell for cell in cells if not is_done(cell, params)]
         if missing:
-            plan.append(partial(Job, missing, folders, fresh, params))
-    todo = [job(f"{number}/{len(plan)}") for number, job in enumerate(plan, start=1)]
-    cells = sum(len(job.cells) for job in todo)
-    log(f"{len(models)} models: {cells} cells of {len(todo)} models to measure, {jobs} at a time")
-    for _ in in_processes(run_model, todo, jobs):
-        pass
-    report(params)
+            jobs.append(partial(Job, missing, folders, fresh, params))
+    return [job(f"{number}/{len(jobs)}") for number, job in enumerate(jobs, start=1)]
+
+
+def run_all(todo: Sequence[Job], jobs: int) -> None:
+    """Raises InputError where a process of the run has ended, or a file of its own is gone."""
+    try:
+        with closing(in_processes(run_model, todo, jobs)) as answers:
+            for _ in answers:
+                pass
+    except ChildProcessError as error:
+        raise InputError(f"a process that measured has ended: {error}; {GOES_ON}") from None
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise
+        what = f"{error.filename or FOLDER}: {error.strerror or error}"
+        raise InputError(f"{what}; {GOES_ON}") from None
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Be the only run of this project, with an empty folder of work, which goes at the end, also
+    where a SIGTERM ends the run. Raises InputError where another one runs, or the disk is full."""
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with locked(FOLDER, "another `make coverage` is running"):
+        before = signal.signal(signal.SIGTERM, end)
+        try:
+            shutil.rmtree(WORK, ignore_errors=True)
+            with disk_full_named(FOLDER, lambda: f"its files removed; {GOES_ON}"):
+                yield
+        finally:
+            shutil.rmtree(WORK, ignore_errors=True)
+            signal.signal(signal.SIGTERM, before)
+
+
+def check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
 
 
 def parse_jobs(text: str) -> int:
@@ -78,7 +143,7 @@ def parse_engines(text: str, version: str, known: list[str]) -> list[str]:
     return parse_names(text, f"ENGINES, OpenCV {version}", known)
 
 
-def choose_models(text: str, params: Params) -> dict[str, str]:
+def choose_models(text: str, params: Params) -> dict[str, Task]:
     """Names with tasks; raises InputError for a name that torchvision has not, or that is larger
     than `coverage.max_parameters`."""
     from stages.common.zoo import listed, parameters

@@ -4,11 +4,14 @@ Exports and engines run in processes of their own. Each cell is written as soon 
 so that an interrupted run goes on where it was; large files are gone with the model.
 """
 
+import errno
+import os
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +20,13 @@ from stages.common.cli import InputError, log
 from stages.common.coverage import Cell, Figures, judge, reason_of, write_cell
 from stages.common.files import scratch_directory
 from stages.common.isolated import IsolatedForward, Worker
-from stages.common.limits import with_memory_limit
+from stages.common.limits import ran_out, told_apart, with_memory_limit
 from stages.common.onnxruntime import load_onnxruntime
 from stages.common.opencv_versions import load_opencv_of
-from stages.common.params import BackendParams, OpenCVParams, Params
+from stages.common.params import BackendParams, CoverageParams, OpenCVParams, Params
 from stages.common.patterns import patterns
 from stages.common.scores import Parity
-from stages.coverage_torch import ZooModel, export_model, make_reference, parse_size
+from stages.coverage_torch import Shape, ZooModel, export_model, make_reference, parse_size
 
 WORK = Path("data/coverage/work")
 Open = Callable[[Mapping[str, str]], IsolatedForward]  # with what is added to the environment
@@ -52,6 +55,29 @@ class Answers:
     again: np.ndarray | None = None  # of the first batch, once more after all the others
 
 
+class OutOfMemory(BackendFailure):
+    """What a process could not do within the limit of memory."""
+
+    def __init__(self, message: str, limits: CoverageParams) -> None:
+        limit = f"out of memory, limit {limits.memory_limit:g} GB"
+        super().__init__("error", f"{limit}: {message}")
+
+
+class LimitedForward(IsolatedForward):
+    """The forward pass of a backend in a process within the limits. Raises OutOfMemory, too."""
+
+    def __init__(
+        self, limits: CoverageParams, *backend: Any, environment: Mapping[str, str]
+    ) -> None:
+        self._limits = limits
+        how = {"limit_s": limits.time_limit, "environment": environment, "quiet": True}
+        load = (with_memory_limit, limits.memory_limit, *backend)
+        memory_named(limits, super().__init__, *load, **how)
+
+    def __call__(self, blob: np.ndarray) -> np.ndarray:
+        return memory_named(self._limits, super().__call__, blob)
+
+
 @dataclass(frozen=True)
 class Job:
     """The cells of one model that are to be measured, and which one of the models it is."""
@@ -64,7 +90,10 @@ class Job:
 
 
 def run_model(job: Job) -> int:
-    """Measure the cells of a job; returns how many these are."""
+    """Measure the cells of a job; returns how many these are.
+
+    Raises OSError where the disk is full or a file of its own is gone: that is no result.
+    """
     first = job.cells[0]
     limits = job.params.coverage
     with (
@@ -74,9 +103,11 @@ def run_model(job: Job) -> int:
         model = ZooModel(first.model, first.task, folder.resolve())
 
         def in_worker(function: Callable, *arguments):
-            return with_defects_of_memory(
-                worker.call, with_memory_limit, limits.memory_limit, function, *arguments
-            )
+            how = (with_memory_limit, limits.memory_limit, told_apart, model.folder, function)
+            answer = memory_named(limits, worker.call, *how, *arguments)
+            if isinstance(answer, OSError):
+                raise answer
+            return answer
 
         reference, failure = attempt(in_worker, make_reference, model, job.params)
         reference = (reference or {}) | {"failure": content(failure, model.folder)}
@@ -86,8 +117,9 @@ def run_model(job: Job) -> int:
             for cell in cells:
                 figures = {"reference": reference, **exported.figures()}
                 figures["groups"] = []
-                if not failure and not exported.failure:
+                if not failure and not exported.dynamic.failure:
                     figures["groups"] = measure(cell, exported, job)
+                exported.check_files()
                 write_cell(cell, figures, job.params)
                 tell(cell, figures, job)
     return len(job.cells)
@@ -103,8 +135,21 @@ def groups_of(model: ZooModel, params: Params) -> Iterator[Group]:
             yield Group(blob, batch, reference)
 
 
+@dataclass(frozen=True)
+class File:
+    """An ONNX file, or why there is none, and ONNX Runtime's answers to what it takes."""
+
+    path: Path
+    failure: InputError | None = None
+    onnxruntime: Mapping[Group, Answers | BackendFailure] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+
 class Exported:
-    """A model's ONNX files of one exporter, and ONNX Runtime's answers."""
+    """A model's ONNX files of one exporter: one of dynamic sizes, those of fixed ones on demand."""
 
     def __init__(
         self,
@@ -116,41 +161,51 @@ class Exported:
         in_worker: Callable,
     ) -> None:
         self.folder, self.groups, self.limits = model.folder, groups, params.coverage
-        self._fixed: dict[str, Path | None] = {}
+        self._fixed: dict[Group, File] = {}
         how = params.export.model_copy(update={"exporter": exporter, "opset": opset})
         self._export = lambda *where: attempt(in_worker, export_model, model, params, how, *where)[
             1
         ]
         self._name = f"{exporter}{opset}"
-        self.path = self.folder / f"{self._name}.onnx"
-        self.failure, self.onnxruntime = None, {}
+        self.dynamic = File(self.folder / f"{self._name}.onnx")
         if groups:
             # The exporter takes an axis of length one for a constant.
-            shape = (2, *groups[0].shape[1:])
-            self.failure = self._export(shape, True, self.path)
-        if groups and not self.failure:
-            backend = (load_onnxruntime, self.path, BackendParams(threads=1))
-            self.onnxruntime = answers_of(opener(self.limits, *backend), groups)
+            self.dynamic = self._file(self._name, (2, *groups[0].shape[1:]), True, groups)
 
     def figures(self) -> Figures:
         """Of the export and of ONNX Runtime, for a cell."""
-        times = [one.ms for one in self.onnxruntime.values() if isinstance(one, Answers)]
-        failures = [one for one in self.onnxruntime.values() if not isinstance(one, Answers)]
+        answers = self.dynamic.onnxruntime.values()
+        times = [one.ms for one in answers if isinstance(one, Answers)]
+        failures = [one for one in answers if not isinstance(one, Answers)]
         return {
-            "export": {"failure": content(self.failure, self.folder)},
+            "export": {"failure": content(self.dynamic.failure, self.folder)},
             "onnxruntime": {
                 "failure": content(failures[0] if failures else None, self.folder),
                 "ms": times[0] if times else None,
             },
         }
 
-    def fixed(self, group: Group) -> Path | None:
-        """The file that takes blobs of this one shape alone; None where it cannot be exported."""
-        if str(group) not in self._fixed:
-            path = self.folder / f"{self._name}-{group}.onnx"
-            failed = self._export(group.shape, False, path)
-            self._fixed[str(group)] = None if failed else path
-        return self._fixed[str(group)]
+    def fixed(self, group: Group) -> File:
+        """The file that takes blobs of this one shape alone."""
+        if group not in self._fixed:
+            name = f"{self._name}-{group}"
+            self._fixed[group] = self._file(name, group.shape, False, [group])
+        return self._fixed[group]
+
+    def _file(self, name: str, shape: Shape, dynamic: bool, groups: list[Group]) -> File:
+        path = self.folder / f"{name}.onnx"
+        failure = self._export(shape, dynamic, path)
+        if failure:
+            return File(path, failure)
+        backend = (load_onnxruntime, path, BackendParams(threads=1))
+        return File(path, None, answers_of(opener(self.limits, *backend), groups))
+
+    def check_files(self) -> None:
+        """Raise FileNotFoundError where a file is gone that was written: what failed without it
+        failed for that."""
+        for file in (self.dynamic, *self._fixed.values()):
+            if self.groups and not file.failure and not file.path.exists():
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file.path))
 
 
 def measure(cell: Cell, exported: Exported, job: Job) -> list[Figures]:
@@ -162,60 +217,52 @@ def measure(cell: Cell, exported: Exported, job: Job) -> list[Figures]:
         threads=1,
         time_limit=job.params.coverage.time_limit,
     )
-    results: dict[Group, Figures] = {}
 
-    def run(path: Path, groups: list[Group]) -> dict[Group, Figures]:
-        backend = (load_opencv_of, job.folders[cell.opencv], path, how)
-        return figures_of(opener(job.params.coverage, *backend), groups, exported, job.fresh)
+    def run(file: File, groups: list[Group]) -> dict[Group, Figures]:
+        backend = (load_opencv_of, job.folders[cell.opencv], file.path, how)
+        return figures_of(opener(job.params.coverage, *backend), groups, file, job.fresh)
 
-    results = run(exported.path, exported.groups)
+    results = run(exported.dynamic, exported.groups)
     failed = [group for group, one in results.items() if one["failure"]]
     for group in failed:
-        path = exported.fixed(group)
-        if path is None:
-            break
-        again = run(path, [group])[group]
-        if again["failure"]:
+        fixed, before = exported.fixed(group), results[group]
+        failure = content(fixed.failure, fixed.folder)
+        again = None if failure else run(fixed, [group])[group]
+        failure = failure or again["failure"]
+        if failure:
+            results[group] = before | {"fixed_failure": failure}
             break  # it is not the dynamic sizes that the engine cannot do
-        results[group] = again | {"before": results[group]["failure"]}
+        results[group] = again | {"before": before["failure"]}
     return list(results.values())
 
 
-def opener(limits, *backend) -> Open:
+def opener(limits: CoverageParams, *backend) -> Open:
     """How to start a process that runs a backend: `load` and its arguments."""
 
-    def start(environment: Mapping[str, str]) -> IsolatedForward:
-        return IsolatedForward(
-            with_memory_limit,
-            limits.memory_limit,
-            *backend,
-            limit_s=limits.time_limit,
-            environment=environment,
-            quiet=True,
-        )
-
-    return start
+    return lambda environment: LimitedForward(limits, *backend, environment=environment)
 
 
 def figures_of(
     start: Open,
     groups: list[Group],
-    exported: Exported,
+    file: File,
     fresh: Mapping[str, Mapping[str, str]],
 ) -> dict[Group, Figures]:
-    """How far a backend's answers are from PyTorch's and ONNX Runtime's, and whether they stay, the
-    second time and in fresh processes."""
+    """How far a backend's answers to a file are from PyTorch's and ONNX Runtime's, and whether they
+    stay, the second time and in fresh processes. One that met a limit there shows nothing of it."""
     plain = answers_of(start, groups, again=True)
     figures = {}
     for group, answers in plain.items():
         failed = isinstance(answers, BackendFailure)
-        referee = exported.onnxruntime[group]
+        referee = file.onnxruntime[group]
         told = isinstance(referee, Answers)
         figures[group] = {
             "blob": str(group),
-            "failure": content(answers if failed else None, exported.folder),
+            "failure": content(answers if failed else None, file.folder),
             "before": None,  # of a file of dynamic sizes, where this is one of fixed sizes
+            "fixed_failure": None,  # of one of fixed sizes, where this is one of dynamic sizes
             "unstable": None,
+            "fresh_failure": None,
             "onnxruntime_failed": not told,
             "rel_pytorch": None if failed else rel(answers.logits, group.reference),
             "rel_onnxruntime": None if failed or not told else rel(answers.logits, referee.logits),
@@ -231,9 +278,17 @@ def figures_of(
         }
     for name, found in runs.items():
         for group, logits in found.items():
-            if not figures[group]["unstable"] and (what := change(plain[group], logits)):
-                figures[group]["unstable"] = {"run": name, "found": what}
+            if met_a_limit(logits):
+                key, what = "fresh_failure", content(logits, file.folder)
+            else:
+                key, what = "unstable", change(plain[group], logits)
+                what = what and {"run": name, "found": what}
+            figures[group][key] = figures[group][key] or what
     return figures
+
+
+def met_a_limit(answers: object) -> bool:
+    return isinstance(answers, OutOfMemory) or getattr(answers, "kind", None) == "timeout"
 
 
 def change(plain: Answers, logits: np.ndarray | BackendFailure) -> str | None:
@@ -256,11 +311,11 @@ def answers_of(
     try:
         for group in groups:
             try:
-                forward = forward or with_defects_of_memory(start, {})
+                forward = forward or start({})
             except BackendFailure as failure:  # the model is not read, whatever the group
                 return {one: found.get(one, failure) for one in groups}
             try:
-                found[group] = with_defects_of_memory(pass_through, forward, group, **how)
+                found[group] = pass_through(forward, group, **how)
             except BackendFailure as failure:
                 found[group] = failure
                 forward.__exit__()
@@ -306,16 +361,21 @@ def attempt(function: Callable, *arguments) -> tuple[object, InputError | None]:
         return None, error
 
 
-def with_defects_of_memory(function: Callable, *arguments, **options):
-    """Call a function that works in another process; memory that runs out there is a failure, not
-    a defect of this project."""
+def memory_named(limits: CoverageParams, function: Callable, *arguments, **options):
+    """Call a function that works in another process; memory that runs out there is OutOfMemory,
+    whether it came as a failure or as a defect."""
     try:
         return function(*arguments, **options)
     except RuntimeError as error:
-        last = str(error).strip().splitlines()[-1]
-        if "memory" not in last.lower():  # as in MemoryError, and in PyTorch's own words
+        message = str(error).strip().splitlines()[-1]
+        if not ran_out(message):
             raise
-        raise BackendFailure("error", last) from None
+    except InputError as error:
+        message = str(error)
+        ended = getattr(error, "kind", None) in ("crashed", "timeout")
+        if ended or not ran_out(message):
+            raise
+    raise OutOfMemory(message, limits)
 
 
 def content(failure: InputError | None, folder: Path) -> Figures | None:

@@ -3,6 +3,7 @@
 It runs in a process of its own, which may crash, hang or run out of memory.
 """
 
+import io
 import statistics
 import time
 from pathlib import Path
@@ -48,8 +49,9 @@ def make_reference(model: ZooModel, params: Params) -> dict:
         network = zoo_network(*model[:2], params.coverage.classes, sizes[0], params.seed, scale)
     except Exception as error:  # of torchvision's code, for a size that it does not take
         raise InputError(_reason(error)) from None
-    with new_file(model.folder / "weights.pth") as partial:
-        torch.save(network.state_dict(), partial)
+    # Opened here: PyTorch says of a file of its own that fails neither why nor that it is the disk.
+    with new_file(model.folder / "weights.pth") as partial, partial.open("wb") as file:
+        torch.save(network.state_dict(), file)
     forward = load_pytorch(Logits(network).eval(), PyTorchParams(device="cpu", threads=1))
     least, times = float("inf"), []
     for height, width in sizes:
@@ -64,7 +66,9 @@ def make_reference(model: ZooModel, params: Params) -> dict:
             if (height, width) == sizes[0]:
                 times.append(1e3 * (time.perf_counter() - began))
         outputs = np.concatenate(answers)
-        np.save(model.folder / f"{height}x{width}.npy", outputs)
+        content = io.BytesIO()  # as numpy does not say either why a file fails
+        np.save(content, outputs)
+        (model.folder / f"{height}x{width}.npy").write_bytes(content.getbuffer())
         least = min(least, spread(outputs))
     first = patterns(1, *sizes[0], params.seed)
     right = forward(first)

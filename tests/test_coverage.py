@@ -601,13 +601,14 @@ def test_lists_take_commas_and_spaces_and_an_opset(project):
 
 
 def test_the_opencv_of_a_folder_is_the_one_that_runs(converted):
-    folder = converted / "data/coverage/opencv-1.2.3"
+    version = f"{cv2.__version__}.0"  # as that of a package, with the number of a build
+    folder = converted / f"data/coverage/opencv-{version}"
     folder.mkdir(parents=True)
     installed = Path(cv2.__file__).parent
     for part in (installed, *installed.parent.glob("opencv_python*.libs")):
         shutil.copytree(part, folder / part.name)
-    assert provide("1.2.3") == folder and provide(OPENCV) is None
-    assert engines_of("1.2.3", folder) == ["auto", "classic", "new"]
+    assert provide(version) == folder and provide(OPENCV) is None
+    assert engines_of(version, folder) == ["auto", "classic", "new"]
     how = OpenCVParams(**load_params().opencv.model_dump() | {"engine": "new", "threads": 1})
     blob = answers((2, 3, 64, 64))
     with IsolatedForward(

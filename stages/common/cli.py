@@ -1,7 +1,11 @@
 """How a stage ends: 0 done, 1 a check failed, 2 wrong input, 130 interrupted."""
 
+import os
+import signal
 import sys
 from collections.abc import Callable
+
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 class InputError(Exception):
@@ -26,6 +30,18 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def end_with(parent: int) -> None:
+    """Let the system kill this process as soon as the one that started it has ended, as a `kill`
+    ends it: what hangs or computes here nobody else would end. Linux alone can."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+    if os.getppid() != parent:  # it had ended before it could be asked for
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def log(message: str) -> None:

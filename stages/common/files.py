@@ -1,6 +1,7 @@
 """Writing so that a reader never meets half a file: beside the target, then renamed over it."""
 
 import errno
+import fcntl
 import json
 import math
 import os
@@ -62,6 +63,24 @@ def _partial(target: Path) -> Path:
         else:
             left_over.unlink()
     return target.with_name(f".{target.name}.{os.getpid()}.partial")
+
+
+@contextmanager
+def locked(folder: Path, otherwise: str) -> Iterator[None]:
+    """Be the only one at work in a folder; the lock ends with its process, however that ends.
+
+    Raises InputError with the words `otherwise` where another process holds it.
+    """
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise InputError(f"{folder}: {otherwise}") from None
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 def sync(path: Path) -> None:

@@ -1,6 +1,5 @@
 """Work in a process of its own: a crash or a hang there is a result, not the end of the run."""
 
-import ctypes
 import json
 import os
 import pickle
@@ -19,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from stages.common.backends import BackendFailure, Forward
-from stages.common.cli import InputError
+from stages.common.cli import InputError, end_with
 
 Result = TypeVar("Result")
 
@@ -27,9 +26,8 @@ Result = TypeVar("Result")
 # main module imports, PyTorch for one.
 CHILD = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
-    "from stages.common.isolated import serve; serve(int(sys.argv[1]))"
+    "from stages.common.isolated import serve; serve(int(sys.argv[1]), int(sys.argv[3]))"
 )
-PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 class Worker:
@@ -93,6 +91,7 @@ class Worker:
     def _start(self) -> None:
         ours, theirs = Pipe()
         command = [sys.executable, "-c", CHILD, str(theirs.fileno()), json.dumps(sys.path)]
+        command.append(str(os.getpid()))
         output = subprocess.DEVNULL if self.quiet else 2
         self._process = subprocess.Popen(
             command,
@@ -192,11 +191,9 @@ def _end(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def serve(descriptor: int) -> None:
-    """Answer the calls that come through a pipe until its other side is closed."""
-    if sys.platform == "linux":
-        # Where the other process is killed while this one hangs, nobody else would end it.
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def serve(descriptor: int, parent: int) -> None:
+    """Answer the calls of the process `parent` through a pipe until its other side is closed."""
+    end_with(parent)
     connection = Connection(descriptor)
     with suppress(EOFError, ConnectionError):
         while True:

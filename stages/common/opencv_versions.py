@@ -19,6 +19,7 @@ from stages.common.params import OpenCVParams
 FOLDER = Path("data/coverage")
 DISTRIBUTION = "opencv-python"
 START_S = 60
+ANEW = "remove this folder, and it is installed anew"
 
 
 def installed_version() -> str:
@@ -31,13 +32,21 @@ def installed_version() -> str:
     raise InputError(f"{DISTRIBUTION}: not installed")
 
 
+def parse_versions(text: str) -> list[str]:
+    """The versions of a list with commas or spaces, the installed one where it is empty. Raises
+    InputError for what is no version."""
+    versions = list(dict.fromkeys(text.replace(",", " ").split()))
+    for one in versions:
+        if one != installed_version() and not re.fullmatch(r"\d+(\.\d+)+", one):
+            raise InputError(f"OPENCV: found {one!r}; expected a version, as 4.14.0.94")
+    return versions or [installed_version()]
+
+
 def provide(wanted: str) -> Path | None:
     """Return the folder of a version, installed now where it is missing; None for the one that is
     installed anyway. Raises InputError for a version that pip cannot find."""
     if wanted == installed_version():
         return None
-    if not re.fullmatch(r"\d+(\.\d+)+", wanted):
-        raise InputError(f"OPENCV: found {wanted!r}; expected a version, as 4.14.0.94")
     folder = FOLDER / f"opencv-{wanted}"
     if not folder.is_dir():
         log(f"installing {DISTRIBUTION} {wanted} into {folder}")
@@ -65,16 +74,23 @@ def _install(wanted: str, folder: Path) -> None:
 
 def engines_of(wanted: str, folder: Path | None) -> list[str]:
     """The engines that a version has, sorted, asked in a process of its own. Raises InputError
-    where it cannot be loaded, as one that is too old for this numpy."""
+    where it cannot be loaded, as one that is too old for this numpy, or where it is another."""
     with Worker(START_S, quiet=True) as worker:
         try:
-            return worker.call(_engines, folder)
-        except InputError as error:
-            raise InputError(f"OPENCV: {wanted} cannot be loaded: {error}") from None
+            return worker.call(_engines, wanted, folder)
+        except (InputError, RuntimeError) as error:  # the latter with a traceback, as of half one
+            reason = str(error).strip().splitlines()[-1]
+            raise InputError(f"OPENCV: {wanted} cannot be loaded: {reason}") from None
 
 
-def _engines(folder: Path | None) -> list[str]:
+def _engines(wanted: str, folder: Path | None) -> list[str]:
     _enter(folder)
+    import cv2
+
+    # The package's version has a number more, that of the build: 4.14.0.94 is OpenCV 4.14.0.
+    if not f"{wanted}.".startswith(f"{cv2.__version__.partition('-')[0]}."):
+        hint = f" in {folder}; {ANEW}" if folder else ""
+        raise InputError(f"found OpenCV {cv2.__version__}{hint}")
     from stages.common.opencv import engines
 
     return sorted(engines())
@@ -89,10 +105,14 @@ def load_opencv_of(folder: Path | None, model: Path, params: OpenCVParams) -> Fo
 
 
 def _enter(folder: Path | None) -> None:
-    """Let this process load OpenCV from a folder."""
+    """Let this process load OpenCV from a folder; raises InputError where another one is loaded, as
+    Python would take the installed one for a folder that has none."""
     if folder and str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     try:
-        import cv2  # noqa: F401
+        import cv2
     except ImportError as error:
         raise InputError(" ".join(str(error).split())[:200]) from None
+    found = Path(cv2.__file__ or "").resolve()
+    if folder and folder.resolve() not in found.parents:
+        raise InputError(f"there is none in {folder}; {ANEW}")

@@ -40,6 +40,7 @@ def _limit(value: object) -> object:
 # Checked by hand: of a union, pydantic would report each branch on its own.
 Limit = Annotated[int | Literal["all"], PlainValidator(_limit)]
 Threads = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(gt=0, le=86400)]  # a day: no wait takes any number
 Pixels = Annotated[int, Field(ge=1, le=16384)]
 Mean = Annotated[list[float], Field(min_length=3, max_length=3)]
 Std = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)]
@@ -212,7 +213,7 @@ class OpenCVParams(Section):
     backend: Name
     target: Name
     threads: Threads
-    time_limit: Annotated[float, Field(gt=0)]
+    time_limit: Seconds
 
 
 class ParityImages(Section):
@@ -272,7 +273,9 @@ Sizes = Annotated[list[Size], Field(min_length=1)]
 
 
 class CoverageSizes(Section):
-    classification: Sizes
+    """Of classification one alone: a ViT runs no other size than the one that it was made for."""
+
+    classification: Annotated[list[Size], Field(min_length=1, max_length=1)]
     segmentation: Sizes
 
 
@@ -283,8 +286,8 @@ class CoverageParams(Section):
     classes: Annotated[int, Field(ge=2)]
     images: Annotated[int, Field(ge=2)]
     sizes: CoverageSizes
-    time_limit: Annotated[float, Field(gt=0)]
-    memory_limit: Annotated[float, Field(gt=0)]
+    time_limit: Seconds
+    memory_limit: Annotated[float, Field(gt=0, le=1024)]
 
 
 class PlotParams(Section):
@@ -437,6 +440,8 @@ def _one_line(path: Path, raw: object, error: ValidationError) -> str:
             message = f"found {found!r}; expected keys with values"
         case "too_short" if not found:
             message = f"found {found!r}; expected at least one entry"
+        case "too_long" if ".sizes." in key:
+            message = f"found {found!r}; expected one size alone"
         case "too_short" | "too_long":
             message = f"found {found!r}; expected {worst['ctx']['field_type'].lower()} of 3 values"
         case _:

@@ -4,17 +4,15 @@ DVC deletes a stage's output before the stage runs, so what is unfinished lies e
 note of how far it came and what it depends on.
 """
 
-import fcntl
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from stages.common.cli import InputError, log
-from stages.common.files import new_directory, new_file, read_json, sync
+from stages.common.cli import log
+from stages.common.files import locked, new_directory, new_file, read_json, sync
 
 NOTE = "progress.json"
 SHARE = 0.005  # of a run's time, at most, goes into saving
@@ -66,33 +64,22 @@ def unfinished(target: Path, folder: Path, depends: dict[str, str]) -> Iterator[
     """
     folder.mkdir(parents=True, exist_ok=True)
     work = Unfinished(target, folder, depends)
-    lock = _lock(folder)
-    try:
-        work.done = _taken_over(folder, depends)
-        if not work.done:
-            work.clear()
-        yield work
-        (folder / NOTE).unlink(missing_ok=True)
-        with new_directory(target) as partial:
-            for path in folder.glob("[!.]*"):  # no half-written note of a killed run
-                shutil.move(path, partial)
-        work.done = 0
-    finally:
-        if not work.done:
-            shutil.rmtree(folder, ignore_errors=True)
-            _remove_empty(folder.parent)
-        os.close(lock)
-
-
-def _lock(folder: Path) -> int:
-    """Two processes in one folder would undo each other's work; a lock ends with its process."""
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise InputError(f"{folder}: another process is at work here; wait until it ends") from None
-    return lock
+    # Two processes in one folder would undo each other's work.
+    with locked(folder, "another process is at work here; wait until it ends"):
+        try:
+            work.done = _taken_over(folder, depends)
+            if not work.done:
+                work.clear()
+            yield work
+            (folder / NOTE).unlink(missing_ok=True)
+            with new_directory(target) as partial:
+                for path in folder.glob("[!.]*"):  # no half-written note of a killed run
+                    shutil.move(path, partial)
+            work.done = 0
+        finally:
+            if not work.done:
+                shutil.rmtree(folder, ignore_errors=True)
+                _remove_empty(folder.parent)
 
 
 def _taken_over(folder: Path, depends: dict[str, str]) -> int:

@@ -9,6 +9,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
+from stages.common.cli import InputError, end_with
+
 QUEUED = 2  # chunks of a process: the one in work, and one so that it need not wait for the next
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
@@ -21,10 +23,10 @@ def in_processes(
 
     `work`, chunks and results are pickled; results are small, as those that come early are kept.
     With less than two processes or chunks it is done here. The processes end with the iterator, and
-    when this process is killed: what they wait for breaks off.
+    when this process is killed.
 
-    Raises an OSError of `work`, and ChildProcessError where a process died; what else `work` raises
-    is a defect, whose traceback the process prints before it dies.
+    Raises an OSError or InputError of `work`, and ChildProcessError where a process died; what else
+    `work` raises is a defect, whose traceback the process prints before it dies.
     """
     processes = min(processes, len(chunks))
     if processes < 2:
@@ -33,7 +35,7 @@ def in_processes(
     pool = _start(work, processes)
     queues: dict[Connection, deque[int]] = {connection: deque() for connection in pool}
     places = iter(range(len(chunks)))
-    results: dict[int, Result | OSError] = {}
+    results: dict[int, Result | Exception] = {}
     try:
         for connection in QUEUED * [*pool]:
             _hand_out(connection, queues[connection], places, chunks)
@@ -43,7 +45,7 @@ def in_processes(
                     results[queues[connection].popleft()] = _receive(connection, pool[connection])
                     _hand_out(connection, queues[connection], places, chunks)
             result = results.pop(place)
-            if isinstance(result, OSError):
+            if isinstance(result, OSError | InputError):
                 raise result
             yield result
     finally:
@@ -72,12 +74,13 @@ def _start(work: Callable, processes: int) -> dict[Connection, BaseProcess]:
 
 
 def _serve(connection: Connection, work: Callable) -> None:
+    end_with(multiprocessing.parent_process().pid)
     with suppress(EOFError, ConnectionError):  # the process that started this one is gone
         while True:
             chunk = connection.recv()
             try:
                 answer = work(chunk)
-            except OSError as error:
+            except (OSError, InputError) as error:
                 answer = error
             connection.send(answer)
 
@@ -92,7 +95,7 @@ def _hand_out(
         return
 
 
-def _receive(connection: Connection, process: BaseProcess) -> Result | OSError:
+def _receive(connection: Connection, process: BaseProcess) -> Result | Exception:
     try:
         return connection.recv()
     except (EOFError, ConnectionError):
