@@ -24,7 +24,7 @@ from stages.common.opencv_versions import FOLDER, engines_of, parse_versions, pr
 from stages.common.params import Params, Task, load_params
 from stages.common.workers import in_processes
 from stages.coverage_model import WORK, Job, run_model
-from stages.coverage_report import ANSWER, PICTURE, RECORD, report
+from stages.coverage_report import ANSWER, PICTURE, RECORD, check_record, report
 from stages.stability import ways
 
 # It tries the new engine, then the classic one: no engine of its own.
@@ -57,6 +57,7 @@ def main(argv: list[str] | None = None) -> None:
         }
         todo = plan(models, list(product(exporters, versions)), engines, folders, params)
         cells = sum(len(job.cells) for job in todo)
+        check_record(params, {(cell.model, cell.column) for job in todo for cell in job.cells})
         found = f"{len(models)} models: {cells} cells of {len(todo)} models to measure"
         log(f"{found}, {jobs} at a time")
         run_all(todo, jobs)

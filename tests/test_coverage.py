@@ -400,6 +400,12 @@ def test_right_answers_of_fixed_sizes_alone_say_so(project):
     assert "fixed sizes" in judged.reason and "why" in judged.reason
 
 
+def test_what_a_fresh_process_could_not_do_in_time_is_said(project):
+    judged = judge(figures({}, {"fresh_failure": failure("timeout")}), load_params())
+    assert judged.verdict == "same"
+    assert judged.reason == "4x3x8x8: not all was tried in fresh processes: why"
+
+
 def test_another_limit_is_another_verdict_without_another_run(project):
     found = figures({"rel_pytorch": 5e-4, "rel_onnxruntime": 5e-4})
     assert judge(found, load_params()).verdict == "different"
@@ -801,8 +807,9 @@ def test_a_record_that_would_lose_rows_is_not_replaced(measured, change, named):
         path.unlink()
     before = Path("metrics/coverage.json").read_bytes(), Path("COVERAGE.md").read_bytes()
     write_params(measured, change)
-    with refused("metrics/coverage.json: ", f"are of {named}", "or move the file away"):
-        coverage_report.main([])
+    for command in (coverage_report.main, coverage.main):
+        with refused("metrics/coverage.json: ", f"are of {named}", "or move the file away"):
+            command([] if command is coverage_report.main else ["--models", WRONG])
     after = Path("metrics/coverage.json").read_bytes(), Path("COVERAGE.md").read_bytes()
     assert after == before
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from stages.common.cli import InputError, log
 from stages.common.files import read_json, write_json
+from stages.common.limits import ran_out
 from stages.common.machine import machine
 from stages.common.params import Params, Task
 
@@ -128,8 +129,7 @@ def _met_a_limit(figures: Figures) -> bool:
 def is_of_a_limit(failure: Figures | None) -> bool:
     """Whether a failure may be gone with more time or memory."""
     return failure is not None and (
-        failure["kind"] in ("timeout", "crashed")
-        or re.search(r"\bmemory\b|bad_alloc", failure["message"], re.IGNORECASE) is not None
+        failure["kind"] in ("timeout", "crashed") or ran_out(failure["message"])
     )
 
 
@@ -188,6 +188,11 @@ def judge(figures: Figures, params: Params) -> Verdict:
         first = next(group for group in groups if group["before"])
         reason = f"with a file of fixed sizes; of dynamic ones, {first['blob']}: "
         reason += first["before"]["message"]
+    again = [group for group in groups if group.get("fresh_failure")]
+    if verdict == "same" and again:
+        found = f"{again[0]['blob']}: not all was tried in fresh processes: "
+        reason = f"{reason}; {found}" if reason else found
+        reason += again[0]["fresh_failure"]["message"]
     return Verdict(verdict, owner, reason, rel, fixed)
 
 
