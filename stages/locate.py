@@ -30,7 +30,7 @@ from stages.common.locate_inputs import feeds_of, read_blob, real_blob
 from stages.common.machine import cores
 from stages.common.made import made
 from stages.common.match import Computed, compute, differs_inside, errors_by_name
-from stages.common.opencv import check_opencv
+from stages.common.opencv import check_opencv, default_engine
 from stages.common.pairing import output_pairs
 from stages.common.params import ModelParams, OpenCVParams, Params, entry, load_params
 from stages.common.paths import locate_path, weights_path
@@ -234,7 +234,7 @@ def setting_of(engine: str | None, params: OpenCVParams | None) -> EngineSetting
     """How to run OpenCV: on the CPU, whatever the target."""
     plain = {"backend": "default", "target": "cpu"}
     if params is None:
-        params = OpenCVParams(engine="auto", **plain, threads=0, time_limit=LIMIT_S)
+        params = OpenCVParams(engine=default_engine(), **plain, threads=0, time_limit=LIMIT_S)
     params = params.model_copy(update=plain | ({"engine": engine} if engine else {}))
     return EngineSetting(check_opencv(params)[0], params.threads or cores(), params.time_limit)
 

@@ -28,7 +28,7 @@ from stages.common.heap import FREED
 from stages.common.locate_inputs import feeds_of, read_blob, real_blob
 from stages.common.machine import cores
 from stages.common.made import made
-from stages.common.opencv import check_opencv, engines
+from stages.common.opencv import check_opencv, default_engine, engines
 from stages.common.params import (
     BackendParams,
     ModelParams,
@@ -44,7 +44,9 @@ from stages.workaround import Outcome, conclusion, first_blobs, table, try_file,
 
 TEMPLATE = Path(__file__).with_name("reproduce_template.py")
 LIMITS = Limits(rel=1e-4, agreement=99.9, accuracy_loss=0.1)  # of a file; a model has the gate's
-OPENCV = OpenCVParams(engine="auto", backend="default", target="cpu", threads=0, time_limit=120)
+OPENCV = OpenCVParams(
+    engine=default_engine(), backend="default", target="cpu", threads=0, time_limit=120
+)
 # A graph that hangs is run many times until it is small: no longer than this each, in seconds.
 HANGS_AFTER = 20.0
 MINUTES = 10.0

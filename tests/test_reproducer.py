@@ -255,6 +255,27 @@ def test_what_one_operator_shows_is_reduced_to_it(op):
     assert small.size[1] < 1000 and len(small.feeds) == 1
 
 
+def test_what_nodes_make_of_constants_alone_is_made_smaller_too():
+    """TorchScript writes one bias that several layers share as an Identity."""
+    normal = np.random.default_rng(0).standard_normal
+    tensors = {"weight": normal((64, 32)), "bias": normal(64)}
+    tensors = {name: value.astype(np.float32) for name, value in tensors.items()}
+    body = "shared = Identity (bias) output = Gemm <transB = 1> (input, weight, shared)"
+    model = parse(body, "float[8, 64] output", **tensors)
+    model.graph.input[0].CopyFrom(
+        onnx.helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, [8, 32])
+    )
+
+    def shows(model: ModelProto, feeds: dict) -> bool:
+        run_onnxruntime(model, feeds, [model.graph.output[0].name])
+        return {"Identity", "Gemm"} <= {node.op_type for node in model.graph.node}
+
+    feeds = {"input": normal((8, 32)).astype(np.float32)}
+    small = Reduction(model, feeds, tolerant(shows), 60).run()
+    assert [node.op_type for node in small.model.graph.node] == ["Identity", "Gemm"]
+    assert small.size[1] < 500
+
+
 def test_nodes_that_are_needed_together_stay_together():
     def shows(model: ModelProto, feeds: dict) -> bool:
         run_onnxruntime(model, feeds, [model.graph.output[0].name])

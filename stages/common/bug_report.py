@@ -178,7 +178,9 @@ def steps(evidence: Evidence, printed: str) -> Iterator[str]:
     yield "In short:"
     yield ""
     yield "```python"
-    yield (f'net = cv2.dnn.readNetFromONNX("model.onnx", cv2.dnn.ENGINE_{evidence.engine.upper()})')
+    constant = f"cv2.dnn.ENGINE_{evidence.engine.upper()}"
+    engine = f", {constant}" if hasattr(cv2.dnn, constant.rpartition(".")[2]) else ""
+    yield f'net = cv2.dnn.readNetFromONNX("model.onnx"{engine})'
     for number, name in enumerate(evidence.feeds):
         file = f"input{'' if number == 0 else f'_{number + 1}'}.npy"
         yield f'net.setInput(np.load("{file}"), "{name}")'

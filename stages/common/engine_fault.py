@@ -25,7 +25,7 @@ PLAIN: dict[str, str] = {}
 class EngineSetting:
     """How OpenCV is run: its constant of the engine, threads, seconds for one model."""
 
-    engine: int
+    engine: int | None
     threads: int
     limit_s: float
 

@@ -132,14 +132,18 @@ def ancestors(model: ModelProto, outputs: Collection[str], stop: Collection[str]
     return found
 
 
-def all_values(model: ModelProto, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def all_values(
+    model: ModelProto, feeds: Mapping[str, np.ndarray], with_constants: bool = False
+) -> dict[str, np.ndarray]:
     """Every tensor that depends on the inputs, those included, computed by ONNX Runtime as the
     file says: no graph optimisation. In topological order; what no output needs is left out.
+    `with_constants`: what nodes make of constants alone, too.
 
     Raises BackendFailure when ONNX Runtime refuses the model or the feeds.
     """
-    needed, fixed = ancestors(model, output_names(model)), constants(model)
-    names = [name for name in producers(model) if name in needed and name not in fixed]
+    needed = ancestors(model, output_names(model))
+    left_out = set() if with_constants else constants(model)
+    names = [name for name in producers(model) if name in needed and name not in left_out]
     whole = ModelProto()
     whole.CopyFrom(model)
     del whole.graph.output[:]
@@ -319,19 +323,23 @@ def save(model: ModelProto, path: Path) -> None:
 
 
 def run_opencv(
-    path: Path, engine: int, threads: int, feeds: Mapping[str, np.ndarray], outputs: Sequence[str]
+    path: Path,
+    engine: int | None,
+    threads: int,
+    feeds: Mapping[str, np.ndarray],
+    outputs: Sequence[str],
 ) -> list[np.ndarray]:
     """Read an ONNX file with OpenCV's `engine`, feed each input by its name, return `outputs`.
 
-    On the CPU. It is meant for a `Worker`: what an engine does with a part of a graph is anybody's
-    guess. Raises BackendFailure `refused`, `error` or `shape`.
+    On the CPU; the engine of OpenCV 4 is None. It is meant for a `Worker`: what an engine does with
+    a part of a graph is anybody's guess. Raises BackendFailure `refused`, `error` or `shape`.
     """
     import cv2
 
     cv2.setNumThreads(threads)
     kind = "refused"
     try:
-        network = cv2.dnn.readNetFromONNX(str(path), engine)
+        network = cv2.dnn.readNetFromONNX(str(path), *([] if engine is None else [engine]))
         if network.empty():  # so the new engine says that it cannot, and why only in its log
             raise BackendFailure("refused", "OpenCV cannot read it: its network is empty")
         kind = "error"

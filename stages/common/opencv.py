@@ -60,6 +60,12 @@ def engines() -> dict[str, int | None]:
     return constants or {"classic": None}
 
 
+def default_engine() -> str:
+    """What OpenCV takes where nothing is said."""
+    known = engines()
+    return "auto" if "auto" in known else next(iter(known))
+
+
 def check_opencv(params: OpenCVParams) -> tuple[int | None, int, int]:
     """Return OpenCV's constants of the engine, backend and target.
 

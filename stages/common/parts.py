@@ -38,7 +38,7 @@ class Engine:
 
     def __init__(
         self,
-        engine: int,
+        engine: int | None,
         threads: int,
         limit_s: float,
         environment: Mapping[str, str] | None = None,

@@ -278,7 +278,7 @@ class Reduction:
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         shapes = {one.name: tuple(one.dims) for one in self.best.model.graph.initializer}
-        values = all_values(self.best.model, self.best.feeds)
+        values = all_values(self.best.model, self.best.feeds, with_constants=True)
         return shapes | {name: value.shape for name, value in values.items()}
 
     def _cut_group(self, group: Sequence[tuple[str, int]], shapes: dict) -> bool:

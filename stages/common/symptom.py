@@ -52,7 +52,7 @@ class Opencv:
     With `fresh` each run has a new process: slower, but memory holds nothing of the run before.
     """
 
-    engine: int
+    engine: int | None
     threads: int
     limit_s: float
     fresh: bool = False
