@@ -49,6 +49,7 @@ OPENCV = OpenCVParams(
 )
 # A graph that hangs is run many times until it is small: no longer than this each, in seconds.
 HANGS_AFTER = 20.0
+ATTEMPTS = 8  # of the script, where the fault depends on what lies in memory
 MINUTES = 10.0
 
 
@@ -297,7 +298,9 @@ def script(case: Case, evidence: Evidence, files: dict[str, str]) -> str:
     limit_s = case.opencv.time_limit
     if evidence.symptom.kind == "timeout":
         limit_s = min(limit_s, HANGS_AFTER)
+    attempts = ATTEMPTS if evidence.symptom.heap else 1
     constants = {
+        "ATTEMPTS": f"{attempts}  # each with other memory around the tensors",
         "ENGINE": f'"{evidence.engine}"  # cv2.dnn.ENGINE_{evidence.engine.upper()}',
         "INPUTS": json.dumps(files),
         "LIMIT": f"{case.limit:g}  # of the largest difference over the largest expected value",

@@ -145,7 +145,8 @@ def nodes(evidence: Evidence) -> Iterator[str]:
         text = describe_node(node, shapes)
         attributes = ", ".join(f"{name}={value}" for name, value in text.attributes.items())
         inputs, outputs = (", ".join(map(tensor, names)) for names in (node.input, node.output))
-        module = " ".join(filter(None, (text.module, f"({text.module_class})")))
+        kind = f"({text.module_class})" if text.module_class else ""
+        module = f"{text.module} {kind}".rstrip()
         yield (
             f"| {node.op_type} | {inputs} | {outputs} | {attributes} "
             f"| {module if text.module else ''} |"
