@@ -217,14 +217,13 @@ def compare(old: Figures, new: Figures) -> tuple[list[str], bool]:
     """Lines that say what got better and what worse between two records, and whether anything got
     worse; before them, what else differs. Raises InputError where they have no cell in common.
 
-    A version of OpenCV is left out of the names where each record has one alone, and so is an
-    opset: else nothing would be in common.
+    The version of OpenCV is left out of the names where each record has one alone, and so is an
+    exporter's opset: else nothing would be in common.
     """
-    both = []
+    both, shared = [], in_all(old) & in_all(new)
     for record in (old, new):
-        names = shortened(record)
         words = verdicts_of(record).items()
-        both.append({(model, names[column]): word for (model, column), word in words})
+        both.append({(model, shortened(column, shared)): word for (model, column), word in words})
     if not both[0].keys() & both[1].keys():
         raise InputError("the two records have no model and combination in common")
     lines = []
@@ -237,21 +236,25 @@ def compare(old: Figures, new: Figures) -> tuple[list[str], bool]:
     return lines + (changed or ["no verdict changed"]), worse
 
 
-def shortened(record: Figures) -> dict[str, str]:
-    """The record's columns without what all share: OpenCV's version, an exporter's opset."""
+def in_all(record: Figures) -> set[str]:
+    """What is the same in all of a record's columns: `OpenCV` where that is its version, and the
+    exporters with one opset alone."""
     columns = columns_of(record)
     one_version = len({opencv_of(column) for column in columns}) == 1
     opsets: dict[str, set[str]] = {}
     for column in columns:
         exporter, opset = column.partition(",")[0].split()
         opsets.setdefault(exporter, set()).add(opset)
-    found = {}
-    for column in columns:
-        how, _, engine = column.partition(", ")
-        exporter = how.split()[0]
-        name = exporter if len(opsets[exporter]) == 1 else how
-        found[column] = f"{name}, {engine.split()[0] if one_version else engine}"
-    return found
+    found = {exporter for exporter, several in opsets.items() if len(several) == 1}
+    return found | {"OpenCV"} if one_version else found
+
+
+def shortened(column: str, shared: set[str]) -> str:
+    """A column's name without the version and the opset, where these are `shared`."""
+    how, _, engine = column.partition(", ")
+    exporter = how.split()[0]
+    name = exporter if exporter in shared else how
+    return f"{name}, {engine.split()[0] if 'OpenCV' in shared else engine}"
 
 
 def changes(old: Verdicts, new: Verdicts) -> tuple[list[str], bool]:

@@ -681,6 +681,12 @@ def test_records_of_other_versions_are_compared_all_the_same(measured, capsys):
     text, code = compare(record(), newer, capsys)
     assert f"OpenCV {OPENCV} -> 5.9.9.1" in text and code == 1
     assert f"{RIGHT}, dynamo, new: same -> refused" in text
+    more = record()
+    for model in more["models"].values():
+        for column, cell in list(model["cells"].items()):
+            model["cells"][column.replace(OPENCV, "4.1.0")] = copy.deepcopy(cell)
+    added, code = compare(record(), more, capsys)
+    assert code == 0 and "new: 8 cells of 2 models" in added and "worse" not in added
     torch_then = record()["constants"]["versions"]["torch"]
     assert f"measured otherwise: versions.torch {torch_then} (now 9.9)" in text
 
