@@ -715,7 +715,7 @@ def test_the_page_has_a_row_a_model_a_footnote_a_reason_and_the_advice(measured)
     text = Path("COVERAGE.md").read_text(encoding="utf-8")
     (row,) = [line for line in text.splitlines() if line.startswith(f"| {WRONG}")]
     assert row.count("✗ **different**[^1]") == 2 and row.count("✓ same") == 2
-    assert "| torchscript 18, " in row
+    assert "torchscript 18, " in row
     (note,) = [line for line in text.splitlines() if line.startswith("[^1]: ")]
     assert "from PyTorch" in note and "owner: engine" in note
     assert "use **torchscript 18, " in text and "right for 2 of 2 models" in text

@@ -314,8 +314,8 @@ def test_pytorch_has_the_limit_of_memory_too(tiny):
     write_params(Path(), {"coverage.memory_limit": 2})
     tiny(make_reference=loaders.load_hungry)
     _, verdict = measure()
-    assert verdict.verdict == "vacuous"
-    assert verdict.reason.startswith("out of memory, limit 2 GB: MemoryError: Unable to")
+    assert (verdict.verdict, verdict.owner) == ("refused", "model")
+    assert verdict.reason.startswith("PyTorch: out of memory, limit 2 GB: MemoryError: Unable to")
 
 
 @pytest.mark.parametrize(

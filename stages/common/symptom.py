@@ -50,12 +50,14 @@ class Opencv:
     """One engine of OpenCV's, in a process of its own for each heap; use it in a `with`.
 
     With `fresh` each run has a new process: slower, but memory holds nothing of the run before.
+    Another `attempt` has other memory around the tensors.
     """
 
     engine: int | None
     threads: int
     limit_s: float
     fresh: bool = False
+    attempt: int = 0
     runs: int = 0
     _engines: dict[str, Engine] = field(default_factory=dict)
 
@@ -75,6 +77,7 @@ class Opencv:
         """How far the first output is from what is expected, on a heap."""
         if heap not in self._engines:
             environment = dirty_heap(int(heap)) if heap else {}
+            environment["PADDING"] = 97 * self.attempt * "x"
             self._engines[heap] = Engine(self.engine, self.threads, self.limit_s, environment)
         self.runs += 1
         try:
