@@ -48,7 +48,7 @@ repro: venv  ## The main job: convert, run, compare, report (also: `make`)
 	@echo; python -m stages.gate --print
 
 all-models: venv  ## Add the other models of the README's table to params.yaml, then `make`
-	@python -m stages.add_models --weights $(WEIGHTS)
+	@python -m tools.add_models --weights $(WEIGHTS)
 	@$(MAKE) --no-print-directory repro
 
 summary: venv  ## Print the table of the last run and the paths of its pictures
@@ -58,22 +58,22 @@ gate: venv  ## Print the last verdict: which models pass, and who broke those th
 	@python -m stages.gate --print
 
 classify: venv  ## Try a model on an image: MODEL=resnet50 IMAGE=photo.jpg, VERBOSE=1, SHOW=1
-	@python -m stages.demo classification $(DEMO_FLAGS)
+	@python -m tools.demo classification $(DEMO_FLAGS)
 
 segment: venv  ## The same for segmentation: MODEL=fcn_resnet50 IMAGE=photo.jpg, VERBOSE=1, SHOW=1
-	@python -m stages.demo segmentation $(DEMO_FLAGS)
+	@python -m tools.demo segmentation $(DEMO_FLAGS)
 
 locate: venv  ## Find the first node whose output is wrong, and its owner: MODEL=resnet50
-	@python -m stages.locate -- "$$MODEL"
+	@python -m tools.locate -- "$$MODEL"
 
 workaround: venv  ## What makes OpenCV give the model's own answers: MODEL=resnet50
-	@python -m stages.workaround -- "$$MODEL"
+	@python -m tools.workaround -- "$$MODEL"
 
 reproducer: venv  ## Write the smallest graph that OpenCV does wrong, with a report: MODEL=resnet50
-	@python -m stages.reproducer -- "$$MODEL"
+	@python -m tools.reproducer -- "$$MODEL"
 
 coverage: venv  ## Try all of torchvision (hours): MODELS= EXPORTERS= ENGINES= JOBS= OPENCV= narrow it
-	@python -m stages.coverage --models="$$MODELS" --exporters="$$EXPORTERS" \
+	@python -m tools.coverage --models="$$MODELS" --exporters="$$EXPORTERS" \
 		--engines="$$ENGINES" --jobs="$$JOBS" --opencv="$$OPENCV"
 
 test: venv  ## Run the tests
@@ -88,11 +88,11 @@ format: venv  ## Format the code
 	@ruff format .
 
 readme: venv  ## Renew the README's table and pictures from the last run
-	@python -m stages.demo classification --model resnet50
-	@python -m stages.demo segmentation --model fcn_resnet50
-	@python -m stages.readme summary plots/inference_time.png plots/models/fcn_resnet50/gallery.png \
+	@python -m tools.demo classification --model resnet50
+	@python -m tools.demo segmentation --model fcn_resnet50
+	@python -m tools.readme summary plots/inference_time.png plots/models/fcn_resnet50/gallery.png \
 		plots/demo/resnet50-sample_val_00000001.png plots/demo/fcn_resnet50-sample_val_000001.png
-	@python -m stages.coverage_report --readme
+	@python -m tools.coverage_report --readme
 
 clean:  ## Remove what the pipeline made; DVC's cache stays, so the next `make` restores it
 	find data -mindepth 1 -maxdepth 1 -not -name downloads -not -name coverage -exec rm -rf {} + 2> /dev/null || true

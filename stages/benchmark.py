@@ -17,16 +17,14 @@ import torch
 from scipy.stats import bootstrap
 from tqdm import tqdm
 
-from stages.common.backends import BackendFailure, Forward, reference_of
-from stages.common.cli import log, run
-from stages.common.files import write_json
-from stages.common.images import normalize
-from stages.common.isolated import IsolatedForward
-from stages.common.machine import cores, machine
-from stages.common.networks import load_network, load_pytorch
-from stages.common.onnxruntime import load_onnxruntime
-from stages.common.opencv import load_opencv
-from stages.common.params import (
+from parity.backends.contract import BackendFailure, Forward, reference_of
+from parity.backends.isolated import IsolatedForward
+from parity.backends.onnxruntime import load_onnxruntime
+from parity.backends.opencv import load_opencv
+from parity.core.cli import log, run
+from parity.core.files import write_json
+from parity.core.machine import cores, machine
+from parity.core.params import (
     BenchmarkParams,
     ModelParams,
     OpenCVParams,
@@ -34,10 +32,12 @@ from stages.common.params import (
     entry,
     load_params,
 )
-from stages.common.paths import benchmark_path, onnx_path, weights_path
-from stages.common.store import Split, read_classes
-from stages.common.transform import read_normalization
-from stages.common.words import failure_text
+from parity.core.paths import benchmark_path, onnx_path, weights_path
+from parity.evaluation.messages import failure_text
+from parity.networks.network import load_network, load_pytorch
+from parity.preprocessing.images import normalize
+from parity.preprocessing.profile import read_normalization
+from parity.preprocessing.splits import Split, read_classes
 
 # A pool of threads spins for a moment after its work; the next backend starts when it sleeps.
 PAUSE_S = 0.02

@@ -8,10 +8,10 @@ single one: DVC hands the names of models, datasets and profiles to a shell.
 import argparse
 from pathlib import Path
 
-from stages.common.cli import InputError, run
-from stages.common.files import write_text
-from stages.common.opencv import check_opencv
-from stages.common.params import PARAMS, ModelParams, Params, load_params
+from parity.backends.opencv import check_opencv
+from parity.core.cli import InputError, run
+from parity.core.files import write_text
+from parity.core.params import PARAMS, ModelParams, Params, load_params
 
 CHECKED = Path("data/checked.txt")
 
@@ -26,13 +26,13 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _check_what_torch_knows(params: Params) -> None:
-    from stages.common.networks import (
+    from parity.networks.network import (
         check_device,
         check_name,
         import_factory,
         published_weights,
     )
-    from stages.common.transform import resolve
+    from parity.preprocessing.profile import resolve
 
     check_device(params.pytorch)
     for name, profile in params.preprocess.items():
@@ -54,7 +54,7 @@ def _check_what_torch_knows(params: Params) -> None:
 
 def _check_onnx(name: str, model: ModelParams, params: Params) -> None:
     """An ONNX file is taken as it is: one of a fixed batch runs in no other."""
-    from stages.common.given import fixed_batch, read_given
+    from parity.networks.onnx_file import fixed_batch, read_given
 
     path = Path(model.onnx).expanduser()
     read_given(path)

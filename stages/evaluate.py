@@ -5,13 +5,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stages.common.backends import BACKENDS, pairs_of
-from stages.common.cli import log, run
-from stages.common.decisions import predicted_classes
-from stages.common.files import new_file, write_json, write_text
-from stages.common.params import entry, first, load_params
-from stages.common.paths import confusion_path, log_path, metrics_path
-from stages.common.predictions import (
+from parity.backends.contract import BACKENDS, pairs_of
+from parity.core.cli import log, run
+from parity.core.decisions import predicted_classes
+from parity.core.files import new_file, write_json, write_text
+from parity.core.params import entry, first, load_params
+from parity.core.paths import confusion_path, log_path, metrics_path
+from parity.evaluation.messages import failure_text, nonfinite_text
+from parity.evaluation.scores import ClassificationScores, Parity, SegmentationScores
+from parity.inference.predictions import (
     count_nonfinite_images,
     predicting_backends,
     read_failures,
@@ -19,9 +21,7 @@ from stages.common.predictions import (
     read_pixel_logits,
     read_predicted_classes,
 )
-from stages.common.scores import ClassificationScores, Parity, SegmentationScores
-from stages.common.store import Split, read_classes
-from stages.common.words import failure_text, nonfinite_text
+from parity.preprocessing.splits import Split, read_classes
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -12,14 +12,14 @@ import onnx
 import torch
 import torchvision
 
-from stages.common.cli import InputError, log, run
-from stages.common.files import new_file
-from stages.common.given import read_given
-from stages.common.networks import load_network
-from stages.common.params import PARAMS, ExportParams, ModelParams, Params, Task, entry, load_params
-from stages.common.paths import onnx_path, weights_path
-from stages.common.store import Split, read_classes
-from stages.common.transform import read_normalization, read_size
+from parity.core.cli import InputError, log, run
+from parity.core.files import new_file
+from parity.core.params import PARAMS, ExportParams, ModelParams, Params, Task, entry, load_params
+from parity.core.paths import onnx_path, weights_path
+from parity.networks.network import load_network
+from parity.networks.onnx_file import read_given
+from parity.preprocessing.profile import read_normalization, read_size
+from parity.preprocessing.splits import Split, read_classes
 
 INPUT, OUTPUT = "input", "output"
 AXES = {"batch": 0, "height": 2, "width": 3}

@@ -7,14 +7,14 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from stages.common.cli import log, run
-from stages.common.datasets import Dataset
-from stages.common.downloads import DOWNLOADS, downloaded
-from stages.common.files import new_directory
-from stages.common.layouts import read_dataset
-from stages.common.params import DatasetParams, Params, entry, load_params
-from stages.common.paths import dataset_path
-from stages.common.stamps import stamp
+from parity.core.cli import log, run
+from parity.core.files import new_directory
+from parity.core.fingerprints import stamp
+from parity.core.params import DatasetParams, Params, entry, load_params
+from parity.core.paths import dataset_path
+from parity.datasets.dataset import Dataset
+from parity.datasets.downloads import DOWNLOADS, downloaded
+from parity.datasets.layouts import read_dataset
 
 SAMPLE = "sample"
 
@@ -42,7 +42,7 @@ def fetch(name: str) -> None:
 
 def make_sample(name: str, dataset_params: DatasetParams, params: Params, out: Path) -> Dataset:
     """Draw the sample into `out`, and list it there."""
-    from stages.common import sample
+    from parity.datasets import sample
 
     classification = dataset_params.task == "classification"
     write = sample.write_classification if classification else sample.write_segmentation

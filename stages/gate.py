@@ -8,12 +8,21 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from stages.common.cli import run
-from stages.common.files import read_json, write_json
-from stages.common.gate import FAIL, OWNERS, PASS, VACUOUS, Verdict, gate_limits, judge, verdict_of
-from stages.common.params import load_params
-from stages.common.paths import plot_data_folder
-from stages.common.tables import agreement_text, difference_text, padded
+from parity.core.cli import run
+from parity.core.files import read_json, write_json
+from parity.core.markdown import agreement_text, difference_text, padded
+from parity.core.params import load_params
+from parity.core.paths import plot_data_folder
+from parity.evaluation.verdict import (
+    FAIL,
+    OWNERS,
+    PASS,
+    VACUOUS,
+    Verdict,
+    gate_limits,
+    judge,
+    verdict_of,
+)
 
 GATE = Path("metrics/gate.json")
 WORST_FIRST = (FAIL, VACUOUS, PASS)

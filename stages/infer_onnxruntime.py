@@ -1,12 +1,12 @@
 """Run a converted model in ONNX Runtime, the referee, over the val split."""
 
-from stages.common.backends import Forward
-from stages.common.cli import run
-from stages.common.infer import infer
-from stages.common.onnxruntime import load_onnxruntime
-from stages.common.params import ModelParams, Params
-from stages.common.paths import onnx_path
-from stages.common.stamps import stamp
+from parity.backends.contract import Forward
+from parity.backends.onnxruntime import load_onnxruntime
+from parity.core.cli import run
+from parity.core.fingerprints import stamp
+from parity.core.params import ModelParams, Params
+from parity.core.paths import onnx_path
+from parity.inference.runner import infer
 
 
 def load(name: str, model: ModelParams, classes: int, params: Params) -> Forward:

@@ -1,12 +1,12 @@
 """Run a converted model in OpenCV DNN over the val split, in a process of its own."""
 
-from stages.common.cli import run
-from stages.common.infer import infer
-from stages.common.isolated import IsolatedForward
-from stages.common.opencv import load_opencv
-from stages.common.params import ModelParams, Params
-from stages.common.paths import onnx_path
-from stages.common.stamps import stamp
+from parity.backends.isolated import IsolatedForward
+from parity.backends.opencv import load_opencv
+from parity.core.cli import run
+from parity.core.fingerprints import stamp
+from parity.core.params import ModelParams, Params
+from parity.core.paths import onnx_path
+from parity.inference.runner import infer
 
 
 def load(name: str, model: ModelParams, classes: int, params: Params) -> IsolatedForward:

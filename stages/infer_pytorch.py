@@ -4,13 +4,13 @@ import os
 
 import torch
 
-from stages.common.backends import Forward
-from stages.common.cli import run
-from stages.common.infer import infer
-from stages.common.networks import factory_files, load_network, load_pytorch
-from stages.common.params import ModelParams, Params
-from stages.common.paths import weights_path
-from stages.common.stamps import stamp
+from parity.backends.contract import Forward
+from parity.core.cli import run
+from parity.core.fingerprints import stamp
+from parity.core.params import ModelParams, Params
+from parity.core.paths import weights_path
+from parity.inference.runner import infer
+from parity.networks.network import factory_files, load_network, load_pytorch
 
 # oneDNN, which computes PyTorch's convolutions, keeps what it prepared for each shape of blob: with
 # its own 1024, 0.9 GB for fcn_resnet50 on images that all differ in size; with 256, 0.25 GB.

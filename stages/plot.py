@@ -14,21 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from scipy.ndimage import binary_dilation
 
-from stages.common.backends import LABELS, reference_of
-from stages.common.charts import (
-    FAINT,
-    INK,
-    backend_legend,
-    bars_height,
-    grouped_bars,
-    header,
-    new_figure,
-    short,
-)
-from stages.common.cli import log, run
-from stages.common.files import new_directory, read_json, write_json
-from stages.common.params import entry, load_params
-from stages.common.paths import (
+from parity.backends.contract import LABELS, reference_of
+from parity.core.class_ids import IGNORED
+from parity.core.cli import log, run
+from parity.core.files import new_directory, read_json, write_json
+from parity.core.params import entry, load_params
+from parity.core.paths import (
     benchmark_path,
     confusion_path,
     metrics_path,
@@ -38,11 +29,20 @@ from stages.common.paths import (
     source_path,
     stability_path,
 )
-from stages.common.predictions import predicting_backends, read_predicted_mask
-from stages.common.scores import class_iou
-from stages.common.store import Split, read_classes
-from stages.common.voc import IGNORED
-from stages.common.words import failure_text
+from parity.evaluation.charts import (
+    FAINT,
+    INK,
+    backend_legend,
+    bars_height,
+    grouped_bars,
+    header,
+    new_figure,
+    short,
+)
+from parity.evaluation.messages import failure_text
+from parity.evaluation.scores import class_iou
+from parity.inference.predictions import predicting_backends, read_predicted_mask
+from parity.preprocessing.splits import Split, read_classes
 
 # The score that stands for a task, and the second one.
 HEADLINES = {"classification": ("acc@1", "acc@5"), "segmentation": ("mean_iou", "pixel_acc")}

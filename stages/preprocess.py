@@ -9,23 +9,23 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from stages.common.cli import InputError, log, run
-from stages.common.datasets import NO_TRAIN, Dataset, Item
-from stages.common.files import disk_full_named, new_directory
-from stages.common.images import (
+from parity.core.class_ids import IGNORED
+from parity.core.cli import InputError, log, run
+from parity.core.files import disk_full_named, new_directory
+from parity.core.machine import cores
+from parity.core.params import CropParams, OnCorrupt, ResizeParams, entry, load_params
+from parity.core.paths import dataset_path, profile_folder
+from parity.core.processes import in_processes
+from parity.datasets.dataset import NO_TRAIN, Dataset, Item
+from parity.preprocessing.images import (
     check_resized,
     read_image,
     read_mask,
     resize_and_crop,
     resize_shorter,
 )
-from stages.common.machine import cores
-from stages.common.params import CropParams, OnCorrupt, ResizeParams, entry, load_params
-from stages.common.paths import dataset_path, profile_folder
-from stages.common.store import RowFile, write_array, write_lines
-from stages.common.transform import Size, read_size
-from stages.common.voc import IGNORED
-from stages.common.workers import in_processes
+from parity.preprocessing.profile import Size, read_size
+from parity.preprocessing.splits import RowFile, write_array, write_lines
 
 CHUNK = 16  # images that a process decodes at a time
 STARTED = 256  # images that are decoded in the time that a process takes to start

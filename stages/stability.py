@@ -12,19 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.common.backends import BackendFailure
-from stages.common.cli import log, run
-from stages.common.files import write_json
-from stages.common.heap import PERTURB, dirty_heap, is_dirty
-from stages.common.images import normalize
-from stages.common.isolated import IsolatedForward, Worker
-from stages.common.opencv import load_opencv
-from stages.common.params import ModelParams, OpenCVParams, Params, entry, first, load_params
-from stages.common.paths import onnx_path, stability_path
-from stages.common.scores import Parity
-from stages.common.store import Split
-from stages.common.transform import read_normalization
-from stages.common.words import stability_text
+from parity.backends.contract import BackendFailure
+from parity.backends.dirty_heap import PERTURB, dirty_heap, is_dirty
+from parity.backends.isolated import IsolatedForward, Worker
+from parity.backends.opencv import load_opencv
+from parity.core.cli import log, run
+from parity.core.files import write_json
+from parity.core.params import ModelParams, OpenCVParams, Params, entry, first, load_params
+from parity.core.paths import onnx_path, stability_path
+from parity.evaluation.messages import stability_text
+from parity.evaluation.scores import Parity
+from parity.preprocessing.images import normalize
+from parity.preprocessing.profile import read_normalization
+from parity.preprocessing.splits import Split
 
 PROCESSES = "fresh processes"
 START_S = 60  # for a process that looks at its heap

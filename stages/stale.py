@@ -8,12 +8,12 @@ are printed.
 import argparse
 from pathlib import Path
 
-from stages.common.cli import run
-from stages.common.files import read_json
-from stages.common.machine import machine
-from stages.common.params import Params, load_params
-from stages.common.paths import benchmark_path, dataset_path, onnx_path, source_path
-from stages.common.stamps import stamp
+from parity.core.cli import run
+from parity.core.files import read_json
+from parity.core.fingerprints import stamp
+from parity.core.machine import machine
+from parity.core.params import Params, load_params
+from parity.core.paths import benchmark_path, dataset_path, onnx_path, source_path
 
 
 def main(argv: list[str] | None = None) -> None:

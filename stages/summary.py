@@ -9,13 +9,13 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from stages.common.backends import BACKENDS, LABELS, PAIRS
-from stages.common.cli import InputError, log, run
-from stages.common.files import read_json, write_text
-from stages.common.params import load_params
-from stages.common.paths import plot_data_folder, plot_folder
-from stages.common.tables import agreement_text, difference_text, padded
-from stages.common.words import failure_text, nonfinite_text, stability_text
+from parity.backends.contract import BACKENDS, LABELS, PAIRS
+from parity.core.cli import InputError, log, run
+from parity.core.files import read_json, write_text
+from parity.core.markdown import agreement_text, difference_text, padded
+from parity.core.params import load_params
+from parity.core.paths import plot_data_folder, plot_folder
+from parity.evaluation.messages import failure_text, nonfinite_text, stability_text
 
 # matplotlib is imported by what draws only: `--print` must answer at once.
 
@@ -223,7 +223,7 @@ def write_csv(path: Path, columns: Sequence[str], records: Records) -> None:
 
 def draw_times(path: Path, rows: list[dict], dpi: int) -> None:
     """Bars to the median, a whisker to the 95th percentile."""
-    from stages.common import charts
+    from parity.evaluation import charts
 
     medians = {backend: [row["median_ms"].get(backend) for row in rows] for backend in BACKENDS}
     p95s = {backend: [row["p95_ms"].get(backend) for row in rows] for backend in BACKENDS}
@@ -247,7 +247,7 @@ def draw_times(path: Path, rows: list[dict], dpi: int) -> None:
 
 def draw_accuracy(path: Path, rows: list[dict], dpi: int) -> None:
     """A panel a task: their scores are no scores of each other."""
-    from stages.common import charts
+    from parity.evaluation import charts
 
     panels = {
         metric: [row for row in rows if row["metric"] == metric]
@@ -276,7 +276,7 @@ def draw_accuracy(path: Path, rows: list[dict], dpi: int) -> None:
 
 def draw_parity(path: Path, rows: list[dict], dpi: int) -> None:
     """A dot a pair of backends, and their agreement to the right."""
-    from stages.common import charts
+    from parity.evaluation import charts
 
     low, high = relative_limits([one["rel"] for row in rows for one in row["parity"].values()])
     with charts.new_figure(path, WIDTH, charts.bars_height(len(rows)) + 1.1, dpi) as figure:

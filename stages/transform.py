@@ -2,11 +2,11 @@
 
 import argparse
 
-from stages.common.cli import log, run
-from stages.common.files import new_directory
-from stages.common.params import entry, load_params
-from stages.common.paths import transform_folder
-from stages.common.transform import resolve, write_transform
+from parity.core.cli import log, run
+from parity.core.files import new_directory
+from parity.core.params import entry, load_params
+from parity.core.paths import transform_folder
+from parity.preprocessing.profile import resolve, write_transform
 
 
 def main(argv: list[str] | None = None) -> None:

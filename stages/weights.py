@@ -9,11 +9,12 @@ from torch import nn
 from torchvision.models import WeightsEnum, get_model_weights
 from tqdm import tqdm
 
-from stages.common.cli import InputError, log, run
-from stages.common.files import new_file, write_json
-from stages.common.given import external_files, read_given
-from stages.common.images import normalize
-from stages.common.networks import (
+from parity.core.cli import InputError, log, run
+from parity.core.files import new_file, write_json
+from parity.core.fingerprints import stamp
+from parity.core.params import PARAMS, ModelParams, Params, entry, load_params
+from parity.core.paths import source_path, weights_path
+from parity.networks.network import (
     Logits,
     build,
     check_name,
@@ -23,13 +24,12 @@ from stages.common.networks import (
     published_weights,
     read_checkpoint,
 )
-from stages.common.params import PARAMS, ModelParams, Params, entry, load_params
-from stages.common.paths import source_path, weights_path
-from stages.common.probe import calibrate, damp_residuals, fit_head, seeded
-from stages.common.published import load_published, published_accuracy
-from stages.common.stamps import stamp
-from stages.common.store import Split, read_classes
-from stages.common.transform import read_normalization
+from parity.networks.onnx_file import external_files, read_given
+from parity.networks.probe import calibrate, damp_residuals, fit_head, seeded
+from parity.networks.published import load_published, published_accuracy
+from parity.preprocessing.images import normalize
+from parity.preprocessing.profile import read_normalization
+from parity.preprocessing.splits import Split, read_classes
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 

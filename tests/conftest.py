@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from helpers import own, write_image, write_params
 
-from stages import export_onnx, fetch, preprocess, transform, weights, workaround
+from stages import export_onnx, fetch, preprocess, transform, weights
+from tools import workaround
 
 
 @pytest.fixture

@@ -1,0 +1,487 @@
+"""params.yaml as typed, validated values: the one reader that every stage uses."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    Tag,
+    ValidationError,
+)
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from parity.core.cli import InputError
+
+PARAMS = Path("params.yaml")
+
+Task = Literal["classification", "segmentation"]
+# What names an entry has no dot: DVC takes one for the next level of params.yaml.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$")]
+# A list of the dataset's by its name, or the path of a list file.
+ListName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$|\.txt$")]
+# A function of an importable module: package.module:function.
+Factory = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def _limit(value: object) -> object:
+    if value == "all" or (type(value) is int and value >= 1):
+        return value
+    raise ValueError("`all` or an integer of at least 1")
+
+
+# Checked by hand: of a union, pydantic would report each branch on its own.
+Limit = Annotated[int | Literal["all"], PlainValidator(_limit)]
+Threads = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(gt=0, le=86400)]  # a day: no wait takes any number
+Pixels = Annotated[int, Field(ge=1, le=16384)]
+Mean = Annotated[list[float], Field(min_length=3, max_length=3)]
+Std = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)]
+OnCorrupt = Literal["fail", "skip"]
+Axis = Literal["batch", "height", "width"]
+
+# data/<dataset> stands beside the folders that the pipeline makes for itself.
+RESERVED_DATASETS = (
+    "coverage",
+    "downloads",
+    "evaluation",
+    "predictions",
+    "preprocessed",
+    "transforms",
+    "unfinished",
+    "versions",
+)
+# metrics/<model>.json stands beside metrics/gate.json and metrics/coverage.json.
+RESERVED_MODELS = ("coverage", "gate")
+
+
+class Section(BaseModel):
+    """A mapping of params.yaml: no key beyond those named, no value converted from another type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DatasetParams(Section):
+    task: Task
+    source: Text
+    split: ListName
+    train: ListName
+    classes: Text
+    shuffle: bool
+    limit: Limit
+
+
+class SampleSize(Section):
+    train: Count
+    val: Count
+
+
+class SampleParams(Section):
+    classification: SampleSize
+    segmentation: SampleSize
+
+
+Interpolation = Literal["nearest", "linear", "cubic", "area"]
+
+
+class CropParams(Section):
+    """Resized to a square, or by the shorter side, and the centre cut out of it."""
+
+    resize: Pixels
+    keep_aspect: bool
+    crop: Pixels
+    interpolation: Interpolation
+    antialias: bool = False
+
+
+class ResizeParams(Section):
+    """Resized so that the shorter side has `resize` pixels."""
+
+    resize: Pixels
+    interpolation: Interpolation
+    antialias: bool = False
+
+
+def _kind_of_size(value: object) -> str:
+    return "resized" if isinstance(value, dict | ResizeParams) else "own"
+
+
+# Told apart by hand, so that an error is one of the kind that was meant.
+SegmentationSize = Annotated[
+    Annotated[Literal["own"], Tag("own")] | Annotated[ResizeParams, Tag("resized")],
+    Discriminator(_kind_of_size),
+]
+
+
+class ClassificationProfile(Section):
+    """Preprocessing to one fixed size: constants, or the transform of torchvision's weights."""
+
+    task: Literal["classification"]
+    dataset: Name
+    on_corrupt: OnCorrupt
+    size: CropParams | None = None
+    mean: Mean | None = None
+    std: Std | None = None
+    from_weights: Text | None = None
+
+
+class SegmentationProfile(Section):
+    """The same for images that differ in size."""
+
+    task: Literal["segmentation"]
+    dataset: Name
+    on_corrupt: OnCorrupt
+    size: SegmentationSize | None = None
+    mean: Mean | None = None
+    std: Std | None = None
+    from_weights: Text | None = None
+
+
+Profile = Annotated[ClassificationProfile | SegmentationProfile, Field(discriminator="task")]
+
+
+class ModelParams(Section):
+    """torchvision's model of the entry's name, the network of a factory, or an ONNX file."""
+
+    task: Task
+    preprocess: Name
+    weights: Text | None = None
+    checkpoint_key: Text | None = None
+    factory: Factory | None = None
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    output: Text | Annotated[int, Field(ge=0)] | None = None
+    classes: Count | None = None
+    onnx: Text | None = None
+
+
+class PerTask(Section):
+    classification: Count
+    segmentation: Count
+
+
+class InferenceBatchSize(Section):
+    classification: Count
+    segmentation: Literal[1]
+
+
+class ProbeBatchSize(Section):
+    """At least two images: batch norm has no statistics of one value."""
+
+    classification: Annotated[int, Field(ge=2)]
+    segmentation: Annotated[int, Field(ge=2)]
+
+
+class ProbeParams(Section):
+    calibration_images: PerTask
+    residual_scale: Annotated[float, Field(gt=0)]
+    ridge: Annotated[float, Field(gt=0)]
+    batch_size: ProbeBatchSize
+
+
+class DynamicAxes(Section):
+    classification: list[Literal["batch"]]
+    segmentation: list[Axis]
+
+
+class ExportParams(Section):
+    exporter: Literal["dynamo", "torchscript"]
+    opset: Annotated[int, Field(ge=11, le=26)]
+    dynamic_axes: DynamicAxes
+
+
+class InferenceParams(Section):
+    batch_size: InferenceBatchSize
+
+
+class BackendParams(Section):
+    threads: Threads
+
+
+class PyTorchParams(BackendParams):
+    device: Literal["cpu", "cuda"]
+
+
+class OpenCVParams(Section):
+    engine: Name
+    backend: Name
+    target: Name
+    threads: Threads
+    time_limit: Seconds
+
+
+class ParityImages(Section):
+    classification: Limit
+    segmentation: Limit
+
+
+class ParityParams(Section):
+    images: ParityImages
+
+
+class StabilityParams(Section):
+    perturb: Annotated[list[Annotated[int, Field(ge=1, le=255)]], Field(min_length=1)]
+    images: Count
+
+
+class BenchmarkParams(Section):
+    batch_size: PerTask
+    warmup: Annotated[int, Field(ge=0)]
+    runs: Annotated[int, Field(ge=2)]
+    confidence: Annotated[float, Field(gt=0, lt=100)]
+    resamples: Annotated[int, Field(ge=100)]
+
+
+Relative = Annotated[float, Field(ge=0)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class GateLimits(Section):
+    rel: Relative
+    agreement: Percent
+    accuracy_loss: Percent
+
+
+class TaskLimits(Section):
+    classification: GateLimits
+    segmentation: GateLimits
+
+
+class GateOverride(Section):
+    """The limits of one model that are other than its task's."""
+
+    rel: Relative | None = None
+    agreement: Percent | None = None
+    accuracy_loss: Percent | None = None
+
+
+class GateParams(Section):
+    limits: TaskLimits
+    spread: Relative
+    overrides: dict[Name, GateOverride]
+
+
+# Of a blob, height x width in pixels.
+Size = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$")]
+Sizes = Annotated[list[Size], Field(min_length=1)]
+
+
+class CoverageSizes(Section):
+    """Of classification one alone: a ViT runs no other size than the one that it was made for."""
+
+    classification: Annotated[list[Size], Field(min_length=1, max_length=1)]
+    segmentation: Sizes
+
+
+class CoverageParams(Section):
+    """Two images or more: outputs that changed places must be seen."""
+
+    max_parameters: Annotated[float, Field(gt=0)]
+    classes: Annotated[int, Field(ge=2)]
+    images: Annotated[int, Field(ge=2)]
+    sizes: CoverageSizes
+    time_limit: Seconds
+    memory_limit: Annotated[float, Field(gt=0, le=1024)]
+
+
+class PlotParams(Section):
+    gallery_images: Count
+    dpi: Annotated[int, Field(ge=30, le=600)]
+
+
+class Params(Section):
+    """The whole of params.yaml; the file's own comments say what each key means."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    datasets: Annotated[dict[Name, DatasetParams], Field(min_length=1)]
+    sample: SampleParams
+    preprocess: Annotated[dict[Name, Profile], Field(min_length=1)]
+    models: Annotated[dict[Name, ModelParams], Field(min_length=1)]
+    probe: ProbeParams
+    export: ExportParams
+    inference: InferenceParams
+    pytorch: PyTorchParams
+    onnxruntime: BackendParams
+    opencv: OpenCVParams
+    parity: ParityParams
+    stability: StabilityParams
+    benchmark: BenchmarkParams
+    gate: GateParams
+    coverage: CoverageParams
+    plot: PlotParams
+
+
+def load_params(path: Path = PARAMS) -> Params:
+    """Read and validate the whole file, with the parser that DVC uses (YAML 1.2).
+
+    Raises InputError, naming the key, what was found and what was expected, when the file is
+    missing or no YAML, or a key is unknown, missing, of another type, out of range, or refers to
+    an entry that is not there.
+    """
+    try:
+        raw = YAML(typ="safe").load(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run from the repository's root") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    try:
+        params = Params.model_validate(raw)
+    except ValidationError as error:
+        raise InputError(_one_line(path, raw, error)) from None
+    _check_references(path, params)
+    return params
+
+
+def entry(params: Params, section: Literal["datasets", "preprocess", "models"], name: str):
+    """Return the entry `name` of a section; raises InputError naming those that exist."""
+    entries = getattr(params, section)
+    if name not in entries:
+        raise InputError(f"{PARAMS}: {section}.{name}: no such entry; there are {_names(entries)}")
+    return entries[name]
+
+
+def first(limit: int | Literal["all"], total: int) -> int:
+    """How many of `total` a limit of params.yaml leaves."""
+    return total if limit == "all" else min(limit, total)
+
+
+def _check_references(path: Path, params: Params) -> None:
+    for name in params.datasets:
+        if name in RESERVED_DATASETS:
+            raise InputError(f"{path}: datasets.{name}: this name is taken; choose another")
+    for name, profile in params.preprocess.items():
+        _check_reference(path, f"preprocess.{name}", profile, "dataset", params.datasets)
+        _check_profile(path, f"preprocess.{name}", profile)
+    for task in ("classification", "segmentation"):
+        for section in ("inference", "benchmark"):
+            size = getattr(getattr(params, section).batch_size, task)
+            if size > 1 and "batch" not in getattr(params.export.dynamic_axes, task):
+                found = f"found {size}; expected 1, as export.dynamic_axes.{task} has no `batch`"
+                raise InputError(f"{path}: {section}.batch_size.{task}: {found}")
+    for name in params.gate.overrides:
+        if name not in params.models:
+            there = f"no such model; there are {_names(params.models)}"
+            raise InputError(f"{path}: gate.overrides.{name}: {there}")
+    for name, model in params.models.items():
+        if name in RESERVED_MODELS:
+            raise InputError(f"{path}: models.{name}: this name is taken; choose another")
+        _check_reference(path, f"models.{name}", model, "preprocess", params.preprocess)
+        _check_model(path, f"models.{name}", model)
+
+
+def _check_profile(path: Path, key: str, profile: ClassificationProfile | SegmentationProfile):
+    for field in ("size", "mean", "std"):
+        given = getattr(profile, field) is not None
+        if given and profile.from_weights:
+            raise InputError(f"{path}: {key}.{field}: comes from `from_weights`; leave out one")
+        if not given and not profile.from_weights:
+            raise InputError(f"{path}: {key}.{field}: missing")
+    size = profile.size
+    if isinstance(size, CropParams) and size.crop > size.resize:
+        found = f"found {size.crop}; expected at most resize, {size.resize}"
+        raise InputError(f"{path}: {key}.size.crop: {found}")
+
+
+def _check_model(path: Path, key: str, model: ModelParams) -> None:
+    if model.onnx is None and model.weights is None:
+        raise InputError(f"{path}: {key}.weights: missing")
+    used_with = {"onnx": ("task", "preprocess", "classes", "onnx")}
+    used_with["factory"] = tuple(name for name in ModelParams.model_fields if name != "onnx")
+    used_with["neither"] = ("task", "preprocess", "classes", "weights", "checkpoint_key")
+    kind = "onnx" if model.onnx else "factory" if model.factory else "neither"
+    if model.checkpoint_key and model.weights in ("probe", "random"):
+        raise InputError(f"{path}: {key}.checkpoint_key: means nothing with {model.weights!r}")
+    for field in sorted(model.model_fields_set):
+        if field not in used_with[kind]:
+            what = "a torchvision model, only with `factory`" if kind == "neither" else f"`{kind}`"
+            raise InputError(f"{path}: {key}.{field}: means nothing with {what}")
+
+
+def _check_reference(path: Path, key: str, user: Section, field: str, targets: dict) -> None:
+    found = getattr(user, field)
+    if found not in targets:
+        expected = f"found {found!r}; expected one of {_names(targets)}"
+        raise InputError(f"{path}: {key}.{field}: {expected}")
+    if targets[found].task != user.task:
+        tasks = f"{found!r} is for {targets[found].task}; expected one for {user.task}"
+        raise InputError(f"{path}: {key}.{field}: {tasks}")
+
+
+def _one_line(path: Path, raw: object, error: ValidationError) -> str:
+    # An unknown key comes first: with a misspelt key, the missing one is its consequence.
+    errors = sorted(
+        error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden"
+    )
+    worst = errors[0]
+    key, siblings = _locate(raw, worst["loc"])
+    found = worst["input"]
+    match worst["type"]:
+        case "extra_forbidden":
+            message = f"unknown key{_closest(key.split('.')[-1], siblings)}"
+        case "missing":
+            message = "missing"
+        case "union_tag_invalid":
+            message = f"task: found {found['task']!r}; expected {worst['ctx']['expected_tags']}"
+        case "union_tag_not_found":
+            message = "task: missing"
+        case "string_pattern_mismatch" if key.endswith(".factory"):
+            message = f"found {found!r}; expected package.module:function"
+        case "string_pattern_mismatch" if ".sizes." in key:
+            message = f"found {found!r}; expected height x width, as 224x320"
+        case "string_pattern_mismatch":
+            message = f"found {found!r}; expected letters, digits, _ and -, the first no -"
+        case "model_type" | "dict_type" | "model_attributes_type":
+            message = f"found {found!r}; expected keys with values"
+        case "too_short" if not found:
+            message = f"found {found!r}; expected at least one entry"
+        case "too_long" if ".sizes." in key:
+            message = f"found {found!r}; expected one size alone"
+        case "too_short" | "too_long":
+            message = f"found {found!r}; expected {worst['ctx']['field_type'].lower()} of 3 values"
+        case _:
+            expected = worst["msg"].removeprefix("Value error, ")
+            expected = expected.removeprefix("Input should be ").removeprefix("a valid ")
+            message = f"found {found!r}; expected {expected}"
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{path}: {key + ': ' if key else ''}{message}{more}"
+
+
+def _locate(raw: object, location: tuple) -> tuple[str, list[str]]:
+    """The dotted key of a pydantic location, less the tags that unions add, and its siblings."""
+    parts: list[str] = []
+    here = raw
+    for position, part in enumerate(location):
+        is_last = position == len(location) - 1
+        if isinstance(here, dict) and part not in here and not is_last:
+            continue
+        if part == "[key]":
+            continue
+        siblings = here
+        parts.append(str(part))
+        if isinstance(here, dict):
+            here = here.get(part)
+        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+            here = here[part]
+    names = [str(name) for name in siblings] if parts and isinstance(siblings, dict) else []
+    return ".".join(parts), names
+
+
+def _closest(key: str, present: list[str]) -> str:
+    """A hint at the key that was meant: one of a section that has the other keys present."""
+    from difflib import get_close_matches
+
+    others = set(present) - {key}
+    sections = [section.model_fields.keys() for section in Section.__subclasses__()]
+    missing = {name for fields in sections if others <= fields for name in fields - others}
+    near = get_close_matches(key, missing, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _names(entries: dict) -> str:
+    return ", ".join(sorted(entries)) or "none"

@@ -1,0 +1,105 @@
+"""Class folders: the images of a class lie in a folder of its name, as for ImageFolder."""
+
+from collections import Counter
+from pathlib import Path
+
+from parity.core.cli import InputError
+from parity.datasets import imagenet
+from parity.datasets.dataset import Item
+
+FOLDERS = "folders"  # `classes` when the folders' names, sorted, are the classes
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """The folders right below one, sorted by name; a hidden one is no class."""
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return sorted(found, key=lambda path: path.name)
+
+
+def class_folders_of_root(root: Path, train: str) -> list[Path]:
+    """The class folders of a dataset that is one split; beside them may lie the folder `train`.
+
+    None where fewer than two folders hold images. Raises InputError where another one holds none.
+    """
+    from torchvision.datasets.folder import is_image_file
+
+    def holds_image(folder: Path) -> bool:
+        return any(is_image_file(path.name) for path in folder.iterdir())
+
+    folders = [path for path in class_folders(root) if path.name != train or holds_image(path)]
+    with_images = [path for path in folders if holds_image(path)]
+    if len(with_images) < 2:
+        return []
+    if len(with_images) < len(folders):
+        other = min(set(folders) - set(with_images))
+        raise InputError(f"{other}: found no image right in it; expected some, as in {folders[0]}")
+    return folders
+
+
+def folder_names(val: list[Path], train: list[Path]) -> list[str]:
+    """The classes that the folders' names are. Each split that has folders must have the same
+    ones: of two orders none would be that of the model."""
+    for some, others in ((val, train), (train, val)):
+        missing = {path.name for path in others} - {path.name for path in some}
+        if some and missing:
+            expected = f"expected that of {others[0].parent}, with `classes: {FOLDERS}`"
+            raise InputError(f"{some[0].parent}: no folder {min(missing)!r}; {expected}")
+    if len(val) < 2:
+        raise InputError(f"{val[0].parent}: found one class folder; expected at least 2")
+    return [path.name for path in val]
+
+
+def class_ids(
+    folders: list[Path], classes: list[str], params_classes: str, root: Path
+) -> dict[str, int]:
+    """The class id that each folder's name stands for.
+
+    With `classes: imagenet` a folder's name is a WordNet id, else a label. Raises InputError for
+    a folder that is no class, or of which it cannot be said which.
+    """
+    names = {path.name: path for path in folders}
+    if params_classes == "imagenet":
+        return imagenet.class_ids(names, root)
+    count = Counter(classes)
+    for name, path in names.items():
+        if count[name] != 1:
+            expected = f"expected it once among the classes, as it names the folder {path}"
+            raise InputError(f"{params_classes}: found {name!r} {count[name]} times; {expected}")
+    return {name: classes.index(name) for name in names}
+
+
+def read_class_folders(
+    folders: list[Path], ids: dict[str, int], root: Path
+) -> tuple[list[Item], list[Path]]:
+    """The images below each folder, sorted by class and path, and the folders that hold them.
+
+    Raises InputError for a class without an image, and for a name that a text file cannot list.
+    """
+    from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
+
+    above = folders[0].parent
+    ids = {path.name: ids[path.name] for path in folders}
+    try:
+        images = make_dataset(above, ids, IMG_EXTENSIONS)
+    except FileNotFoundError as error:
+        raise InputError(f"{above}: {' '.join(str(error).split())}") from None
+    items, holding = [], {above, *folders}
+    for name, class_id in images:
+        path = Path(name)
+        _check_name(path)
+        items.append(Item(str(path.relative_to(root)), class_id))
+        if path.parent not in holding:
+            holding.update(set(path.parents) - set(above.parents))
+    return items, sorted(holding)
+
+
+def _check_name(path: Path) -> None:
+    name = str(path)
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InputError(f"{name!r}: the name is not UTF-8") from None
+    if len(name.splitlines()) != 1:
+        raise InputError(f"{name!r}: the name has a line break")

@@ -1,0 +1,227 @@
+"""The one look of all pictures: style, colours, headings, grouped bars, files that repeat."""
+
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullLocator
+
+from parity.backends.contract import LABELS
+from parity.core.files import new_file
+
+# From the palette of Okabe and Ito, which the colour-blind tell apart as well.
+COLORS = {"pytorch": "#e69f00", "onnxruntime": "#8a8a8a", "opencv": "#0072b2"}
+# Label, colour and marker; a pair with PyTorch has the colour of the backend it is about.
+PAIR_LOOKS = {
+    "opencv_vs_pytorch": ("OpenCV against PyTorch", "#0072b2", "o"),
+    "onnxruntime_vs_pytorch": ("ONNX Runtime against PyTorch", "#8a8a8a", "s"),
+    "opencv_vs_onnxruntime": ("OpenCV against ONNX Runtime", "#cc79a7", "D"),
+}
+RULE = {"color": "#d0d0d0", "linewidth": 0.6}
+INK, FAINT, ALARM = "#222222", "#666666", "#c1121f"
+
+STYLE = {
+    "font.size": 9,
+    "text.color": INK,
+    "text.parse_math": False,  # a class may be named `$5 $10`
+    "axes.edgecolor": "#b0b0b0",
+    "axes.labelcolor": INK,
+    "axes.labelsize": 9,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "xtick.color": FAINT,
+    "xtick.labelsize": 8,
+    "ytick.color": "#b0b0b0",
+    "ytick.labelcolor": INK,
+    "ytick.labelsize": 8.5,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "figure.constrained_layout.h_pad": 0.08,
+    "figure.constrained_layout.w_pad": 0.1,
+}
+
+MAX_PIXELS = 30_000  # of a side; matplotlib refuses 2**16
+BAR = 0.17  # inches
+GAP = 0.14  # inches, between two groups of bars
+SMALL = 7  # points, the least that is read well
+
+
+@contextmanager
+def new_figure(path: Path, width: float, height: float, dpi: int) -> Iterator[Figure]:
+    """Yield a figure to draw on, of `width` x `height` inches; then write it as a PNG file.
+
+    The style is the same whatever the user's matplotlibrc says, and the same drawing gives the
+    same bytes. A picture too tall for the format is written with fewer dots per inch.
+    """
+    with style.context(STYLE, after_reset=True), new_file(path) as partial:
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        dpi = min(dpi, MAX_PIXELS / max(figure.get_size_inches()))
+        figure.savefig(partial, format="png", dpi=dpi, metadata={"Software": None})
+
+
+def header(figure: Figure, title: str, subtitle: str) -> None:
+    """Write a title and a subtitle at the top left, wrapped, and grow the figure to hold them."""
+    width, body = figure.get_size_inches()
+    lines = []
+    for text, size, weight, color in ((title, 12, "bold", INK), (subtitle, 8.5, "normal", FAINT)):
+        columns = int(72 * (width - 0.3) / (size * (0.7 if weight == "bold" else 0.58)))
+        lines += [(line, size, weight, color) for line in _wrap(text, columns)]
+    top = 0.12 + sum(size * 1.4 / 72 for _, size, _, _ in lines)
+    height = body + top
+    figure.set_size_inches(width, height)
+    figure.get_layout_engine().set(rect=(0, 0, 1, body / height))
+    y = 0.12
+    for line, size, weight, color in lines:
+        place = (0.12 / width, 1 - y / height)
+        figure.text(*place, line, fontsize=size, fontweight=weight, color=color, va="top")
+        y += size * 1.4 / 72
+
+
+def _wrap(text: str, columns: int) -> list[str]:
+    return [part for line in text.splitlines() for part in textwrap.wrap(line, columns)]
+
+
+def bar_step(series: int = 3) -> float:
+    """The distance of two bars of a group, where the distance of two groups is 1."""
+    return BAR / (series * BAR + GAP)
+
+
+def bars_height(groups: int, series: int = 3) -> float:
+    """The inches that the grouped bars of an axes need."""
+    return groups * (series * BAR + GAP)
+
+
+def grouped_bars(
+    axes: Axes,
+    names: Sequence[str],
+    values: dict[str, Sequence[float | None]],
+    text: Callable[[float], str],
+    whiskers: dict[str, Sequence[float | None]] | None = None,
+    missing: dict[str, Sequence[str | None]] | None = None,
+) -> None:
+    """Draw horizontal bars from the top down: a group a name, in it a bar a backend.
+
+    `values` has a value a name for each backend, None where there is none, and in `missing` why;
+    `text` is written at the bar's end, behind the whisker that reaches to the backend's value in
+    `whiskers`.
+    """
+    step = bar_step(len(values))
+    for number, (backend, row) in enumerate(values.items()):
+        shift = (number - (len(values) - 1) / 2) * step
+        ends = whiskers[backend] if whiskers else [None] * len(row)
+        for group, (value, end) in enumerate(zip(row, ends, strict=True)):
+            y = group + shift
+            if value is None:
+                reason = missing[backend][group] if missing else None
+                color = ALARM if reason else INK
+                _label(axes, axes.get_xlim()[0], y, reason or "no value", color=color)
+                continue
+            axes.barh(y, value, height=0.9 * step, color=COLORS[backend])
+            if end is not None:
+                axes.plot([value, end], [y, y], color=INK, linewidth=0.8)
+                axes.plot([end], [y], "|", color=INK, markersize=5, markeredgewidth=0.8)
+            _label(axes, max(value, end or value), y, text(value))
+    name_rows(axes, names)
+    axes.grid(axis="x")
+
+
+def _label(
+    axes: Axes,
+    x: float,
+    y: float,
+    text: str,
+    place: tuple[float, str] = (4, "left"),
+    color: str = INK,
+) -> None:
+    """Write a value beside its mark: `place` is the distance in points and the alignment."""
+    shift, align = place
+    offset = {"xytext": (shift, -0.5), "textcoords": "offset points"}
+    axes.annotate(text, (x, y), ha=align, va="center", fontsize=SMALL, color=color, **offset)
+
+
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Let the y axis be one row a name, the first at the top."""
+    axes.set_yticks(range(len(names)), [short(name, 32) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+
+
+def log_axis(
+    axes: Axes, low: float, high: float, subs: Sequence[float], text: Callable[[float], str]
+) -> None:
+    """Let the x axis be logarithmic, with ticks at `subs` times the powers of ten."""
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(LogLocator(subs=subs))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: text(value))
+
+
+def parity_dot(
+    axes: Axes, y: float, rel: float | None, pair: str, limits: tuple[float, float]
+) -> None:
+    """Mark a relative difference; at the left edge an exact 0, at the right one that is no number.
+
+    A logarithmic axis has no place for a 0, and what is no number must not look like no finding.
+    """
+    low, high = limits
+    _, color, marker = PAIR_LOOKS[pair]
+    text = f"{rel:.1e}" if rel else "0"
+    if rel is None:
+        rel, color, marker, text = high, ALARM, "X", "not a number"
+    x = max(rel, low * (high / low) ** 0.008)
+    axes.plot(x, y, marker, color=color, markersize=5, clip_on=False)
+    place = (-6, "right") if x > high / (high / low) ** 0.08 else (6, "left")
+    _label(axes, x, y, text, place, ALARM if color == ALARM else FAINT)
+
+
+def failure_label(axes: Axes, y: float, text: str) -> None:
+    """Write at the left edge, at the height `y` of the rows, what failed."""
+    _label(axes, axes.get_xlim()[0], y, text, color=ALARM)
+
+
+def right_of(axes: Axes, y: float, text: str, strong: bool = False, above: bool = False) -> None:
+    """Write into the column to the right of the axes, at the height `y` of its rows."""
+    axes.annotate(
+        text,
+        (1, y),
+        xycoords=("axes fraction", "data"),
+        xytext=(12, 4 if above else -0.5),
+        textcoords="offset points",
+        va="bottom" if above else "center",
+        fontsize=8 if above else SMALL,
+        fontweight="bold" if strong else "normal",
+        annotation_clip=False,
+    )
+
+
+def pair_legend(figure: Figure) -> None:
+    """Name the markers of the pairs below the drawing."""
+    handles = [
+        Line2D([], [], marker=marker, linestyle="none", color=color, label=label)
+        for label, color, marker in PAIR_LOOKS.values()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(PAIR_LOOKS))
+
+
+def backend_legend(figure: Figure, backends: Iterable[str] = LABELS) -> None:
+    """Name the colours of the backends below the drawing."""
+    handles = [Patch(color=COLORS[backend], label=LABELS[backend]) for backend in backends]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+
+
+def short(name: str, length: int) -> str:
+    """A name of the user's, cut so that it leaves room for the drawing."""
+    return name if len(name) <= length else name[: length - 1] + "…"

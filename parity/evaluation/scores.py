@@ -1,0 +1,198 @@
+"""Accuracy of classification and segmentation, and parity of two backends' outputs."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from parity.core.class_ids import IGNORED
+from parity.core.decisions import NO_CLASS, predicted_classes
+
+BEYOND_ALL = np.iinfo(np.int64).max  # the rank of a class whose logit is NaN
+
+
+def ranks(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How many classes come before the right one: int64 (N,) for (N, C) and (N,).
+
+    0 means that the right class is the prediction. Of equal logits the lower class comes first,
+    as `argmax` has it. A NaN comes before all others; at the right class it
+    puts that class beyond all, so that it never counts as right.
+    """
+    right = np.take_along_axis(logits, labels[:, None], axis=1)
+    ids = np.arange(logits.shape[1])
+    ahead = ~(logits <= right) | ((logits == right) & (ids < labels[:, None]))
+    return np.where(np.isnan(right[:, 0]), BEYOND_ALL, ahead.sum(axis=1))
+
+
+class ClassificationScores:
+    """Accuracy@1 and @5 in percent, as torchvision names them, the confusion matrix as
+    `count_pairs` has it, and the number of images of which a logit is NaN or infinite."""
+
+    def __init__(self, classes: int) -> None:
+        self.confusion = np.zeros((classes, classes + 1), np.int64)
+        self.nonfinite = 0
+        self.top1 = self.top5 = 0
+
+    def update(self, logits: np.ndarray, labels: np.ndarray) -> None:
+        """Add a batch: logits (N, C), class ids (N,)."""
+        self.confusion += count_pairs(labels, predicted_classes(logits), len(self.confusion))
+        self.nonfinite += int((~np.isfinite(logits)).any(axis=1).sum())
+        rank = ranks(logits, labels)
+        self.top1 += int((rank < 1).sum())
+        self.top5 += int((rank < 5).sum())
+
+    def scores(self) -> dict[str, float]:
+        images = self.confusion.sum()
+        return {
+            "acc@1": float(100 * self.top1 / images),
+            "acc@5": float(100 * self.top5 / images),
+        }
+
+
+class SegmentationScores:
+    """Scores in percent from the confusion matrix of the pixels, of all images together, and
+    `nonfinite` as above, which masks do not tell. A pixel without a predicted class is wrong."""
+
+    def __init__(self, classes: int) -> None:
+        self.nonfinite = 0
+        self.confusion = np.zeros((classes, classes + 1), np.int64)
+
+    def update(self, predicted: np.ndarray, truth: np.ndarray) -> None:
+        """Add class ids of any one shape; where `truth` is 255 nothing counts."""
+        counted = truth != IGNORED
+        pairs = count_pairs(truth[counted], predicted[counted], len(self.confusion))
+        self.confusion += pairs
+
+    def scores(self) -> dict[str, float]:
+        """Pixel accuracy, mean accuracy, mean IoU and frequency-weighted IoU.
+
+        As in Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic
+        Segmentation" (CVPR 2015), section 5. A class without true pixels has no accuracy, one
+        with neither true nor predicted pixels no IoU: the means leave it out.
+        """
+        right, true = self.confusion.diagonal(), self.confusion.sum(axis=1)
+        iou = class_iou(self.confusion)
+        return {
+            "pixel_acc": 100 * _divide(right.sum(), true.sum()),
+            "mean_acc": _mean(100 * _divide(right, true)),
+            "mean_iou": _mean(iou),
+            "fw_iou": _divide(np.nansum(true * iou), true.sum()),
+        }
+
+
+def count_pairs(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Count pairs of class ids, (N,) each: int64 (C, C + 1), by true (row) and predicted class, in
+    the last column those without one (NO_CLASS)."""
+    column = np.where(predicted == NO_CLASS, classes, predicted)
+    cells = truth.astype(np.int64) * (classes + 1) + column
+    return np.bincount(cells, minlength=classes * (classes + 1)).reshape(classes, classes + 1)
+
+
+def class_iou(confusion: np.ndarray) -> np.ndarray:
+    """Intersection over union of each class in percent, of a confusion matrix of `count_pairs`:
+    float64 (C,), NaN where undefined."""
+    right = confusion.diagonal()
+    predicted = confusion.sum(axis=0)[: len(confusion)]
+    return 100 * _divide(right, predicted + confusion.sum(axis=1) - right)
+
+
+@dataclass
+class Parity:
+    """How far a candidate's outputs are from a reference's, summed up batch by batch.
+
+    `l1` is the mean and `linf` the largest absolute difference of all logits, `rel` the largest
+    divided by the reference's largest absolute logit, `agreement` the percentage of images or
+    pixels with the same class; where either has none, the two are not the same. A NaN in either
+    output makes the first three NaN.
+
+    `ties` is the percentage of images or pixels of which the class differs, but only between two
+    classes whose logits in the reference are closer than linf. It says nothing where linf itself is
+    too large: a broken candidate has many, so judge `rel` first. Where rel is no finite number
+    there are none.
+
+    `spread` says whether a comparison could fail at all: of the reference, the largest range of a
+    logit over the images, divided by its largest absolute logit. NaN for less than two images, 0
+    where the outputs are all the same.
+    """
+
+    sum_abs: float = 0.0
+    count: int = 0
+    linf: float = 0.0
+    reference_max: float = 0.0
+    same: int = 0
+    decisions: int = 0
+    tied: int = 0  # margins below the linf so far, which only grows
+    margins: np.ndarray = field(default_factory=lambda: np.empty(0))  # the other ones
+    images: int = 0
+    lowest: np.ndarray | float = np.inf
+    highest: np.ndarray | float = -np.inf
+
+    def update_logits(self, candidate: np.ndarray, reference: np.ndarray) -> None:
+        """Add logits of one shape; raises ValueError for two shapes, which would broadcast."""
+        if candidate.shape != reference.shape:
+            raise ValueError(f"shapes differ: {candidate.shape} and {reference.shape}")
+        if not candidate.size:
+            return
+        difference = np.abs(candidate.astype(np.float64) - reference)
+        self.sum_abs += float(difference.sum())
+        self.count += difference.size
+        self.linf = float(np.maximum(self.linf, difference.max()))  # unlike max, keeps a NaN
+        self.reference_max = float(np.maximum(self.reference_max, np.abs(reference).max()))
+
+    def update_classes(self, candidate: np.ndarray, reference: np.ndarray) -> None:
+        """Add predicted class ids of one shape, NO_CLASS where there is none."""
+        if candidate.shape != reference.shape:
+            raise ValueError(f"shapes differ: {candidate.shape} and {reference.shape}")
+        self.same += int(((candidate == reference) & (candidate != NO_CLASS)).sum())
+        self.decisions += candidate.size
+
+    def update_ties(
+        self, candidate: np.ndarray, reference: np.ndarray, logits: np.ndarray, axis: int = 1
+    ) -> None:
+        """Add class ids as `update_classes` takes them, with the reference's logits, which have the
+        classes along `axis` in addition. Call it after `update_logits` of the same images."""
+        differs = (candidate != reference) & (candidate != NO_CLASS) & (reference != NO_CLASS)
+        logits = np.moveaxis(logits, axis, -1)[differs].astype(np.float64)
+        rows = np.arange(len(logits))
+        margins = np.abs(logits[rows, reference[differs]] - logits[rows, candidate[differs]])
+        margins = np.concatenate([self.margins, margins])
+        self.tied += int((margins < self.linf).sum())
+        self.margins = margins[margins >= self.linf]
+
+    def update_spread(self, reference: np.ndarray) -> None:
+        """Add outputs of the reference, (N, C), a row an image."""
+        if len(reference):
+            self.images += len(reference)
+            self.lowest = np.minimum(self.lowest, reference.min(axis=0))
+            self.highest = np.maximum(self.highest, reference.max(axis=0))
+
+    def scores(self) -> dict[str, float]:
+        nan = float("nan")
+        rel = self.linf / self.reference_max if self.reference_max else nan
+        tied = self.tied + int((self.margins < self.linf).sum()) if np.isfinite(rel) else 0
+        return {
+            "l1": self.sum_abs / self.count if self.count else nan,
+            "linf": self.linf,
+            "rel": rel,
+            "agreement": 100 * self.same / self.decisions if self.decisions else nan,
+            "ties": 100 * tied / self.decisions if self.decisions else nan,
+            "spread": self._spread(),
+        }
+
+    def _spread(self) -> float:
+        if self.images < 2:
+            return float("nan")
+        with np.errstate(invalid="ignore"):  # infinity less infinity
+            largest = float(np.max(np.subtract(self.highest, self.lowest, dtype=np.float64)))
+        return largest / self.reference_max if self.reference_max else largest
+
+
+def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray | float:
+    """part / whole, NaN where the whole is 0."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        quotient = np.true_divide(part, np.where(whole == 0, np.nan, whole))
+    return quotient if np.ndim(quotient) else float(quotient)
+
+
+def _mean(values: np.ndarray) -> float:
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")

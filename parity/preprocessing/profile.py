@@ -1,0 +1,85 @@
+"""What a preprocessing profile means: the size of the network's input, mean and standard deviation.
+
+They are the profile's own constants or those of torchvision's weights. The stage `transform` writes
+them down, in two files, so that another mean does not decode all images again.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from parity.core.cli import InputError
+from parity.core.files import read_json, write_json
+from parity.core.params import (
+    PARAMS,
+    ClassificationProfile,
+    CropParams,
+    ResizeParams,
+    SegmentationProfile,
+    Task,
+)
+from parity.core.paths import transform_folder
+
+if TYPE_CHECKING:
+    from torchvision.transforms import InterpolationMode
+
+OWN = "own"  # the size of images that keep their own
+
+Size = CropParams | ResizeParams | str
+Normalization = dict[str, list[float]]
+
+
+def resolve(
+    name: str, profile: ClassificationProfile | SegmentationProfile
+) -> tuple[Size, Normalization]:
+    """Return size, and mean and std of red, green and blue, each 0 to 1, of a profile.
+
+    Raises InputError when torchvision has no such weights, or they are for another task.
+    """
+    if profile.from_weights is None:
+        return profile.size, {"mean": list(profile.mean), "std": list(profile.std)}
+    from torchvision.models import get_weight
+    from torchvision.transforms._presets import ImageClassification, SemanticSegmentation
+
+    key = f"{PARAMS}: preprocess.{name}.from_weights"
+    try:
+        preset = get_weight(profile.from_weights).transforms()
+    except (ValueError, TypeError, KeyError):
+        expected = "expected the name of torchvision's weights, as ResNet50_Weights.IMAGENET1K_V2"
+        raise InputError(f"{key}: found {profile.from_weights!r}; {expected}") from None
+    wanted = ImageClassification if profile.task == "classification" else SemanticSegmentation
+    if not isinstance(preset, wanted):
+        raise InputError(f"{key}: {profile.from_weights} is not for {profile.task}")
+    resize = {
+        "resize": preset.resize_size[0],
+        "interpolation": _interpolation(preset.interpolation),
+        "antialias": bool(preset.antialias),
+    }
+    if isinstance(preset, ImageClassification):
+        size = CropParams(**resize, keep_aspect=True, crop=preset.crop_size[0])
+    else:
+        size = ResizeParams(**resize)
+    return size, {"mean": list(preset.mean), "std": list(preset.std)}
+
+
+def _interpolation(mode: "InterpolationMode") -> str:
+    return {"nearest": "nearest", "bilinear": "linear", "bicubic": "cubic"}[mode.value]
+
+
+def write_transform(folder: Path, size: Size, normalization: Normalization) -> None:
+    """Write `size.json` and `normalization.json`."""
+    content = size if isinstance(size, str) else size.model_dump()
+    write_json(folder / "size.json", {"size": content})
+    write_json(folder / "normalization.json", normalization)
+
+
+def read_size(profile: str, task: Task) -> Size:
+    """The size of a profile's images: OWN where each keeps its own."""
+    content = read_json(transform_folder(profile) / "size.json")["size"]
+    if isinstance(content, str):
+        return content
+    return CropParams(**content) if task == "classification" else ResizeParams(**content)
+
+
+def read_normalization(profile: str) -> Normalization:
+    """Mean and std of red, green and blue, each 0 to 1: the arguments of `images.normalize`."""
+    return read_json(transform_folder(profile) / "normalization.json")

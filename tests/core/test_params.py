@@ -1,0 +1,224 @@
+import json
+
+import pytest
+from helpers import MISSING, ROOT, SMALL, changed, refused, write_params
+
+from parity.core.params import entry, first, load_params
+from stages import check_params
+
+
+def keys(content: dict, parents: tuple[str, ...] = ()) -> list[str]:
+    """All dotted keys, sections and values alike."""
+    found = []
+    for key, value in content.items():
+        found.append(".".join((*parents, key)))
+        if isinstance(value, dict):
+            found += keys(value, (*parents, key))
+    return found
+
+
+ENTRIES = ("datasets.", "preprocess.", "models.")
+REQUIRED = [key for key in keys(SMALL) if not (key.startswith(ENTRIES) and key.count(".") == 1)]
+VALUES = [key for key in keys(SMALL) if key not in {"preprocess.imagenet.task"}]
+
+
+def test_values_are_read_as_they_are_written(project):
+    assert load_params().model_dump(exclude_unset=True) == SMALL
+
+
+def test_the_projects_own_params_are_valid():
+    load_params(ROOT / "params.yaml")
+
+
+def test_a_float_may_be_written_without_a_point(project):
+    text = json.dumps(SMALL).replace('"ridge": 0.001', '"ridge": 1e-3')
+    (project / "params.yaml").write_text(text)
+    assert load_params().probe.ridge == 0.001
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("datasets.textures.limit", 5),
+        ("parity.images.segmentation", "all"),
+        ("opencv.threads", 3),
+        ("preprocess.imagenet.mean", [0, 0, 0]),
+        ("preprocess.imagenet.size.crop", 72),
+        ("export.dynamic_axes.segmentation", []),
+    ],
+)
+def test_accepted(project, key, value):
+    write_params(project, {key: value})
+    assert load_params().model_dump(exclude_unset=True) == changed({key: value})
+
+
+@pytest.mark.parametrize("key", REQUIRED)
+def test_a_missing_key_is_named(project, key):
+    write_params(project, {key: MISSING})
+    path = key.replace("preprocess.imagenet.task", "preprocess.imagenet: task")
+    path = path.replace("preprocess.voc.task", "preprocess.voc: task")
+    with refused("params.yaml: ", path, "missing"):
+        load_params()
+
+
+@pytest.mark.parametrize("key", VALUES)
+def test_a_value_of_the_wrong_type_is_named_with_its_key(project, key):
+    write_params(project, {key: [[]]})
+    path = key.replace("preprocess.voc.task", "preprocess.voc: task")
+    with refused(f"params.yaml: {path}", "found [", "expected "):
+        load_params()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("seed", -1, "found -1; expected greater than or equal to 0"),
+        ("seed", 1.5, "found 1.5; expected integer"),
+        ("seed", None, "found None; expected integer"),
+        ("export.opset", "18", "found '18'; expected integer"),
+        ("export.opset", 5, "found 5; expected greater than or equal to 11"),
+        ("export.exporter", "onnx", "found 'onnx'; expected 'dynamo' or 'torchscript'"),
+        ("export.dynamic_axes.classification", ["height"], "found 'height'; expected 'batch'"),
+        ("datasets.textures.task", "detection", "found 'detection'; expected 'classification'"),
+        ("datasets.textures.limit", 0, "limit: found 0; expected `all` or an integer"),
+        ("datasets.textures.limit", "some", "limit: found 'some'; expected `all` or an integer"),
+        ("datasets.textures.limit", True, "limit: found True; expected `all` or an integer"),
+        ("datasets.textures.split", "../val", "found '../val'; expected letters, digits, _ and"),
+        ("models", {}, "found {}; expected at least one entry"),
+        ("probe.batch_size.segmentation", 1, "found 1; expected greater than or equal to 2"),
+        ("preprocess.imagenet.task", "detect", "found 'detect'; expected 'classification'"),
+        ("preprocess.imagenet", None, "found None; expected keys with values"),
+        ("preprocess.imagenet.mean", [0, 0], "found [0, 0]; expected list of 3 values"),
+        ("preprocess.imagenet.std", [0.2, 0, 0.2], "std.1: found 0; expected greater than 0"),
+        ("preprocess.imagenet.size", "own", "found 'own'; expected keys with values"),
+        ("preprocess.imagenet.size.crop", 73, "found 73; expected at most resize, 72"),
+        ("preprocess.imagenet.size.resize", 10**6, "expected less than or equal to 16384"),
+        ("preprocess.voc.size", "whole", "found 'whole'; expected 'own'"),
+        (
+            "coverage.sizes.segmentation",
+            ["64"],
+            "0: found '64'; expected height x width, as 224x320",
+        ),
+        ("coverage.sizes.segmentation", [], "found []; expected at least one entry"),
+        ("coverage.images", 1, "found 1; expected greater than or equal to 2"),
+        ("inference.batch_size.segmentation", 2, "found 2; expected 1"),
+        ("benchmark.confidence", 100, "found 100; expected less than 100"),
+        ("benchmark.runs", 1, "found 1; expected greater than or equal to 2"),
+        ("preprocess.imagenet.dataset", "nowhere", "'nowhere'; expected one of shapes, textures"),
+        ("preprocess.imagenet.dataset", "shapes", "'shapes' is for segmentation; expected one for"),
+        ("models.squeezenet1_1.preprocess", "nothing", "'nothing'; expected one of imagenet, voc"),
+        ("models.squeezenet1_1.preprocess", "voc", "'voc' is for segmentation; expected one for"),
+        ("datasets.predictions", SMALL["datasets"]["textures"], "taken; choose another"),
+        ("models.a b", SMALL["models"]["squeezenet1_1"], "found 'a b'; expected letters, digits"),
+        ("models./etc", SMALL["models"]["squeezenet1_1"], "found '/etc'; expected letters, digits"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_with_its_key(project, key, value, expected):
+    write_params(project, {key: value})
+    path = key.replace("preprocess.imagenet.task", "preprocess.imagenet: task")
+    with refused(f"params.yaml: {path}", expected):
+        load_params()
+
+
+def test_a_batch_needs_a_batch_axis(project):
+    write_params(project, {"export.dynamic_axes.classification": []})
+    with refused("params.yaml: inference.batch_size.classification: found 4; expected 1"):
+        load_params()
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_number_that_is_not_finite_is_refused(project, value):
+    text = json.dumps(SMALL).replace('"ridge": 0.001', f'"ridge": .{value}')
+    (project / "params.yaml").write_text(text)
+    with refused("params.yaml: probe.ridge", f"found {value}", "finite"):
+        load_params()
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("benchmark", "bencmark"),
+        ("export.opset", "export.opsett"),
+        ("preprocess.imagenet.size.keep_aspect", "preprocess.imagenet.size.keep_aspekt"),
+        ("models.squeezenet1_1.weights", "models.squeezenet1_1.weight"),
+    ],
+)
+def test_a_misspelt_key_is_named_with_what_was_meant(project, right, wrong):
+    write_params(project, {wrong: SMALL["seed"], right: MISSING})
+    meant = right.rsplit(".", maxsplit=1)[-1]
+    with refused(f"params.yaml: {wrong}: unknown key; did you mean {meant}?"):
+        load_params()
+
+
+@pytest.mark.parametrize("key", ["colour", "opencv.colour", "datasets.textures.colour"])
+def test_an_unknown_key_beside_all_others_is_named(project, key):
+    write_params(project, {key: 1})
+    with refused(f"params.yaml: {key}: unknown key"):
+        load_params()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "found None; expected keys with values"),
+        ("# nothing\n", "found None; expected keys with values"),
+        ("- a\n- b\n", "found ['a', 'b']; expected keys with values"),
+        ("seed: 1\nseed: 2\n", 'duplicate key "seed"'),
+        ("seed: [1,\n", "not valid YAML"),
+        ("seed: 0\n\tx: 1\n", "not valid YAML"),
+        ("seed: !!python/object:os.system x\n", "not valid YAML"),
+        ("\0", "not valid YAML"),
+        ("1: 2\n", "seed: missing"),
+    ],
+)
+def test_a_file_that_is_no_mapping_is_refused(project, text, expected):
+    (project / "params.yaml").write_text(text)
+    with refused("params.yaml: ", expected):
+        load_params()
+
+
+def test_a_file_that_is_no_text_is_refused(project):
+    (project / "params.yaml").write_bytes(b"\xff\xfe\xfa")
+    with refused("params.yaml: not valid YAML"):
+        load_params()
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with refused(f"{tmp_path / 'params.yaml'}: no such file"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_an_entry_that_is_not_there_is_refused_with_those_that_are(project):
+    params = load_params()
+    assert entry(params, "models", "squeezenet1_1").weights == "random"
+    with refused("params.yaml: datasets.cifar: no such entry; there are shapes, textures"):
+        entry(params, "datasets", "cifar")
+
+
+def test_a_limit_leaves_the_first_images_or_all():
+    assert [first("all", 7), first(3, 7), first(9, 7)] == [7, 3, 7]
+
+
+def test_check_params_accepts_what_can_run(project):
+    check_params.main([])
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {"models.resnet5O": SMALL["models"]["squeezenet1_1"]},
+            "models.resnet5O: torchvision has no classification model of this name; did you mean "
+            "resnet50?",
+        ),
+        (
+            {"models.fcn_resnet50": SMALL["models"]["squeezenet1_1"]},
+            "models.fcn_resnet50: torchvision has no classification model of this name",
+        ),
+        ({"opencv.engine": "fast"}, "opencv.engine: found 'fast'; expected one of auto, classic"),
+    ],
+)
+def test_check_params_refuses_what_cannot_run(project, changes, expected):
+    write_params(project, changes)
+    with refused(f"params.yaml: {expected}"):
+        check_params.main([])

@@ -1,0 +1,374 @@
+"""Datasets that are downloaded: right, wrong, cut off, missing, slow and silent servers."""
+
+import hashlib
+import io
+import json
+import shutil
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import noise, refused, write_image, write_params
+from helpers.archives import every_evil, member, write_tar
+from helpers.datasets import IMAGENETTE
+from PIL import Image
+from torchvision.datasets import Imagenette
+from torchvision.datasets.voc import DATASET_YEAR_DICT
+
+from parity.core import cli
+from parity.core import http as connection
+from parity.core.class_ids import voc_palette
+from parity.datasets.dataset import Dataset, Item
+from stages import fetch, stale
+
+TGZ, TAR = "imagenette2-160.tgz", "VOCtrainval_11-May-2012.tar"
+CHUNKS = 8
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `files` on this machine, in the way that `how` says, and keeps the paths asked for."""
+
+    daemon_threads = True
+    how = "right"
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files: dict[str, bytes] = {}
+        self.requests: list[str] = []
+        self.over = threading.Event()
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.server_port}/{name}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.requests.append(self.path)
+        content, how = self.server.files.get(self.path[1:]), self.server.how
+        if content is None:
+            return self.send_error(404)
+        if how == "silent":
+            return self.wait(30)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        size = -(-len(content) // CHUNKS)
+        for start in range(0, len(content), size):
+            if start and how == "cut off":
+                return None
+            if start and how == "silent after a while":
+                return self.wait(30)
+            if how == "slow":
+                self.wait(0.1)
+            try:
+                self.wfile.write(content[start : start + size])
+                self.wfile.flush()
+            except OSError:  # torchvision first asks for nothing but where the file is
+                return None
+
+    def wait(self, seconds: float) -> None:
+        self.server.over.wait(seconds)
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.over.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def jpeg(folder: Path) -> bytes:
+    return write_image(folder / "image.jpg", noise(40, 40)).read_bytes()
+
+
+def imagenette_tgz(folder: Path, *others) -> bytes:
+    """Imagenette as it is published: an image a class to train on, two to evaluate on."""
+    image, files = jpeg(folder), {}
+    folders = [member(f"imagenette2-160/{split}", tarfile.DIRTYPE) for split in ("train", "val")]
+    for wordnet_id in Imagenette._WNID_TO_CLASS:
+        for split, count in (("train", 1), ("val", 2)):
+            folders.append(member(f"imagenette2-160/{split}/{wordnet_id}", tarfile.DIRTYPE))
+            for number in range(count):
+                name = f"imagenette2-160/{split}/{wordnet_id}/{wordnet_id}_{number}.JPEG"
+                files[name] = image
+    files["imagenette2-160/noisy_imagenette.csv"] = b"path,noisy_labels_0\n"
+    return write_tar(folder / TGZ, files, *folders, *others).read_bytes()
+
+
+def voc_tar(folder: Path, *others) -> bytes:
+    """Pascal VOC as it is published, of three images; one has no mask, as most there."""
+    mask = Image.fromarray(np.full((40, 40), 3, np.uint8))
+    mask.putpalette(voc_palette(256).tobytes())
+    png = io.BytesIO()
+    mask.save(png, "PNG")
+    root, image = "VOCdevkit/VOC2012", jpeg(folder)
+    files = {f"{root}/JPEGImages/2007_00000{number}.jpg": image for number in range(3)}
+    files |= {f"{root}/SegmentationClass/2007_00000{i}.png": png.getvalue() for i in range(2)}
+    files[f"{root}/ImageSets/Segmentation/train.txt"] = b"2007_000000\n"
+    files[f"{root}/ImageSets/Segmentation/val.txt"] = b"2007_000001\n"
+    files[f"{root}/ImageSets/Segmentation/trainval.txt"] = b"2007_000000\n2007_000001\n"
+    files[f"{root}/ImageSets/Main/val.txt"] = b"2007_000002\n"
+    return write_tar(folder / TAR, files, *others).read_bytes()
+
+
+@pytest.fixture
+def publish(monkeypatch, server, tmp_path_factory) -> Callable[..., bytes]:
+    """Let torchvision find an Imagenette and a VOC 2012 of a few images on the local server."""
+    folder = tmp_path_factory.mktemp("published")
+
+    def publish_both(*others) -> None:
+        server.files = {TGZ: imagenette_tgz(folder, *others), TAR: voc_tar(folder, *others)}
+        md5 = {name: hashlib.md5(content).hexdigest() for name, content in server.files.items()}
+        monkeypatch.setitem(Imagenette._ARCHIVES, "160px", (server.url(TGZ), md5[TGZ]))
+        voc = {"url": server.url(TAR), "md5": md5[TAR]}
+        monkeypatch.setitem(DATASET_YEAR_DICT, "2012", DATASET_YEAR_DICT["2012"] | voc)
+
+    publish_both()
+    return publish_both
+
+
+@pytest.fixture
+def project(project, publish) -> Path:
+    """A project whose two datasets are those to download."""
+    write_params(project, KNOWN)
+    return project
+
+
+KNOWN = {
+    "datasets.textures.source": "imagenette",
+    "datasets.textures.classes": "imagenet",
+    "datasets.shapes.source": "voc2012",
+    "datasets.shapes.classes": "voc",
+}
+every_source = pytest.mark.parametrize(
+    ("name", "archive"), [("textures", TGZ), ("shapes", TAR)], ids=["imagenette", "voc2012"]
+)
+
+
+def fetched(name: str) -> Dataset:
+    fetch.main([name])
+    return Dataset.load(Path(f"data/{name}/dataset.json"))
+
+
+def everything(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def test_imagenette_has_its_imagenet_classes(project):
+    dataset = fetched("textures")
+    assert dataset.root == "data/downloads/imagenette/imagenette2-160"
+    assert dataset.val[0] == Item("val/n01440764/n01440764_0.JPEG", 0)
+    assert [item.target for item in dataset.val[::2]] == list(IMAGENETTE)
+    assert [item.target for item in dataset.train] == list(IMAGENETTE)
+    assert len(dataset.classes) == 1000
+
+
+def test_imagenette_may_be_ten_classes_of_its_own(project):
+    write_params(project, KNOWN | {"datasets.textures.classes": "folders"})
+    dataset = fetched("textures")
+    assert dataset.classes == sorted(Imagenette._WNID_TO_CLASS)
+    assert [item.target for item in dataset.train] == list(range(10))
+
+
+def test_voc_has_its_lists_and_classes(project):
+    dataset = fetched("shapes")
+    assert dataset.root == "data/downloads/voc2012/VOCdevkit/VOC2012"
+    masks = "SegmentationClass"
+    assert dataset.val == [Item("JPEGImages/2007_000001.jpg", f"{masks}/2007_000001.png")]
+    assert dataset.train == [Item("JPEGImages/2007_000000.jpg", f"{masks}/2007_000000.png")]
+    assert len(dataset.classes) == 21 and dataset.classes[3] == "bird"
+
+
+def test_another_list_of_voc_may_be_given(project):
+    (project / "lists").mkdir()
+    (project / "lists/seg11valid.txt").write_text("2007_000000\n")
+    write_params(project, KNOWN | {"datasets.shapes.split": "lists/seg11valid.txt"})
+    assert [item.name for item in fetched("shapes").val] == ["2007_000000"]
+    write_params(project, KNOWN | {"datasets.shapes.split": "trainval"})
+    assert len(fetched("shapes").val) == 2
+
+
+@every_source
+def test_data_is_downloaded_once_and_on_the_disk_once(project, server, name, archive, capsys):
+    before = fetched(name)
+    assert f"{server.url(archive)}: downloading" in capsys.readouterr().err
+    assert not list(project.rglob(archive)) and not list(project.rglob(".*"))
+    count = len(server.requests)
+    assert fetched(name) == before
+    shutil.rmtree(project / "data" / name)
+    assert fetched(name) == before
+    assert len(server.requests) == count
+
+
+@every_source
+def test_an_archive_put_there_by_hand_is_used_and_left(project, server, name, archive):
+    put = project / "data/downloads" / archive
+    put.parent.mkdir(parents=True)
+    put.write_bytes(server.files[archive])
+    assert fetched(name).val
+    assert server.requests == []
+    assert put.read_bytes() == server.files[archive]
+
+
+@every_source
+@pytest.mark.parametrize("how", ["cut off", "another file"])
+def test_an_archive_put_there_by_hand_is_checked(project, server, name, archive, how):
+    put, content = project / "data/downloads" / archive, server.files[archive]
+    put.parent.mkdir(parents=True)
+    put.write_bytes(content[: len(content) // 2] if how == "cut off" else b"x")
+    before = put.read_bytes()
+    with refused(f"data/downloads/{archive}: found the MD5 ", "cut off or another file"):
+        fetch.main([name])
+    assert server.requests == []
+    assert put.read_bytes() == before
+    assert everything(project / "data") == {"downloads", f"downloads/{archive}"}
+
+
+@every_source
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("missing", "HTTP Error 404: Not Found"),
+        ("wrong", "what came is cut off, or another file than expected"),
+        ("cut off", "what came is cut off, or another file than expected"),
+        ("silent", "nothing came for 0.3 s"),
+        ("silent after a while", "nothing came for 0.3 s"),
+        ("gone", "Connection refused"),
+    ],
+)
+def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
+    project, server, monkeypatch, capsys, name, archive, how, reason
+):
+    monkeypatch.setattr(connection, "SILENCE_S", 0.3)
+    server.how = how
+    if how == "missing":
+        server.files = {}
+    elif how == "wrong":
+        server.files[archive] = server.files[archive][::-1]
+    elif how == "gone":
+        server.shutdown()
+        server.socket.close()
+    write_params(project)
+    fetch.main([name])
+    before = {path: path.read_bytes() for path in project.rglob("data/**/*") if path.is_file()}
+    write_params(project, KNOWN)
+    capsys.readouterr()
+
+    with pytest.raises(SystemExit) as ended:
+        cli.run(lambda: fetch.main([name]))
+    assert ended.value.code == 2
+    *_, last = capsys.readouterr().err.splitlines()
+    by_hand = f"put {archive} into data/downloads/ by hand, or take `source: sample`"
+    assert last.startswith(f"error: {server.url(archive)}: ") and reason in last and by_hand in last
+    assert everything(project / "data/downloads") == set()
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_after_a_failure_the_next_run_downloads_anew(project, server):
+    server.how = "cut off"
+    with refused("cut off"):
+        fetch.main(["textures"])
+    server.how = "right"
+    assert len(fetched("textures").val) == 20
+
+
+def test_a_slow_server_is_waited_for(project, server, monkeypatch):
+    monkeypatch.setattr(connection, "SILENCE_S", 0.6)
+    server.how = "slow"
+    began = time.monotonic()
+    assert len(fetched("textures").val) == 20
+    assert time.monotonic() - began > connection.SILENCE_S
+
+
+@every_source
+@every_evil
+def test_an_archive_that_would_leave_its_folder_is_not_extracted(
+    project, server, publish, name, archive, evil, reason
+):
+    publish(evil)
+    with refused(f"{server.url(archive)}: ", reason):
+        fetch.main([name])
+    assert everything(project) == {"params.yaml", "data", "data/downloads"}
+
+
+def test_what_a_killed_download_left_is_removed_and_not_read(project):
+    left = project / "data/downloads/.imagenette.1234.partial"
+    (left / "imagenette2-160/val/n01440764").mkdir(parents=True)
+    (left / TGZ).write_bytes(b"half")
+    assert len(fetched("textures").val) == 20
+    assert not left.exists()
+
+
+def test_an_extraction_that_is_broken_off_leaves_nothing(project, monkeypatch):
+    def break_off(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("torchvision.datasets.utils.extract_archive", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        fetch.main(["textures"])
+    assert everything(project / "data/downloads") == set()
+
+
+@every_source
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("classes", "classes.txt", "found 'classes.txt'; expected "),
+        ("source", None, "for `source: "),
+    ],
+)
+def test_what_the_dataset_has_not_is_refused_before_the_download(
+    project, server, name, archive, key, value, expected
+):
+    if key == "source":
+        both = (KNOWN["datasets.textures.source"], KNOWN["datasets.shapes.source"])
+        value = both[name == "textures"]
+    write_params(project, KNOWN | {f"datasets.{name}.{key}": value})
+    with refused(f"params.yaml: datasets.{name}.", expected):
+        fetch.main([name])
+    assert server.requests == []
+
+
+def test_a_folder_of_a_known_name_has_a_path(project, server):
+    shutil.copytree(write_sample(project), project / "imagenette")
+    changes = {"datasets.textures.source": "./imagenette"}
+    write_params(project, changes)
+    assert fetched("textures").root == "imagenette"
+    assert server.requests == []
+
+
+def write_sample(project: Path) -> Path:
+    write_params(project)
+    fetch.main(["textures"])
+    return project / "data/textures"
+
+
+@every_source
+def test_a_change_in_what_was_downloaded_is_noticed(project, capsys, name, archive):
+    dataset = fetched(name)
+    capsys.readouterr()
+    stale.main([])
+    assert capsys.readouterr().out == ""
+    content = json.loads((project / f"data/{name}/dataset.json").read_text())
+    assert content["files"][dataset.val[0].image]
+    shutil.rmtree(project / "data/downloads")
+    stale.main([])
+    assert capsys.readouterr().out == f"fetch@{name}\n"
+    before = (project / f"data/{name}/dataset.json").read_bytes()
+    fetch.main([name])
+    assert (project / f"data/{name}/dataset.json").read_bytes() == before

@@ -1,0 +1,150 @@
+"""dvc.yaml: every stage lists what it uses, no less and no more. No stage is run here."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import networkx
+import pytest
+from dvc.repo import Repo
+from helpers import ROOT
+from helpers.dvc_runs import TEMPLATES, copy_working_tree, stage_params, without_git
+from ruamel.yaml import YAML
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
+
+MODELS = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["models"]
+BACKENDS = ("pytorch", "onnxruntime", "opencv")
+
+every_stage = pytest.mark.parametrize("name", TEMPLATES)
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    """DVC's own view of the pipeline: templates resolved, entries of `foreach` one by one."""
+    root = tmp_path_factory.mktemp("clone")
+    copy_working_tree(root)
+    with Repo(str(root)) as repo:
+        yield repo.index
+
+
+def template(name: str) -> dict:
+    """A stage as dvc.yaml has it."""
+    return TEMPLATES[name].get("do", TEMPLATES[name])
+
+
+def imported_files(module: Path) -> set[Path]:
+    """The files of this project that a Python file imports, inside functions too."""
+    names = set()
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module}: this test does not follow relative imports"
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    files = {Path(*name.split(".")).with_suffix(".py") for name in names}
+    return {
+        file for file in files if file.parts[0] in ("parity", "stages") and (ROOT / file).is_file()
+    }
+
+
+def closure(script: Path) -> set[Path]:
+    """A script with all files of this project that it imports, directly or not."""
+    found, new = set(), {script}
+    while new:
+        found |= new
+        new = set().union(*(imported_files(ROOT / file) for file in new)) - found
+    return found
+
+
+def of_git(*command: str, cwd: Path) -> bool:
+    return not subprocess.run(["git", *command], cwd=cwd, env=without_git()).returncode
+
+
+@every_stage
+def test_a_stage_runs_the_script_of_its_name(name):
+    entry = " ${key}" if "foreach" in TEMPLATES[name] else ""
+    assert template(name)["cmd"] == f"python -m stages.{name}{entry}"
+    assert (ROOT / "stages" / f"{name}.py").is_file()
+
+
+@every_stage
+def test_a_stage_depends_on_exactly_the_code_that_it_imports(name):
+    listed = [dep for dep in template(name)["deps"] if dep.endswith(".py")]
+    assert len(listed) == len(set(listed))
+    assert {Path(dep) for dep in listed} == closure(Path("stages", f"{name}.py"))
+
+
+@pytest.mark.parametrize("name", ["export_onnx", "infer_pytorch", "benchmark"])
+def test_what_builds_a_network_reruns_when_the_code_of_a_factory_changes(name):
+    """Its weights may be the same; source.json holds the stamps of the code."""
+    assert "models/${key}/source.json" in template(name)["deps"]
+
+
+@pytest.mark.parametrize("package", ["stages", "parity"])
+def test_packages_hold_no_code_that_a_stage_would_depend_on(package):
+    assert not (ROOT / package / "__init__.py").read_text(encoding="utf-8").strip()
+
+
+def test_every_dependency_is_a_file_of_the_repository_or_made_by_another_stage(index):
+    made = [Path(out.def_path) for out in index.outs]
+    for stage in index.stages:
+        for path in (Path(dep.def_path) for dep in stage.deps):
+            if path.suffix != ".py" and str(path) not in ("params.yaml", "requirements.txt"):
+                related = [
+                    out for out in made if path in (out, *out.parents) or out in path.parents
+                ]
+                assert related, f"{stage.name}: {path}"
+
+
+def test_every_listed_param_is_in_params_yaml(index):
+    params = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
+    for stage in index.stages:
+        for key in stage_params(stage):
+            value = params
+            for part in key.split("."):
+                assert part in value, f"{stage.name}: {key}"
+                value = value[part]
+
+
+def test_git_ignores_what_dvc_holds_and_nothing_else(index):
+    root = Path(index.repo.root_dir)
+    for out in index.outs:
+        ignored = of_git("check-ignore", "--quiet", out.def_path, cwd=root)
+        assert ignored == out.use_cache, f"{out.stage.name}: {out.def_path}"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_is_nothing_to_the_stages_of_another(index, model):
+    """No dependency, param or output of one model's stage names another model."""
+    for stage in index.stages:
+        if stage.name.endswith(f"@{model}"):
+            names = [item.def_path for item in (*stage.deps, *stage.outs)] + stage_params(stage)
+            parts = {part for name in names for part in re.split(r"[/.]", name)}
+            assert parts & MODELS.keys() == {model}, stage.name
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_files_of_a_model_are_the_contracts(index, model):
+    made = {out.def_path for out in index.outs}
+    assert made >= {
+        f"models/{model}/weights.pth",
+        f"models/{model}/model.onnx",
+        *(f"data/predictions/{model}/{backend}" for backend in BACKENDS),
+        f"metrics/{model}.json",
+        f"metrics/stability/{model}.json",
+        f"metrics/benchmark/{model}.json",
+    }
+
+
+def test_only_scores_and_verdicts_are_metrics_so_that_a_diff_is_not_drowned_in_times(index):
+    metrics = {out.def_path for out in index.outs if out.is_metric}
+    assert metrics == {"metrics/gate.json"} | {f"metrics/{model}.json" for model in MODELS}
+
+
+def test_the_gate_comes_after_every_other_stage(index):
+    """Where it fails, DVC stops: all else has been made by then."""
+    last = next(stage for stage in index.stages if stage.name == "gate")
+    before = networkx.descendants(index.graph, last)
+    assert {stage.name for stage in before} == {stage.name for stage in index.stages} - {"gate"}

@@ -1,0 +1,308 @@
+import io
+import warnings
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from helpers import MEAN, STD, noise, png, refused, write_image
+from PIL import Image
+from torchvision.transforms import v2
+from torchvision.transforms.functional import to_tensor
+
+from parity.core.params import CropParams, ResizeParams
+from parity.preprocessing.images import (
+    check_resized,
+    normalize,
+    read_image,
+    read_mask,
+    resize_and_crop,
+)
+
+
+def jpeg(height: int, width: int, **options) -> bytes:
+    data = io.BytesIO()
+    Image.fromarray(noise(height, width)).save(data, "JPEG", **options)
+    return data.getvalue()
+
+
+def with_thumbnail(image: bytes, thumbnail: bytes) -> bytes:
+    """Put an EXIF segment that holds a thumbnail behind the start of a JPEG."""
+    segment = b"Exif\0\0" + thumbnail
+    return image[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + image[2:]
+
+
+def size(resize: int, crop: int, keep_aspect: bool = True) -> CropParams:
+    return CropParams(resize=resize, keep_aspect=keep_aspect, crop=crop, interpolation="linear")
+
+
+def planes(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1)
+
+
+def pixels(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.permute(1, 2, 0).numpy()
+
+
+# Reading
+
+
+def test_channels_are_red_green_blue(tmp_path):
+    rgb = noise(5, 7)
+    np.testing.assert_array_equal(read_image(write_image(tmp_path / "a.png", rgb)), rgb)
+
+
+def test_a_grey_jpeg_has_three_equal_channels(tmp_path):
+    image = read_image(write_image(tmp_path / "a.jpg", noise(9, 8)[..., 0]))
+    assert image.shape == (9, 8, 3)
+    assert (image == image[..., :1]).all()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "1", "I;16"])
+def test_any_kind_of_png_becomes_three_bytes_a_pixel(tmp_path, mode):
+    if mode == "I;16":
+        image = Image.fromarray(np.full((6, 4), 128 * 257, np.uint16))
+    else:
+        image = Image.new("RGB", (4, 6), (128, 128, 128)).convert(mode)
+    image.save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").shape == (6, 4, 3)
+    assert read_image(tmp_path / "a.png").dtype == np.uint8
+
+
+def test_a_jpeg_is_decoded_as_opencv_does(tmp_path):
+    path = write_image(tmp_path / "a.jpg")
+    np.testing.assert_array_equal(read_image(path), cv2.imread(str(path))[..., ::-1])
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "no such file or directory"),
+        (b"", "the file is empty"),
+        (b"two lines\nof text\n", "not an image that can be read"),
+        (b"\xff\xd8\xff\xd9", "not an image that can be read"),
+    ],
+)
+def test_a_file_that_is_no_image_is_refused_by_name(tmp_path, content, expected):
+    path = tmp_path / "a.jpg"
+    if content is not None:
+        path.write_bytes(content)
+    with refused(f"{path}: {expected}"):
+        read_image(path)
+
+
+def test_a_folder_is_no_image(tmp_path):
+    with refused(f"{tmp_path}: is a directory"):
+        read_image(tmp_path)
+
+
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.99])
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "progressive.jpg"])
+def test_a_truncated_image_is_refused_by_name(tmp_path, name, part):
+    path = write_image(tmp_path / name, noise(64, 48))
+    if name == "progressive.jpg":
+        path.write_bytes(jpeg(64, 48, progressive=True))
+    read_image(path)
+    path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
+    with refused(path, "cut off"):
+        read_image(path)
+
+
+def test_the_end_of_a_thumbnail_is_not_taken_for_the_images(tmp_path):
+    image, thumbnail = jpeg(64, 48), jpeg(8, 8)
+    data = with_thumbnail(image, thumbnail)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(data)
+    assert read_image(path).shape == (64, 48, 3)
+    for end in range(len(thumbnail) + 12, len(data) - 1, 61):
+        path.write_bytes(data[:end])
+        in_scan = end > data.rfind(b"\xff\xda") + 2
+        with refused(path, "cut off" if in_scan else ""):
+            read_image(path)
+
+
+# Decompression bombs
+
+
+def test_an_image_that_says_that_it_is_huge_is_refused_by_name(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(png(100_000, 100_000, b""))
+    expected = f"{path}: found 100000x100000 pixels, 10000000000 in all; expected at most 134217728"
+    with refused(expected):
+        read_image(path)
+    with refused(expected):
+        read_mask(path, 3, 255)
+
+
+def test_an_image_that_is_huge_once_decompressed_is_refused_by_name(tmp_path):
+    side, path = 20_000, tmp_path / "a.png"
+    packer = zlib.compressobj()
+    rows = [packer.compress(bytes(1 + side // 8)) for _ in range(side)]
+    path.write_bytes(png(side, side, b"".join([*rows, packer.flush()])))
+    assert path.stat().st_size < 1e5
+    with warnings.catch_warnings(), refused(f"{path}: found 20000x20000 pixels"):
+        warnings.simplefilter("error")
+        read_image(path)
+    with refused(f"{path}: found 20000x20000 pixels"):
+        read_mask(path, 3, 255)
+
+
+FORMATS = ("png", "jpg", "bmp", "gif", "webp", "tiff", "jp2", "ppm", "avif", "sr")
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_the_limit_holds_for_every_format(tmp_path, monkeypatch, suffix):
+    path = write_image(tmp_path / f"a.{suffix}", noise(60, 80))
+    for limit in (2**27, 4800):
+        monkeypatch.setattr("parity.preprocessing.images.MAX_PIXELS", limit)
+        assert read_image(path).shape == (60, 80, 3)
+    monkeypatch.setattr("parity.preprocessing.images.MAX_PIXELS", 4799)
+    with refused(f"{path}: found 80x60 pixels, 4800 in all; expected at most 4799"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("suffix", ["pam", "hdr"])
+def test_a_format_whose_size_is_not_known_before_it_is_decoded_is_refused(tmp_path, suffix):
+    path = write_image(tmp_path / f"a.{suffix}", noise(30, 40))
+    assert cv2.imread(str(path)) is not None
+    with refused(f"{path}: not an image that can be read"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("shape", [(1, 3000), (3000, 1)])
+def test_a_thin_image_that_would_be_huge_once_resized_is_refused_by_name(tmp_path, shape):
+    path = write_image(tmp_path / "a.png", noise(*shape))
+    image = read_image(path)
+    check_resized(path, image, size(224, 224, keep_aspect=False))
+    for wanted in (size(256, 224), ResizeParams(resize=256, interpolation="linear")):
+        with refused(f"{path}: found {shape[1]}x{shape[0]} pixels, resized ", "at most 134217728"):
+            check_resized(path, image, wanted)
+
+
+# Masks
+
+
+@pytest.mark.parametrize("mode", ["P", "L"])
+def test_a_mask_is_read_as_class_ids(tmp_path, mode):
+    mask = np.array([[0, 1, 2], [255, 2, 0]], np.uint8)
+    image = Image.fromarray(mask)
+    if mode == "P":
+        image.putpalette(list(range(256)) * 3)
+    image.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png", 3, 255), mask)
+
+
+def test_a_mask_with_a_value_that_is_no_class_is_refused_by_name(tmp_path):
+    path = write_image(tmp_path / "a.png", np.array([[0, 2], [255, 3]], np.uint8))
+    read_mask(path, 4, 255)
+    with refused(f"{path}: found the value 3; expected 0 to 2, or 255"):
+        read_mask(path, 3, 255)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "1", "RGBA"])
+def test_a_mask_in_colour_is_refused_by_name(tmp_path, mode):
+    Image.new(mode, (4, 6)).save(tmp_path / "a.png")
+    with refused(f"{tmp_path / 'a.png'}: found an image of mode {mode}; expected a palette (P)"):
+        read_mask(tmp_path / "a.png", 3, 255)
+
+
+@pytest.mark.parametrize("part", [0.3, 0.99])
+def test_a_truncated_mask_is_refused_by_name(tmp_path, part):
+    path = write_image(tmp_path / "a.png", noise(64, 48)[..., 0] % 3)
+    path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
+    with refused(f"{path}: the mask is cut off"):
+        read_mask(path, 3, 255)
+
+
+@pytest.mark.parametrize("damaged", [30, 60, -40, -20])
+def test_a_damaged_mask_is_refused_by_name(tmp_path, damaged):
+    path = write_image(tmp_path / "a.png", noise(64, 48)[..., 0] % 3)
+    data = bytearray(path.read_bytes())
+    data[damaged] ^= 0xFF
+    path.write_bytes(data)
+    with refused(path):
+        read_mask(path, 3, 255)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no image"])
+def test_a_file_that_is_no_mask_is_refused_by_name(tmp_path, content):
+    path = tmp_path / "a.png"
+    if content is not None:
+        path.write_bytes(content)
+    with refused(path):
+        read_mask(path, 3, 255)
+
+
+# Resizing, cropping and normalising, against torchvision
+
+
+@pytest.mark.parametrize(("side", "crop"), [(8, 5), (9, 4), (9, 5), (8, 4), (7, 7), (11, 2)])
+@pytest.mark.parametrize("longer", [0, 1, 2, 5])
+def test_the_centre_crop_is_torchvisions(side, crop, longer):
+    for image in (noise(side, side + longer), noise(side + longer, side)):
+        expected = pixels(v2.functional.center_crop(planes(image), [crop, crop]))
+        np.testing.assert_array_equal(resize_and_crop(image, size(side, crop)), expected)
+
+
+SHAPES = [(40, 60), (61, 40), (33, 77), (20, 31), (51, 50), (90, 17), (24, 24)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("keep_aspect", [True, False])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_the_resized_image_is_torchvisions_to_one_of_255(shape, keep_aspect, dtype):
+    # On noise, a size or an offset that is wrong by one pixel is wrong by far more.
+    image = noise(*shape)
+    wanted = [24] if keep_aspect else [24, 24]
+    resized = v2.functional.resize(planes(image).to(dtype), wanted, antialias=False)
+    expected = pixels(v2.functional.center_crop(resized, [23, 23])).astype(np.float64)
+    result = resize_and_crop(image, size(24, 23, keep_aspect))
+    assert result.shape == (23, 23, 3) and result.dtype == np.uint8
+    assert np.abs(result - expected).max() <= 1
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "linear", "cubic", "area"])
+def test_an_image_of_the_right_size_stays_as_it_is(interpolation):
+    params = size(16, 16).model_copy(update={"interpolation": interpolation})
+    image = noise(16, 16)
+    np.testing.assert_array_equal(resize_and_crop(image, params), image)
+
+
+def test_normalising_is_torchvisions_totensor_and_normalize():
+    images = np.stack([noise(17, 9, seed) for seed in range(3)])
+    images[0].reshape(-1, 3)[:] = np.linspace(0, 255, 17 * 9).astype(np.uint8)[:, None]
+    reference = torch.stack([to_tensor(image) for image in images])
+    reference = v2.functional.normalize(reference, MEAN, STD)
+    blob = normalize(images, MEAN, STD)
+    assert blob.shape == (3, 3, 17, 9) and blob.dtype == np.float32
+    assert blob.flags.c_contiguous
+    np.testing.assert_allclose(blob, reference.numpy(), rtol=0, atol=1e-6)
+
+
+def test_every_byte_of_every_channel_is_normalised_to_the_nearest_float():
+    images = np.repeat(np.arange(256, dtype=np.uint8)[None, None, :, None], 3, axis=3)
+    blob = normalize(images, MEAN, STD)
+    for channel in range(3):
+        expected = (np.arange(256) / 255 - MEAN[channel]) / STD[channel]
+        np.testing.assert_array_equal(blob[0, channel, 0], expected.astype(np.float32))
+
+
+def test_a_blob_is_written_over_where_it_is_large_enough():
+    images = np.stack([noise(8, 6, seed) for seed in range(3)])
+    blob = normalize(images, MEAN, STD)
+    fewer = normalize(images[:2], MEAN, STD, out=blob)
+    assert np.shares_memory(fewer, blob) and fewer.shape == (2, 3, 8, 6)
+    np.testing.assert_array_equal(fewer, normalize(images[:2], MEAN, STD))
+    larger = np.stack([noise(9, 6, seed) for seed in range(3)])
+    other = normalize(larger, MEAN, STD, out=blob)
+    assert not np.shares_memory(other, blob)
+    np.testing.assert_array_equal(other, normalize(larger, MEAN, STD))
+
+
+@pytest.mark.parametrize(("resize", "expected"), [(16, "area"), (64, "cubic")])
+def test_antialias_shrinks_with_area_and_enlarges_as_told(resize, expected):
+    image = noise(32, 48)
+    params = size(resize, resize).model_copy(update={"interpolation": "cubic", "antialias": True})
+    plain = params.model_copy(update={"interpolation": expected, "antialias": False})
+    np.testing.assert_array_equal(resize_and_crop(image, params), resize_and_crop(image, plain))

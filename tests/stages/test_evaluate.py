@@ -1,0 +1,227 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import write_params
+
+from parity.backends.contract import BACKENDS, BackendFailure
+from parity.core.paths import prediction_folder
+from parity.inference.predictions import LogitsWriter, MaskWriter, write_failure
+from parity.preprocessing.splits import Split, write_lines
+from stages import evaluate
+
+PAIRS = ["opencv_vs_pytorch", "onnxruntime_vs_pytorch", "opencv_vs_onnxruntime"]
+
+
+def write_split(profile: str, names: list[str]) -> Path:
+    folder = Path("data/preprocessed") / profile
+    (folder / "val").mkdir(parents=True)
+    write_lines(folder / "classes.txt", [f"class {number}" for number in range(6)])
+    write_lines(folder / "val/names.txt", names)
+    return folder / "val"
+
+
+def classification(logits: dict[str, np.ndarray], labels: list[int]) -> None:
+    """Write a split of `labels` and what each backend predicts."""
+    folder = write_split("imagenet", [f"image {number}" for number in range(len(labels))])
+    np.save(folder / "labels.npy", np.array(labels))
+    split = Split("imagenet", "val", "classification")
+    for backend, rows in logits.items():
+        out = prediction_folder("squeezenet1_1", backend)
+        out.mkdir(parents=True)
+        writer = LogitsWriter(out, split, rows.shape[1])
+        writer.write(0, rows)
+        writer.close()
+
+
+def metrics(name: str = "squeezenet1_1") -> dict:
+    evaluate.main([name])
+    return json.loads(Path(f"metrics/{name}.json").read_text())
+
+
+@pytest.fixture
+def five(project) -> dict[str, np.ndarray]:
+    """Logits of five images; OpenCV differs from the others in one logit by 8."""
+    logits = {backend: 4 * np.eye(6, dtype=np.float32)[:5] for backend in BACKENDS}
+    logits["opencv"][4, 0] = 8
+    classification(logits, labels=[0, 1, 2, 0, 4])
+    return logits
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 99])
+def test_classification_against_a_case_by_hand(project, five, batch_size):
+    write_params(project, {"inference.batch_size.classification": batch_size})
+    result = metrics()
+    assert list(result) == ["images", *BACKENDS, "parity"] and list(result["parity"]) == PAIRS
+    assert result["images"] == 5
+    # Image 3 is wrong everywhere, image 4 in OpenCV; the right class is among the first five.
+    assert result["pytorch"] == {"acc@1": 80, "acc@5": 100, "nonfinite": 0}
+    assert result["opencv"] == {"acc@1": 60, "acc@5": 100, "nonfinite": 0}
+    assert result["parity"]["onnxruntime_vs_pytorch"] == {
+        "l1": 0,
+        "linf": 0,
+        "rel": 0,
+        "agreement": 100,
+        "ties": 0,
+        "spread": 1,
+    }
+    assert result["parity"]["opencv_vs_pytorch"] == {
+        "l1": pytest.approx(8 / 30),
+        "linf": 8,
+        "rel": 2,
+        "agreement": 80,
+        "ties": 20,
+        "spread": 1,
+    }
+
+
+def test_logits_are_compared_of_the_first_images_and_classes_of_all(project, five):
+    write_params(project, {"parity.images.classification": 4})
+    parity = metrics()["parity"]["opencv_vs_pytorch"]
+    assert parity == {"l1": 0, "linf": 0, "rel": 0, "agreement": 80, "ties": 0, "spread": 1}
+
+
+def test_a_nan_is_null_in_the_metrics_and_never_right(project):
+    logits = {backend: np.eye(6, dtype=np.float32) for backend in BACKENDS}
+    logits["opencv"][:] = np.nan
+    classification(logits, labels=list(range(6)))
+    result = metrics()
+    assert result["opencv"] == {"acc@1": 0, "acc@5": 0, "nonfinite": 6}
+    parity = result["parity"]["opencv_vs_pytorch"]
+    assert (parity["l1"], parity["linf"], parity["rel"]) == (None, None, None)
+    assert (parity["agreement"], parity["ties"]) == (0, 0), "not even where class 0 is right"
+    log = Path("metrics/logs/squeezenet1_1.log").read_text()
+    assert log.endswith("OpenCV: NaN or infinity in the outputs of 6 images\n")
+
+
+def fail(backend: str, model: str = "squeezenet1_1") -> dict[str, str]:
+    """Put a failure in the place of what a backend predicted."""
+    folder = prediction_folder(model, backend)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    failure = BackendFailure("crashed", "the process was ended by SIGSEGV")
+    write_failure(folder, failure)
+    return failure.content()
+
+
+def test_a_backend_that_failed_is_left_out_with_its_pairs_and_told(project, five, capsys):
+    failure = fail("opencv")
+    result = metrics()
+    assert list(result) == ["images", "pytorch", "onnxruntime", "parity", "failures"]
+    assert list(result["parity"]) == ["onnxruntime_vs_pytorch"]
+    assert result["failures"] == {"opencv": failure}
+    line = "OpenCV failed (crashed): the process was ended by SIGSEGV\n"
+    assert Path("metrics/logs/squeezenet1_1.log").read_text().endswith(line)
+    assert capsys.readouterr().err.endswith(line)
+
+
+def test_where_only_the_reference_is_left_its_scores_are(project, five):
+    failures = {backend: fail(backend) for backend in ("onnxruntime", "opencv")}
+    result = metrics()
+    assert list(result) == ["images", "pytorch", "parity", "failures"]
+    assert result["parity"] == {} and result["failures"] == failures
+
+
+def test_the_log_has_a_line_a_batch_and_ends_with_the_scores(project, five):
+    write_params(project, {"inference.batch_size.classification": 2})
+    metrics()
+    lines = Path("metrics/logs/squeezenet1_1.log").read_text().splitlines()
+    assert lines[0] == "squeezenet1_1: classification, 5 images, 6 classes"
+    assert [line.split()[0] for line in lines[1:4]] == ["2/5", "4/5", "5/5"]
+    assert "opencv 60.00" in lines[3]
+    assert "opencv: acc@1 60.00 %  acc@5 100.00 %" in lines
+    assert any(line.startswith("opencv_vs_pytorch: ") and "80.000 %" in line for line in lines)
+
+
+def test_the_confusion_of_every_backend_is_kept(project, five):
+    metrics()
+    with np.load("data/evaluation/squeezenet1_1/confusion.npz") as confusion:
+        assert set(confusion) == set(BACKENDS)
+        assert confusion["pytorch"].trace() == 4 and confusion["pytorch"][0, 3] == 1
+        assert confusion["opencv"][4, 0] == 1
+
+
+def test_two_evaluations_write_the_same_bytes(project, five):
+    files = ("metrics/squeezenet1_1.json", "metrics/logs/squeezenet1_1.log")
+    metrics()
+    first = [Path(file).read_bytes() for file in files]
+    metrics()
+    assert [Path(file).read_bytes() for file in files] == first
+
+
+def test_segmentation_against_a_case_by_hand(project):
+    entry = {"task": "segmentation", "preprocess": "voc", "weights": "random"}
+    write_params(project, {"models.fcn_resnet50": entry, "parity.images.segmentation": 1})
+    folder = write_split("voc", ["a", "b"])
+    (folder / "masks").mkdir()
+    np.save(folder / "masks/a.npy", np.array([[0, 0, 1], [1, 255, 255]], np.uint8))
+    np.save(folder / "masks/b.npy", np.array([[2], [2]], np.uint8))
+    split = Split("voc", "val", "segmentation")
+    predicted = {"a": np.array([[0, 1, 1], [1, 0, 0]]), "b": np.array([[2], [2]])}
+    for backend in BACKENDS:
+        out = prediction_folder("fcn_resnet50", backend)
+        out.mkdir(parents=True)
+        writer = MaskWriter(out, split, keep_logits=1)
+        for index, name in enumerate(split.names):
+            logits = np.eye(6, dtype=np.float32)[predicted[name]].transpose(2, 0, 1)[None]
+            if backend == "opencv":
+                # Of image a one ignored pixel changes its class, of b both; b keeps no logits.
+                logits[..., -1, -1] = np.eye(6)[3] * 2
+                logits[..., 0, 0] += index * 9 * np.eye(6)[4]
+            writer.write(index, logits)
+        writer.close()
+
+    result = metrics("fcn_resnet50")
+    assert result["images"] == 2
+    assert result["pytorch"] == {
+        "pixel_acc": pytest.approx(100 * 5 / 6),
+        "mean_acc": pytest.approx(100 * (1 / 2 + 1 + 1) / 3),
+        "mean_iou": pytest.approx(100 * (1 / 2 + 2 / 3 + 1) / 3),
+        "fw_iou": pytest.approx(100 * (2 * 1 / 2 + 2 * 2 / 3 + 2 * 1) / 6),
+        "nonfinite": 0,
+    }
+    assert result["onnxruntime"] == result["pytorch"]
+    assert result["opencv"]["pixel_acc"] == pytest.approx(100 * 3 / 6)
+    parity = result["parity"]["opencv_vs_pytorch"]
+    assert parity["agreement"] == pytest.approx(100 * 5 / 8)
+    # Of a: one pixel of six, where one class went from 1 to 0 and another from 0 to 2.
+    assert parity["l1"] == pytest.approx(3 / 36)
+    assert (parity["linf"], parity["rel"]) == (2, 2)
+    # The flip in a is between logits 1 apart; those in b nobody can judge.
+    assert parity["ties"] == pytest.approx(100 * 1 / 8)
+    assert parity["spread"] is None, "of one image"
+
+
+def test_a_nan_in_a_pixel_is_no_class_0_and_an_infinity_is_counted(project):
+    entry = {"task": "segmentation", "preprocess": "voc", "weights": "random"}
+    write_params(project, {"models.fcn_resnet50": entry, "parity.images.segmentation": 2})
+    names = ["a", "b", "c"]
+    folder = write_split("voc", names)
+    (folder / "masks").mkdir()
+    split = Split("voc", "val", "segmentation")
+    for name in names:
+        np.save(folder / f"masks/{name}.npy", np.zeros((1, 4), np.uint8))
+    for backend in BACKENDS:
+        out = prediction_folder("fcn_resnet50", backend)
+        out.mkdir(parents=True)
+        writer = MaskWriter(out, split, keep_logits=2)
+        for index in range(3):
+            logits = np.zeros((1, 6, 1, 4), np.float32)
+            logits[:, 0] = index + 1
+            if backend == "opencv" and index == 0:
+                logits[0, 3, 0, 1] = np.nan
+            if backend == "opencv" and index == 2:
+                logits[0, 0, 0, 1] = np.inf
+            writer.write(index, logits)
+        writer.close()
+    result = metrics("fcn_resnet50")
+    assert result["opencv"]["nonfinite"] == 2 and result["pytorch"]["nonfinite"] == 0
+    assert result["opencv"]["pixel_acc"] == pytest.approx(100 * 11 / 12)
+    parity = result["parity"]["opencv_vs_pytorch"]
+    assert parity["agreement"] == pytest.approx(100 * 11 / 12) and parity["ties"] == 0
+    assert parity["rel"] is None
+    assert result["parity"]["onnxruntime_vs_pytorch"]["spread"] == 1 / 2  # of a and b
+    with np.load("data/evaluation/fcn_resnet50/confusion.npz") as confusion:
+        assert confusion["opencv"][0].tolist() == [11, 0, 0, 0, 0, 0, 1]

@@ -1,0 +1,112 @@
+import json
+
+import pytest
+from helpers import (
+    MISSING,
+    REAL,
+    needs_real,
+    own,
+    refused,
+    stage_process,
+    write_params,
+)
+
+from parity.core import cli
+from parity.core.cli import InputError
+from stages import fetch
+
+
+@pytest.mark.parametrize(("name", "images", "train"), [("textures", 10, 20), ("shapes", 3, 3)])
+def test_the_sample_is_made_and_listed(prepared, name, images, train):
+    content = json.loads((prepared / "data" / name / "dataset.json").read_text())
+    assert (len(content["val"]), len(content["train"])) == (images, train)
+    assert content["root"] == f"data/{name}"
+    for item in content["val"]:
+        assert (prepared / content["root"] / item["image"]).is_file()
+
+
+def test_a_folder_of_ones_own_is_used_in_place(mine):
+    fetch.main(["textures"])
+    content = json.loads((mine.parent / "data/textures/dataset.json").read_text())
+    assert content["root"] == "mine" and content["classes"] == ["cat", "dog"]
+    assert [item["image"] for item in content["val"]] == ["images/a.png", "images/b.png"]
+    assert [path.name for path in (mine.parent / "data/textures").iterdir()] == ["dataset.json"]
+
+
+def test_a_tilde_is_the_home_folder(mine, monkeypatch):
+    monkeypatch.setenv("HOME", str(mine.parent))
+    write_params(mine.parent, own(classes="labels.txt", source="~/mine"))
+    fetch.main(["textures"])
+    assert (mine.parent / "data/textures/dataset.json").exists()
+
+
+def test_a_dataset_that_cannot_be_read_leaves_what_was_fetched_before(mine):
+    fetch.main(["textures"])
+    before = (mine.parent / "data/textures/dataset.json").read_text()
+    (mine / "val.txt").write_text("a.png 7\n")
+    with refused("mine/val.txt:1: found class 7; expected 0 to 1"):
+        fetch.main(["textures"])
+    assert (mine.parent / "data/textures/dataset.json").read_text() == before
+    assert [path.name for path in (mine.parent / "data").iterdir()] == ["textures"]
+
+
+def test_a_dataset_that_is_not_in_params_is_refused(project):
+    with refused("params.yaml: datasets.cifar: no such entry; there are shapes, textures"):
+        fetch.main(["cifar"])
+
+
+@needs_real
+@pytest.mark.parametrize(
+    ("name", "changes", "images"),
+    [
+        ("textures", {"source": str(REAL / "imagenet"), "classes": "imagenet"}, 100),
+        ("shapes", {"source": str(REAL / "voc"), "classes": "voc", "split": "seg11valid"}, 2),
+    ],
+)
+def test_real_datasets_are_fetched(project, name, changes, images):
+    write_params(project, {f"datasets.{name}.{key}": value for key, value in changes.items()})
+    fetch.main([name])
+    content = json.loads((project / f"data/{name}/dataset.json").read_text())
+    assert len(content["val"]) == images and content["train"] == []
+
+
+# How any stage ends
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"bencmark": {}, "benchmark": MISSING}, "bencmark: unknown key; did you mean benchmark?"),
+        (own(), "datasets.textures.source: no such folder: mine"),
+    ],
+)
+def test_wrong_input_ends_a_stage_with_code_2_and_one_line(tmp_path, changes, expected):
+    write_params(tmp_path, changes)
+    process = stage_process("fetch", "textures", cwd=tmp_path)
+    out, err = process.communicate()
+    assert process.returncode == 2 and out == ""
+    assert err.splitlines() == [err.rstrip("\n")]
+    assert err.startswith(f"error: params.yaml: {expected}")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [(InputError("x: what"), 2, "error: x: what\n"), (KeyboardInterrupt(), 130, "interrupted\n")],
+)
+def test_an_end_has_its_exit_code_and_line(capsys, error, code, line):
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        cli.run(main)
+    assert ended.value.code == code
+    assert capsys.readouterr() == ("", line)
+
+
+def test_a_stage_that_did_its_work_ends_quietly():
+    cli.run(lambda: None)
+
+
+def test_a_defect_of_the_project_shows_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        cli.run(lambda: 1 / 0)

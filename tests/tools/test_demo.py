@@ -1,0 +1,561 @@
+"""`make classify` and `make segment`: a model tried on one image, in OpenCV and in PyTorch."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from helpers import (
+    MISSING,
+    REAL,
+    SMALL,
+    model_entry,
+    needs_real,
+    noise,
+    write_image,
+    write_params,
+)
+from helpers.backends import ON_CPU
+from helpers.dvc_runs import (
+    CLS,
+    ENVIRONMENT,
+    SEG,
+    SMALL_PIPELINE,
+    Run,
+    copy_working_tree,
+    edit,
+    run,
+)
+from helpers.standalone import tutorial
+
+from parity.core.class_ids import voc_palette
+from parity.core.paths import onnx_path, weights_path
+from parity.networks.network import load_network, load_pytorch
+from stages import export_onnx, fetch, preprocess, transform, weights
+from tools import demo, segment
+
+SEGMENTATION = {
+    "export.exporter": "torchscript",  # OpenCV 5.0.0 refuses to run the other one's file
+    f"models.{SEG}": {"task": "segmentation", "preprocess": "voc", "weights": "random"},
+    "pytorch.threads": 1,
+    "opencv.threads": 1,
+}
+PUBLISHED = Path(torch.hub.get_dir()) / "checkpoints/resnet50-0676ba61.pth"
+FOX_SQUIRREL = 335, REAL / "imagenet/images/n02356798_fox_squirrel.JPEG"
+FIRST = "data/textures/images/sample_val_00000001.JPEG"
+NUMBER = r"\d\.\de[+-]\d\d|nan"
+CLASS_ROW = re.compile(r"^ *(\d+)  (.+?) +(-?\d+\.\d{4}|nan) +(\d+\.\d\d|nan) %$", re.MULTILINE)
+AREA_ROW = re.compile(r"^ *(\d+)  (.+?) +(\d+\.\d\d) %$", re.MULTILINE)
+DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+
+
+@dataclass(frozen=True)
+class Tried:
+    """How the demo ended, and what it printed: on stdout first of OpenCV, then of PyTorch."""
+
+    code: int
+    output: str
+    errors: str
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        opencv, _, pytorch = self.output.partition("\nPyTorch ")
+        return opencv, pytorch
+
+    @property
+    def verdict(self) -> str:
+        """What the line after the two answers says of them."""
+        return re.search(r"^\S+: OpenCV and PyTorch (.*)$", self.output, re.MULTILINE)[1]
+
+    @property
+    def apart(self) -> tuple[float, float]:
+        """By how much the logits differ: the most, and relative to the largest."""
+        numbers = rf"logits at most ({NUMBER}) apart, ({NUMBER}) of the largest$"
+        linf, rel = re.search(numbers, self.verdict).groups()
+        return float(linf), float(rel)
+
+
+@pytest.fixture
+def attempt(capfd):
+    """The demo, called with flags."""
+
+    def attempt(*args: object) -> Tried:
+        code = 0
+        try:
+            demo.run(lambda: demo.main([str(arg) for arg in args]))
+        except SystemExit as end:
+            code = end.code
+        return Tried(code, *capfd.readouterr())
+
+    return attempt
+
+
+@pytest.fixture(scope="module")
+def _segmented(_prepared, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("segmented")
+    shutil.copytree(_prepared, folder, dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_params(folder, SEGMENTATION)
+        weights.main([SEG])
+        export_onnx.main([SEG])
+    return folder
+
+
+@pytest.fixture
+def segmented(_segmented, tmp_path, monkeypatch) -> Path:
+    """A prepared project with the weights and the ONNX file of a segmentation model, `random`; its
+    own copy."""
+    shutil.copytree(_segmented, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def change_weights(name: str, change) -> None:
+    """Write other weights than those that the ONNX file was made from."""
+    state = torch.load(weights_path(name), weights_only=True)
+    torch.save({key: change(key, value) for key, value in state.items()}, weights_path(name))
+
+
+def next_class(key: str, value: torch.Tensor) -> torch.Tensor:
+    """Let the head give each class's logit to the next one."""
+    is_head = "classifier" in key and value.ndim and len(value) in (8, 10)
+    return value.roll(1, dims=0) if is_head else value
+
+
+def drawn() -> list[str]:
+    """The files in the folder for the demo's pictures, those half-written too."""
+    return sorted(path.name for path in Path("plots").rglob("*") if path.is_file())
+
+
+def picture(name: str) -> np.ndarray:
+    return cv2.imread(f"plots/demo/{name}.png")
+
+
+# Classification
+
+
+def test_both_frameworks_print_the_five_best_classes_of_pytorch(converted, attempt):
+    tried = attempt("classification", "--model", CLS, "--image", FIRST)
+    assert tried.code == 0
+    blob = tutorial(cv2.imread(FIRST), (72, 72), (64, 64), crop=True)
+    network = load_network(weights_path(CLS), CLS, model_entry(), 10)
+    logits = load_pytorch(network, ON_CPU)(blob.astype(np.float32))[0]
+    percent = 100 * np.exp(logits) / np.exp(logits).sum()
+    labels = (converted / "data/textures/classes.txt").read_text().splitlines()
+    for part in tried.parts:
+        rows = CLASS_ROW.findall(part)
+        assert [int(row[0]) for row in rows] == np.argsort(-logits)[:5].tolist()
+        for index, label, logit, share in rows:
+            assert label == labels[int(index)]
+            assert float(logit) == pytest.approx(logits[int(index)], abs=2e-4)
+            assert float(share) == pytest.approx(percent[int(index)], abs=0.011)
+
+
+def test_the_number_of_layers_is_opencvs_and_their_names_come_when_asked_for(converted, attempt):
+    names = list(cv2.dnn.readNetFromONNX(str(onnx_path(CLS))).getLayerNames())
+    plain, verbose = attempt("classification"), attempt("classification", "--verbose")
+    assert f": {len(names)} layers\noutput " in plain.output
+    assert f": {len(names)} layers\n" + "\n".join(names) + "\noutput " in verbose.output
+
+
+def test_the_shape_of_the_output_is_printed_for_both(converted, attempt):
+    assert ["output (1, 10), " in part for part in attempt("classification").parts] == [True, True]
+
+
+def test_that_both_agree_is_said_with_numbers(converted, attempt):
+    tried = attempt("classification")
+    assert tried.code == 0 and not tried.errors
+    assert tried.verdict.startswith("agree: the same class, ")
+    linf, rel = tried.apart
+    assert 0 <= linf < 1e-4 and rel < 1e-4
+
+
+def test_the_picture_is_the_image_with_the_answer_in_its_corner(converted, attempt):
+    write_image(converted / "mine.png", noise(240, 320))
+    tried = attempt("classification", "--image", "mine.png")
+    assert tried.output.endswith(f"\npicture: plots/demo/{CLS}-mine.png\n")
+    assert drawn() == [f"{CLS}-mine.png"]
+    image, found = cv2.imread("mine.png"), picture(f"{CLS}-mine")
+    np.testing.assert_array_equal(found[120:], image[120:])
+    assert (found[:60, :60] != image[:60, :60]).any()
+
+
+def test_the_first_model_of_the_task_and_the_first_val_image_are_the_default(converted, attempt):
+    model = SMALL["models"][CLS]
+    models = {SEG: SEGMENTATION[f"models.{SEG}"], CLS: model, "resnet18": model}
+    write_params(converted, {"models": models})
+    tried = attempt("classification", "--model", "", "--image", "")
+    assert tried.code == 0
+    assert tried.output.startswith(f"{CLS} on {FIRST} (378x304), blob (1, 3, 64, 64)\n")
+    assert drawn() == [f"{CLS}-sample_val_00000001.png"]
+
+
+def test_a_name_may_hold_spaces_and_letters_of_any_language(converted, attempt):
+    image = write_image(converted / "-ä 松.png")
+    assert attempt("classification", f"--image={image.name}").code == 0
+    assert drawn() == [f"{CLS}--ä 松.png"]
+
+
+# Segmentation
+
+
+def panels(name: str, height: int, width: int) -> list[np.ndarray]:
+    """What a picture holds side by side, each `height` x `width` below a caption."""
+    line = segment.line_height((height, width))
+    top, step = line + line // 3, width + line // 3
+    found = picture(name)
+    assert found.shape[1] == 3 * width + 2 * (line // 3)
+    return [found[top : top + height, start : start + width] for start in (0, step, 2 * step)]
+
+
+def mask_of(panel: np.ndarray) -> np.ndarray:
+    """The class ids of colours, all of which must be Pascal VOC's of the eight classes."""
+    matches = (panel[:, :, None] == voc_palette(8)[:, ::-1]).all(axis=3)
+    assert matches.any(axis=2).all()
+    return matches.argmax(axis=2)
+
+
+def pytorch_mask(image: str) -> np.ndarray:
+    network = load_network(weights_path(SEG), SEG, model_entry("segmentation"), 8)
+    blob = tutorial(cv2.imread(image), None, None, crop=False).astype(np.float32)
+    return load_pytorch(network, ON_CPU)(blob)[0].argmax(axis=0)
+
+
+def test_a_segmentation_answers_in_the_size_of_the_image(segmented, attempt):
+    write_image(segmented / "mine.png", noise(366, 500))
+    tried = attempt("segmentation", "--image", "mine.png")
+    assert tried.code == 0
+    assert tried.output.startswith(f"{SEG} on mine.png (500x366), blob (1, 3, 366, 500)\n")
+    assert ["output (1, 8, 366, 500), " in part for part in tried.parts] == [True, True]
+    assert tried.verdict.startswith("agree: the same class in ") and tried.apart[1] < 1e-4
+
+
+@pytest.mark.parametrize("height, width, factor", [(366, 500, 1), (40, 60, 6)])
+def test_the_picture_holds_the_image_and_both_masks_side_by_side(
+    segmented, attempt, height, width, factor
+):
+    write_image(segmented / "mine.png", noise(height, width))
+    tried = attempt("segmentation", "--image", "mine.png")
+    image, *masks = panels(f"{SEG}-mine", factor * height, factor * width)
+    np.testing.assert_array_equal(image[::factor, ::factor], cv2.imread("mine.png"))
+    for panel, part in zip(masks, tried.parts, strict=True):
+        np.testing.assert_array_equal(panel, enlarged(panel[::factor, ::factor], factor))
+        mask = mask_of(panel[::factor, ::factor])
+        assert (mask == pytorch_mask("mine.png")).mean() > 0.999
+        assert areas(part) == pytest.approx(areas_of(mask), abs=0.0051)
+    assert drawn() == [f"{SEG}-mine.png"]
+
+
+def enlarged(image: np.ndarray, factor: int) -> np.ndarray:
+    return image.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def areas(part: str) -> dict[int, float]:
+    """The share of the pixels of each class, in percent, as it is printed."""
+    return {int(index): float(share) for index, _, share in AREA_ROW.findall(part)}
+
+
+def areas_of(mask: np.ndarray) -> dict[int, float]:
+    ids, counts = np.unique(mask, return_counts=True)
+    return dict(zip(ids.tolist(), 100 * counts / mask.size, strict=True))
+
+
+def test_the_classes_found_are_named_the_largest_first(segmented, attempt):
+    names = Path("data/preprocessed/voc/classes.txt").read_text().splitlines()
+    for part in attempt("segmentation").parts:
+        rows = AREA_ROW.findall(part)
+        assert all(names[int(index)].startswith(name) for index, name, _ in rows)
+        shares = [float(share) for *_, share in rows]
+        assert shares == sorted(shares, reverse=True)
+
+
+def test_the_legend_below_shows_the_colour_of_every_class(segmented, attempt):
+    write_image(segmented / "mine.png", noise(366, 500))
+    attempt("segmentation", "--image", "mine.png")
+    line = segment.line_height((366, 500))
+    legend = picture(f"{SEG}-mine")[366 + line + line // 3 :]
+    for color in voc_palette(8)[:, ::-1]:
+        assert np.count_nonzero((legend == color).all(axis=2)) >= (line - 2) ** 2
+
+
+# Disagreement
+
+
+def test_other_logits_of_the_same_class_differ_with_exit_code_1(converted, attempt):
+    # The network ends with a ReLU and a mean: a head twice as large makes logits twice as large.
+    change_weights(CLS, lambda key, value: 2 * value if "classifier" in key else value)
+    tried = attempt("classification")
+    assert tried.code == 1 and not tried.errors
+    assert tried.verdict.startswith("differ: the same class, ")
+    opencv, pytorch = (CLASS_ROW.findall(part) for part in tried.parts)
+    assert float(pytorch[0][2]) == pytest.approx(2 * float(opencv[0][2]), abs=1e-3)
+    linf, rel = tried.apart
+    assert linf == pytest.approx(float(opencv[0][2]), rel=0.1) and rel == 0.5
+    assert drawn() == [f"{CLS}-sample_val_00000001.png"]
+
+
+def test_another_class_differs_with_exit_code_1(converted, attempt):
+    change_weights(CLS, next_class)
+    tried = attempt("classification")
+    assert tried.code == 1
+    assert tried.verdict.startswith("differ: another class, ")
+    opencv, pytorch = (CLASS_ROW.findall(part)[0] for part in tried.parts)
+    assert int(pytorch[0]) == (int(opencv[0]) + 1) % 10
+    assert drawn() == [f"{CLS}-sample_val_00000001.png"]
+
+
+def test_two_masks_that_differ_are_both_in_the_picture(segmented, attempt):
+    change_weights(SEG, next_class)
+    write_image(segmented / "mine.png", noise(366, 500))
+    tried = attempt("segmentation", "--image", "mine.png")
+    assert tried.code == 1
+    assert tried.verdict.startswith("differ: the same class in ")
+    assert min(tried.apart) > 1e-3
+    opencv, pytorch = (mask_of(panel) for panel in panels(f"{SEG}-mine", 366, 500)[1:])
+    assert ((opencv + 1) % 8 == pytorch).mean() > 0.999
+    assert areas(tried.parts[1]) == pytest.approx(areas_of(pytorch), abs=0.0051)
+    assert drawn() == [f"{SEG}-mine.png"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_that_are_no_numbers_never_agree(converted, attempt, value):
+    change_weights(CLS, lambda key, tensor: tensor * value)
+    export_onnx.main([CLS])
+    tried = attempt("classification")
+    assert tried.code == 1
+    assert tried.verdict.startswith("differ: ") and np.isnan(tried.apart).all()
+    assert "warning: the output holds NaN or infinity" in tried.errors
+    assert drawn() == [f"{CLS}-sample_val_00000001.png"]
+
+
+def test_logits_that_are_all_zero_in_both_agree(converted, attempt):
+    change_weights(CLS, lambda key, tensor: tensor * 0)
+    export_onnx.main([CLS])
+    tried = attempt("classification")
+    assert tried.code == 0
+    assert tried.apart == (0, 0)
+
+
+# Wrong input
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["segmentation", "--model", CLS], f"models.{CLS} is for classification: use `make class"),
+        (["segmentation"], "params.yaml: models: found none for segmentation"),
+        (
+            ["classification", "--model", "resnet5"],
+            f"models.resnet5: no such entry; there are {CLS}",
+        ),
+        (["classification", "--model=-h"], "models.-h: no such entry"),
+        (["classification", "--image", "none.png"], "none.png: no such file"),
+        (["classification", "--image", "data"], "data: not a file; expected an image"),
+        (["classification", "--image", f"{'a' * 300}.png"], "a.png: file name too long"),
+        (["classification", "--image", "params.yaml"], "params.yaml: not an image"),
+        (["classification", "--image", "empty.png"], "empty.png: not an image"),
+        (["detection"], "'detection'"),
+        (["classification", "photo.png"], "photo.png"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_wrong_input_ends_with_exit_code_2_and_one_line(converted, attempt, args, expected):
+    (converted / "empty.png").touch()
+    tried = attempt(*args)
+    assert tried.code == 2 and not tried.output
+    assert tried.errors.startswith("error: ") and tried.errors.count("\n") == 1
+    assert expected in tried.errors
+    assert not drawn()
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"opencv.engine": "fast"}, "params.yaml: opencv.engine: found 'fast'"),
+        ({"seed": MISSING}, "params.yaml: seed: missing"),
+    ],
+)
+def test_wrong_params_end_with_exit_code_2_and_one_line(converted, attempt, changes, expected):
+    write_params(converted, changes)
+    tried = attempt("classification")
+    assert tried.code == 2 and not tried.output
+    assert tried.errors.startswith(f"error: {expected}") and tried.errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("path", [onnx_path(CLS), weights_path(CLS)], ids=["onnx", "weights"])
+def test_a_damaged_model_is_named_and_nothing_is_drawn(converted, attempt, path):
+    path.write_bytes(path.read_bytes()[:100_000])
+    tried = attempt("classification")
+    assert tried.code == 2
+    assert tried.errors.startswith(f"error: {path}: ") and tried.errors.count("\n") == 1
+    assert not drawn()
+
+
+def test_an_image_of_the_dataset_that_is_gone_is_named(converted, attempt):
+    Path(FIRST).unlink()
+    tried = attempt("classification")
+    assert tried.code == 2
+    assert tried.errors == f"error: {FIRST}: no such file or directory\n"
+
+
+def test_where_no_picture_can_be_written_the_one_before_stays(converted, attempt):
+    (converted / "plots").mkdir()
+    (converted / "plots/demo").write_text("no folder")
+    tried = attempt("classification")
+    assert tried.code == 2
+    assert tried.errors.startswith("error: plots/demo") and tried.errors.count("\n") == 1
+    assert (converted / "plots/demo").read_text() == "no folder"
+    assert drawn() == ["demo"]
+
+
+def test_a_model_that_dvc_cannot_make_ends_with_exit_code_2(project, attempt):
+    tried = attempt("classification")  # here is no repository of DVC's
+    assert tried.code == 2 and not tried.output
+    assert f"error: {CLS}: `dvc repro export_onnx@{CLS} fetch@textures` failed" in tried.errors
+    assert "Traceback" not in tried.errors
+
+
+# Windows, but for those of test_windows.py
+
+
+def test_without_a_display_a_line_says_so_and_where_the_picture_lies(
+    converted, attempt, monkeypatch
+):
+    for variable in DISPLAYS:
+        monkeypatch.delenv(variable, raising=False)
+    tried = attempt("classification", "--show")
+    assert tried.code == 0
+    path = f"plots/demo/{CLS}-sample_val_00000001.png"
+    assert tried.output.endswith(f"\npicture: {path} (there is no display to show it on)\n")
+    assert drawn() == [Path(path).name]
+
+
+# With DVC and make
+
+
+@pytest.fixture
+def clone(tmp_path) -> Path:
+    """A copy of the repository in which nothing was made yet; its `make` installs nothing."""
+    copy_working_tree(tmp_path)
+    edit(tmp_path, SMALL_PIPELINE | {f"models.{CLS}.weights": "random"})
+    python = tmp_path / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    version = run(tmp_path, str(python), "--version").output
+    requirements = (tmp_path / "requirements.txt").read_text()
+    (tmp_path / ".venv/installed").write_text(f"{version}{tmp_path}\n{requirements}")
+    return tmp_path
+
+
+def make(root: Path, *args: str) -> Run:
+    """Run make without a display, and without what a `make test` says to the ones below it."""
+    hidden = [f"-u{name}" for name in (*DISPLAYS, "MAKEFLAGS", "MAKELEVEL")]
+    return run(root, "env", *hidden, "make", "PYTHON=false", *args, ok=False)
+
+
+SHELL_READS = 'it\'s `touch 1` $(touch 2) $(shell touch 3); touch 4 & "#" $HOME $$ \\ *'
+
+
+def test_a_missing_model_is_made_and_tried_on_an_image_of_any_name(clone):
+    name = f"-{SHELL_READS}.png"
+    write_image(clone / name, noise(60, 80))
+    before = {path.name for path in clone.iterdir()}
+    done = make(clone, "classify", f"MODEL={CLS}", f"IMAGE={name}", "VERBOSE=1", "SHOW=1")
+    assert done.code == 0, done.output
+    assert f"not there yet, making it: dvc repro export_onnx@{CLS}\n" in done.output
+    assert done.stages[-1] == f"export_onnx@{CLS}"
+    assert "\ntrlayout.0\n" in done.output
+    path = clone / f"plots/demo/{CLS}-{Path(name).stem}.png"
+    assert f"picture: {path.relative_to(clone)} (there is no display" in done.output
+    assert [path] == [*path.parent.iterdir()]
+    assert {path.name for path in clone.iterdir()} - before <= {
+        "data",
+        "models",
+        "plots",
+        "dvc.lock",
+    }
+
+
+@pytest.mark.parametrize("target", ["segment", "locate"])
+def test_a_model_of_any_name_is_no_command(clone, target):
+    before = {path.name for path in clone.iterdir()}
+    done = make(clone, target, f"MODEL={SHELL_READS}")
+    assert done.code
+    assert f"error: params.yaml: models.{SHELL_READS}: no such entry" in done.output
+    assert {path.name for path in clone.iterdir()} == before
+
+
+@pytest.mark.parametrize("flag", ["VERBOSE", "SHOW"])
+def test_a_flag_is_set_by_any_value_but_0(clone, flag):
+    for value, is_set in ((1, True), (0, False), ("", False)):
+        recipe = make(clone, "--dry-run", "classify", f"{flag}={value}").output
+        assert (f" --{flag.lower()}" in recipe) == is_set
+
+
+def test_ctrl_c_lets_dvc_end_by_itself(clone):
+    """Whatever its stage still has to do."""
+    slow = """
+import signal, sys, time
+from pathlib import Path
+
+def end(*_):
+    time.sleep(1)
+    Path("ended").touch()
+    sys.exit(130)
+
+signal.signal(signal.SIGINT, end)
+Path("began").touch()
+time.sleep(60)
+"""
+    (clone / "stages/fingerprints.py").write_text(slow)
+    command = [sys.executable, "-m", "tools.demo", "classification", "--model", CLS]
+    with (clone / "errors").open("w") as errors:
+        process = subprocess.Popen(
+            command, cwd=clone, env=ENVIRONMENT, stderr=errors, start_new_session=True
+        )
+    deadline = time.monotonic() + 60
+    while not (clone / "began").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == 130
+    assert (clone / "ended").exists()
+    assert (clone / "errors").read_text().endswith("interrupted\n")
+
+
+# Real weights and a real image
+
+
+@needs_real
+@pytest.mark.skipif(not PUBLISHED.is_file(), reason=f"{PUBLISHED} is not there")
+def test_the_published_resnet50_knows_a_fox_squirrel(project, attempt):
+    real = {"source": str(REAL / "imagenet"), "train": "none", "classes": "imagenet", "limit": 2}
+    size = {"resize": 256, "keep_aspect": False, "crop": 224, "interpolation": "linear"}
+    model = {"task": "classification", "preprocess": "imagenet", "weights": "IMAGENET1K_V1"}
+    changes = {f"datasets.textures.{key}": value for key, value in real.items()}
+    changes |= {"preprocess.imagenet.size": size, "models": {"resnet50": model}}
+    write_params(project, changes)
+    fetch.main(["textures"])
+    transform.main(["imagenet"])
+    preprocess.main(["imagenet"])
+    weights.main(["resnet50"])
+    export_onnx.main(["resnet50"])
+    class_id, image = FOX_SQUIRREL
+    tried = attempt("classification", "--image", image)
+    assert tried.code == 0, tried.output
+    opencv, pytorch = (CLASS_ROW.findall(part)[0] for part in tried.parts)
+    assert opencv[:2] == pytorch[:2]
+    assert float(opencv[2]) == pytest.approx(float(pytorch[2]), rel=1e-3)
+    assert float(opencv[3]) == pytest.approx(float(pytorch[3]), abs=0.1)
+    assert drawn() == [f"resnet50-{image.stem}.png"]
+    assert int(opencv[0]) == class_id

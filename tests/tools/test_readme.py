@@ -1,0 +1,34 @@
+import pytest
+from helpers import refused
+
+from tools import readme
+
+TEXT = "# A\n<!-- summary -->\nold\n<!-- end -->\nrest\n<!-- all -->\nkept\n<!-- end -->\n"
+
+
+@pytest.fixture
+def page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").write_text(TEXT)
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "plots/summary.md").write_text("| new |\n")
+    (tmp_path / "plots/time.png").write_bytes(b"picture")
+    return tmp_path / "README.md"
+
+
+def test_only_the_named_section_is_renewed(page):
+    readme.main(["summary", "plots/time.png"])
+    assert page.read_text() == TEXT.replace("old", "| new |")
+    assert (page.parent / "plots/readme/time.png").read_bytes() == b"picture"
+
+
+def test_a_section_that_is_not_there_changes_nothing(page):
+    with refused("README.md: no section between <!-- table --> and <!-- end -->"):
+        readme.main(["table"])
+    assert page.read_text() == TEXT
+
+
+def test_a_picture_that_is_not_there_is_named_and_nothing_changes(page):
+    with refused("plots/nowhere.png: no such file"):
+        readme.main(["summary", "plots/nowhere.png"])
+    assert page.read_text() == TEXT

@@ -1,0 +1,52 @@
+"""Add the models of the README's table that params.yaml has not got yet. Comments stay."""
+
+import argparse
+import io
+
+from ruamel.yaml import YAML
+
+from parity.core.cli import InputError, log, run
+from parity.core.files import write_text
+from parity.core.params import PARAMS, load_params
+
+MODELS = {
+    "classification": (
+        *("alexnet", "vgg11", "vgg13", "vgg16", "vgg19"),
+        *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+        *("squeezenet1_0", "squeezenet1_1", "resnext50_32x4d", "resnext101_32x8d"),
+        *("wide_resnet50_2", "wide_resnet101_2"),
+    ),
+    "segmentation": ("fcn_resnet50", "fcn_resnet101"),
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="tools.add_models", description=__doc__)
+    parser.add_argument(
+        "--weights", default="probe", help="what the added entries say (default: %(default)s)"
+    )
+    weights = parser.parse_args(argv).weights
+
+    params = load_params()
+    profiles = {profile.task: name for name, profile in reversed(params.preprocess.items())}
+    yaml = YAML()
+    yaml.width = 4096  # no line is broken that was not
+    content = yaml.load(PARAMS)
+    added = []
+    for task, names in MODELS.items():
+        if task not in profiles:
+            raise InputError(f"{PARAMS}: preprocess: no profile for {task}, which the models need")
+        for name in names:
+            if name not in params.models:
+                entry = {"task": task, "preprocess": profiles[task], "weights": weights}
+                content["models"][name] = entry
+                added.append(name)
+    if added:
+        text = io.StringIO()
+        yaml.dump(content, text)
+        write_text(PARAMS, text.getvalue())
+    log(f"{PARAMS}: added {', '.join(added) or 'nothing, all models were there'}")
+
+
+if __name__ == "__main__":
+    run(main)
