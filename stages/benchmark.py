@@ -17,10 +17,11 @@ import torch
 from scipy.stats import bootstrap
 from tqdm import tqdm
 
-from parity.backends.contract import BackendFailure, Forward, reference_of
+from parity.backends.contract import BackendFailure, Forward, failure_text, reference_of
 from parity.backends.isolated import IsolatedForward
 from parity.backends.onnxruntime import load_onnxruntime
 from parity.backends.opencv import load_opencv
+from parity.backends.pytorch import load_pytorch
 from parity.core.cli import log, run
 from parity.core.files import write_json
 from parity.core.machine import cores, machine
@@ -33,8 +34,7 @@ from parity.core.params import (
     load_params,
 )
 from parity.core.paths import benchmark_path, onnx_path, weights_path
-from parity.evaluation.messages import failure_text
-from parity.networks.network import load_network, load_pytorch
+from parity.networks.network import load_network
 from parity.preprocessing.images import normalize
 from parity.preprocessing.profile import read_normalization
 from parity.preprocessing.splits import Split, read_classes

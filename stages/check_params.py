@@ -26,12 +26,8 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _check_what_torch_knows(params: Params) -> None:
-    from parity.networks.network import (
-        check_device,
-        check_name,
-        import_factory,
-        published_weights,
-    )
+    from parity.backends.pytorch import check_device
+    from parity.networks.network import check_name, import_factory, published_weights
     from parity.preprocessing.profile import resolve
 
     check_device(params.pytorch)

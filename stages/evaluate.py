@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from parity.backends.contract import BACKENDS, pairs_of
+from parity.backends.contract import BACKENDS, failure_text, pairs_of
+from parity.core.class_ids import predicted_classes
 from parity.core.cli import log, run
-from parity.core.decisions import predicted_classes
 from parity.core.files import new_file, write_json, write_text
 from parity.core.params import entry, first, load_params
 from parity.core.paths import confusion_path, log_path, metrics_path
-from parity.evaluation.messages import failure_text, nonfinite_text
+from parity.evaluation.messages import nonfinite_text
 from parity.evaluation.scores import ClassificationScores, Parity, SegmentationScores
 from parity.inference.predictions import (
     count_nonfinite_images,

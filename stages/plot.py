@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from scipy.ndimage import binary_dilation
 
-from parity.backends.contract import LABELS, reference_of
+from parity.backends.contract import LABELS, failure_text, reference_of
 from parity.core.class_ids import IGNORED
 from parity.core.cli import log, run
 from parity.core.files import new_directory, read_json, write_json
@@ -39,7 +39,6 @@ from parity.evaluation.charts import (
     new_figure,
     short,
 )
-from parity.evaluation.messages import failure_text
 from parity.evaluation.scores import class_iou
 from parity.inference.predictions import predicting_backends, read_predicted_mask
 from parity.preprocessing.splits import Split, read_classes

@@ -9,13 +9,13 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from parity.backends.contract import BACKENDS, LABELS, PAIRS
+from parity.backends.contract import BACKENDS, LABELS, PAIRS, failure_text
 from parity.core.cli import InputError, log, run
 from parity.core.files import read_json, write_text
 from parity.core.markdown import agreement_text, difference_text, padded
 from parity.core.params import load_params
 from parity.core.paths import plot_data_folder, plot_folder
-from parity.evaluation.messages import failure_text, nonfinite_text, stability_text
+from parity.evaluation.messages import nonfinite_text, stability_text
 
 # matplotlib is imported by what draws only: `--print` must answer at once.
 

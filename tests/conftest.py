@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from helpers import own, write_image, write_params
 
+from parity.faults import workaround
 from stages import export_onnx, fetch, preprocess, transform, weights
-from tools import workaround
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from parity.core.processes import in_processes
 from parity.coverage.cells import CELLS, EXPORTERS, Cell, is_done, parse_exporters, parse_names
 from parity.coverage.measure import WORK, Job, run_model
 from parity.coverage.opencv_versions import FOLDER, engines_of, parse_versions, provide
-from stages.stability import ways
-from tools.coverage_report import ANSWER, PICTURE, RECORD, check_record, report
+from parity.coverage.report import ANSWER, PICTURE, RECORD, check_record, report
+from parity.evaluation.stability import ways
 
 # It tries the new engine, then the classic one: no engine of its own.
 NO_ENGINE = "auto"

@@ -16,8 +16,8 @@ import numpy as np
 
 from parity.backends.contract import LABELS, Forward
 from parity.backends.opencv import check_opencv
+from parity.core.class_ids import predicted_classes
 from parity.core.cli import InputError, log, run
-from parity.core.decisions import predicted_classes
 from parity.core.machine import cores
 from parity.core.params import PARAMS, Params, Task, entry, load_params
 from parity.core.paths import dataset_path, onnx_path, weights_path
@@ -166,7 +166,8 @@ def load_reference(name: str, params: Params, metadata: dict[str, str]) -> tuple
         return LABELS["onnxruntime"], onnxruntime.__version__, forward
     import torch
 
-    from parity.networks.network import load_network, load_pytorch
+    from parity.backends.pytorch import load_pytorch
+    from parity.networks.network import load_network
 
     network = load_network(weights_path(name), name, model, len(classify.names_of(metadata)))
     return LABELS["pytorch"], torch.__version__, load_pytorch(network, params.pytorch)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from parity.core.cli import InputError, log, run
 from parity.core.files import write_text
+from parity.core.markdown import replace_block
+from parity.core.paths import README
 
-README = Path("README.md")
 SUMMARY = Path("plots/summary.md")
 PICTURES = Path("plots/readme")
 
@@ -21,20 +22,13 @@ def main(argv: list[str] | None = None) -> None:
     for path in (README, SUMMARY, *args.pictures):
         if not path.is_file():
             raise InputError(f"{path}: no such file; run `make` first")
-    write_text(README, replace(README.read_text("utf-8"), args.section, SUMMARY.read_text("utf-8")))
+    write_text(
+        README, replace_block(README.read_text("utf-8"), args.section, SUMMARY.read_text("utf-8"))
+    )
     for picture in args.pictures:
         PICTURES.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(picture, PICTURES / picture.name)
     log(f"{README}: {args.section} renewed")
-
-
-def replace(text: str, section: str, table: str) -> str:
-    """Return `text` with what stands between the section's markers replaced by `table`."""
-    before, marker, rest = text.partition(f"<!-- {section} -->\n")
-    _, end, after = rest.partition("<!-- end -->")
-    if not marker or not end:
-        raise InputError(f"{README}: no section between <!-- {section} --> and <!-- end -->")
-    return f"{before}{marker}{table}{end}{after}"
 
 
 if __name__ == "__main__":

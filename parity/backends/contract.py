@@ -51,3 +51,8 @@ def reference_of(backends: Iterable[str]) -> str:
 def pairs_of(backends: Collection[str]) -> dict[str, tuple[str, str]]:
     """The pairs of which both backends are there."""
     return {pair: (a, b) for pair, (a, b) in PAIRS.items() if a in backends and b in backends}
+
+
+def failure_text(backend: str, failure: dict[str, str]) -> str:
+    """Of a BackendFailure's content, in one line."""
+    return f"{LABELS[backend]} failed ({failure['kind']}): {' '.join(failure['message'].split())}"

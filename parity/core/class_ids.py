@@ -17,3 +17,12 @@ def voc_palette(classes: int) -> np.ndarray:
     for bit in range(8):
         palette |= (ids >> (3 * bit + np.arange(3)) & 1) << (7 - bit)
     return palette.astype(np.uint8)
+
+
+NO_CLASS = -1  # where a logit is NaN
+
+
+def predicted_classes(logits: np.ndarray, axis: int = 1) -> np.ndarray:
+    """The class of the largest logit along `axis`, int64; of equal ones the first. NO_CLASS where
+    any is NaN: `argmax` alone would name the first of these."""
+    return np.where(np.isnan(logits).any(axis=axis), NO_CLASS, logits.argmax(axis=axis))

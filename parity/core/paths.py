@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+README = Path("README.md")
+
 
 def dataset_path(dataset: str) -> Path:
     """What `fetch` found: every image of a dataset with its target, and the classes."""

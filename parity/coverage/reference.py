@@ -13,13 +13,14 @@ import numpy as np
 import onnx
 import torch
 
+from parity.backends.pytorch import load_pytorch
 from parity.core.cli import InputError
 from parity.core.files import new_file
 from parity.core.params import DynamicAxes, ExportParams, Params, PyTorchParams, Task
 from parity.coverage.synthetic_images import patterns, spread, touched
 from parity.coverage.zoo import parameters, zoo_entry, zoo_network
-from parity.networks.network import Logits, load_network, load_pytorch
-from stages.export_onnx import AXES, check_opset, export
+from parity.networks.export import AXES, check_opset, export
+from parity.networks.network import Logits, load_network
 
 DYNAMIC = DynamicAxes(classification=["batch"], segmentation=[*AXES])
 FIXED = DynamicAxes(classification=[], segmentation=[])

@@ -5,11 +5,6 @@ from parity.backends.contract import LABELS
 LONGEST = 120  # characters of the message of one run among others
 
 
-def failure_text(backend: str, failure: dict[str, str]) -> str:
-    """Of a BackendFailure's content, in one line."""
-    return f"{LABELS[backend]} failed ({failure['kind']}): {' '.join(failure['message'].split())}"
-
-
 def nonfinite_text(backend: str, images: int) -> str:
     return f"{LABELS[backend]}: NaN or infinity in the outputs of {_count(images, 'image')}"
 

@@ -4,8 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from parity.core.class_ids import IGNORED
-from parity.core.decisions import NO_CLASS, predicted_classes
+from parity.core.class_ids import IGNORED, NO_CLASS, predicted_classes
 
 BEYOND_ALL = np.iinfo(np.int64).max  # the rank of a class whose logit is NaN
 

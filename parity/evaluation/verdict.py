@@ -6,9 +6,9 @@ A row is what `plot` gathered of a model (plots/data/<model>/row.json).
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 
-from parity.backends.contract import LABELS, PAIRS
+from parity.backends.contract import LABELS, PAIRS, failure_text
 from parity.core.params import Params
-from parity.evaluation.messages import failure_text, nonfinite_text, stability_text
+from parity.evaluation.messages import nonfinite_text, stability_text
 
 EXPORT, ENGINE, SUM = "onnxruntime_vs_pytorch", "opencv_vs_onnxruntime", "opencv_vs_pytorch"
 # Who owns a deviation: the owner of the pair, in words.

@@ -14,8 +14,7 @@ import numpy as np
 from PIL import Image
 
 from parity.backends.contract import BACKENDS, BackendFailure
-from parity.core.class_ids import IGNORED, voc_palette
-from parity.core.decisions import NO_CLASS, predicted_classes
+from parity.core.class_ids import IGNORED, NO_CLASS, predicted_classes, voc_palette
 from parity.core.files import read_json, sync, write_json
 from parity.core.paths import prediction_folder
 from parity.preprocessing.splits import RowFile, Split, read_rows, write_array

@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from parity.backends.contract import BackendFailure, Forward
+from parity.backends.contract import BackendFailure, Forward, failure_text
 from parity.core.cli import log
 from parity.core.files import disk_full_named, new_directory, write_text
 from parity.core.fingerprints import code, digest, stamp
 from parity.core.machine import machine
 from parity.core.params import ModelParams, Params, Task, entry, first, load_params
 from parity.core.paths import prediction_folder, unfinished_folder
-from parity.evaluation.messages import failure_text
 from parity.inference.predictions import ABSENT, LogitsWriter, MaskWriter, write_failure
 from parity.inference.resume import Unfinished, unfinished
 from parity.preprocessing.images import normalize

@@ -7,10 +7,11 @@ from helpers.backends import ON_CPU, unavailable_target
 
 from parity.backends.onnxruntime import load_onnxruntime
 from parity.backends.opencv import check_opencv, load_opencv
+from parity.backends.pytorch import load_pytorch
 from parity.core.params import BackendParams, OpenCVParams, load_params
 from parity.core.paths import weights_path
-from parity.networks.network import load_network, load_pytorch
-from stages import export_onnx
+from parity.networks import export as onnx_export
+from parity.networks.network import load_network
 
 ANY = BackendParams(threads=0)
 
@@ -104,7 +105,7 @@ def test_a_blob_of_a_size_that_the_model_does_not_take_is_refused(project):
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 5)).eval()
     path = project / "model.onnx"
     export = load_params().export
-    export_onnx.export(network, torch.zeros(2, 3, 8, 8), path, export, "classification")
+    onnx_export.export(network, torch.zeros(2, 3, 8, 8), path, export, "classification")
     with refused(f"{path}: ONNX Runtime cannot run it: ", "input"):
         load_onnxruntime(path, ANY)(blob(3, side=8))
     with refused(f"{path}: OpenCV cannot run it: "):

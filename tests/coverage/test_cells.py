@@ -30,6 +30,7 @@ from torch import nn
 from parity.backends.contract import BackendFailure
 from parity.backends.isolated import IsolatedForward
 from parity.core.params import OpenCVParams, load_params
+from parity.coverage import report as coverage_text
 from parity.coverage.cells import (
     METHOD,
     Cell,
@@ -736,7 +737,7 @@ def test_an_upgrade_is_compared_by_engine(measured):
         old = copy.deepcopy(cells[f"{exporter} 18, classic {OPENCV}"])
         cells[f"{exporter} 18, classic 4.1.0"] = old
     cells[f"dynamo 18, new {OPENCV}"]["verdict"] = "crashed"
-    text = coverage_report.answer(changed)
+    text = coverage_text.answer(changed)
     assert f"From OpenCV 4.1.0 to {OPENCV}, engine new in place of classic" in text
     assert f"worse: 1\n  {RIGHT}, dynamo 18: same -> crashed" in text
     assert "engine classic</summary>\n\n```\nno verdict changes" in text
@@ -749,7 +750,7 @@ def test_an_engine_is_compared_with_the_same_of_the_older_version(measured):
         for column, cell in list(model["cells"].items()):
             model["cells"][column.replace(OPENCV, "5.9.9.1")] = copy.deepcopy(cell)
     changed["models"][WRONG]["cells"][f"dynamo 18, new {OPENCV}"]["verdict"] = "refused"
-    text = coverage_report.answer(changed)
+    text = coverage_text.answer(changed)
     title = f"From OpenCV {OPENCV} to 5.9.9.1, engine"
     assert f"{title} classic</summary>\n\n```\nno verdict changes" in text
     assert f"{title} new</summary>\n\n```\nworse: 1" in text
@@ -759,7 +760,7 @@ def test_a_version_that_few_models_were_tried_with_gives_no_advice(measured):
     changed = record()
     cells = changed["models"][RIGHT]["cells"]
     cells["dynamo 18, new 5.9.9.1"] = copy.deepcopy(cells[f"dynamo 18, new {OPENCV}"])
-    text = coverage_report.answer(changed)
+    text = coverage_text.answer(changed)
     assert f"With OpenCV {OPENCV}, use" in text and "right for 2 of 2 models" in text
     assert f"use with {OPENCV}" in text and "No combination" not in text
 
@@ -769,26 +770,26 @@ def test_what_was_not_tried_in_full_is_not_called_wrong(measured):
     cells = changed["models"][WRONG]["cells"]
     for column in [one for one in cells if one.startswith("torchscript")]:
         del cells[column]
-    text = coverage_report.answer(changed)
+    text = coverage_text.answer(changed)
     assert "No combination" not in text and "**none**" not in text
 
 
 def test_the_advised_combination_is_named_unless_another_is_clearly_faster(measured):
     changed = record()
     cells = changed["models"][RIGHT]["cells"]
-    best = coverage_report.advised(changed)
+    best = coverage_text.advised(changed)
     other_one = next(one for one in cells if one != best)
     for column in cells:
         cells[column] |= {"ms": 100.0, "fixed": False}
     cells[other_one]["ms"] = 81.0
-    assert coverage_report.use_of(changed, RIGHT) == best
+    assert coverage_text.use_of(changed, RIGHT) == best
     cells[other_one]["ms"] = 79.0
-    assert coverage_report.use_of(changed, RIGHT) == other_one
+    assert coverage_text.use_of(changed, RIGHT) == other_one
     cells[other_one]["fixed"] = True
-    assert coverage_report.use_of(changed, RIGHT) == best
+    assert coverage_text.use_of(changed, RIGHT) == best
     for cell in cells.values():
         cell["verdict"] = "refused"
-    assert coverage_report.use_of(changed, RIGHT) == ""
+    assert coverage_text.use_of(changed, RIGHT) == ""
 
 
 def test_a_narrowed_run_elsewhere_keeps_the_rows_that_were_measured_alike(measured):
@@ -840,12 +841,12 @@ def test_a_damaged_record_is_named(measured):
 def test_the_readmes_table_is_that_of_the_record():
     committed = coverage_report.read_record(str(ROOT / "metrics/coverage.json"))
     text = (ROOT / "README.md").read_text("utf-8")
-    assert f"<!-- coverage -->\n{coverage_report.short(committed)}<!-- end -->" in text
+    assert f"<!-- coverage -->\n{coverage_text.short(committed)}<!-- end -->" in text
 
 
 def test_the_page_is_that_of_the_record():
     committed = coverage_report.read_record(str(ROOT / "metrics/coverage.json"))
-    assert (ROOT / "COVERAGE.md").read_text("utf-8") == coverage_report.answer(committed)
+    assert (ROOT / "COVERAGE.md").read_text("utf-8") == coverage_text.answer(committed)
 
 
 def test_before_any_run_there_is_no_page(project, capsys):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from parity.backends.contract import PAIRS
-from parity.core.decisions import NO_CLASS, predicted_classes
+from parity.core.class_ids import NO_CLASS, predicted_classes
 from parity.evaluation.scores import (
     ClassificationScores,
     Parity,

@@ -216,8 +216,9 @@ def png(width: int, height: int, pixels: bytes) -> bytes:
 
 
 def stage_process(stage: str, *args: str, cwd: Path, **options) -> subprocess.Popen:
-    """Start a stage as a person does, but in another folder than the repository."""
-    command = [sys.executable, "-m", f"stages.{stage}", *args]
+    """Start a stage or a tool as a person does, but in another folder than the repository."""
+    package = "stages" if (ROOT / "stages" / f"{stage}.py").exists() else "tools"
+    command = [sys.executable, "-m", f"{package}.{stage}", *args]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     pipe = subprocess.PIPE
     options |= {"stdout": pipe, "stderr": pipe, "text": True}

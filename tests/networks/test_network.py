@@ -5,6 +5,7 @@ from helpers import Code, model_entry, refused
 from torch import nn
 from torchvision.models import ResNet50_Weights, WeightsEnum, get_model, get_model_weights
 
+from parity.backends.pytorch import load_pytorch
 from parity.core.params import PyTorchParams
 from parity.networks.network import (
     AUXILIARY_HEADS,
@@ -12,7 +13,6 @@ from parity.networks.network import (
     build,
     heads,
     load_network,
-    load_pytorch,
     load_state,
     model_names,
     published_weights,

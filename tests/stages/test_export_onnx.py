@@ -10,6 +10,7 @@ from helpers import MEAN, ROOT, STD, model_entry, refused, write_params
 from torch import nn
 
 from parity.core.params import load_params
+from parity.networks import export as onnx_export
 from parity.networks.network import Logits, build
 from parity.preprocessing.images import normalize
 from parity.preprocessing.splits import Split
@@ -38,9 +39,9 @@ def small_network() -> nn.Sequential:
 def export(network: nn.Module, path: Path, task: str, side: int = 32, **changes) -> onnx.ModelProto:
     write_params(path.parent, {f"export.{key}": value for key, value in changes.items()})
     params = load_params(path.parent / "params.yaml").export
-    export_onnx.export(network, torch.zeros(2, 3, side, side), path, params, task)
+    onnx_export.export(network, torch.zeros(2, 3, side, side), path, params, task)
     model = onnx.load(path)
-    export_onnx.check_opset(model, params)
+    onnx_export.check_opset(model, params)
     onnx.checker.check_model(model, full_check=True)
     return model
 

@@ -13,9 +13,9 @@ from parity.backends.dirty_heap import PERTURB, dirty_heap, is_dirty
 from parity.backends.isolated import Worker
 from parity.core.paths import onnx_path
 from parity.evaluation.messages import stability_text
+from parity.evaluation.stability import Answers, report
 from parity.preprocessing.splits import write_array, write_lines
 from stages import stability
-from stages.stability import Answers, report
 
 NAME = "squeezenet1_1"
 

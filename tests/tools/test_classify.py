@@ -34,8 +34,9 @@ from helpers.standalone import (
     write_video,
 )
 
+from parity.backends.pytorch import load_pytorch
 from parity.core.paths import onnx_path, weights_path
-from parity.networks.network import load_network, load_pytorch
+from parity.networks.network import load_network
 from tools import classify, segment
 
 SHARED = "# From here on classify.py and segment.py are the same"

@@ -37,9 +37,10 @@ from helpers.dvc_runs import (
 )
 from helpers.standalone import tutorial
 
+from parity.backends.pytorch import load_pytorch
 from parity.core.class_ids import voc_palette
 from parity.core.paths import onnx_path, weights_path
-from parity.networks.network import load_network, load_pytorch
+from parity.networks.network import load_network
 from stages import export_onnx, fetch, preprocess, transform, weights
 from tools import demo, segment
 

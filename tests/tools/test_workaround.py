@@ -7,9 +7,11 @@ from helpers import SMALL, refused, write_params
 
 from parity.backends.contract import BackendFailure
 from parity.backends.onnxruntime import load_onnxruntime
-from parity.core.params import BackendParams
-from tools import reproducer, workaround
-from tools.workaround import Outcome, rewritten, short_reason, try_file
+from parity.core.params import BackendParams, load_params
+from parity.faults import workaround
+from parity.faults.workaround import Outcome, rewritten, short_reason, try_file
+from tools import reproducer
+from tools import workaround as workaround_tool
 
 MODEL = "squeezenet1_1"
 
@@ -20,7 +22,7 @@ def tried(capsys):
 
     def call(*args: object) -> tuple[int, str]:
         with pytest.raises(SystemExit) as ended:
-            workaround.main([str(one) for one in args])
+            workaround_tool.main([str(one) for one in args])
         return ended.value.code, capsys.readouterr().out
 
     return call
@@ -114,7 +116,7 @@ def test_a_fixed_size_is_tried_on_images_cut_to_their_common_one(of_any_size, tr
     height, width = (min(image.shape[axis] for image in images) for axis in (0, 1))
     assert f"whose input is then (1, 3, {height}, {width}) and no other" in text
 
-    workaround.main(["mine", "--write", "fixed", "--output", "mine-fixed.onnx"])
+    workaround_tool.main(["mine", "--write", "fixed", "--output", "mine-fixed.onnx"])
     (given,) = onnx.load("mine-fixed.onnx").graph.input
     assert [one.dim_value for one in given.type.tensor_type.shape.dim] == [1, 3, height, width]
 
@@ -131,11 +133,11 @@ def test_a_file_of_one_size_is_tried_on_the_images_that_have_it(of_any_size, tri
     assert 0 < shapes.count(shapes[0]) < len(shapes)
     workaround.fixed_size(path, path, (1, 3, 7, 7))
     with refused(f"{path}: none of the first 8 images has the size of its input"):
-        workaround.main(["mine"])
+        workaround_tool.main(["mine"])
 
 
 def test_an_export_of_fixed_sizes_is_tried_image_by_image(converted):
-    params = workaround.load_params()
+    params = load_params()
     now = params.export
     ways = workaround.exports(now, "classification")
     found = [(one.exporter, one.dynamic_axes.classification) for one in ways]
@@ -170,7 +172,7 @@ def test_a_failure_in_the_table_is_its_reason_and_short():
 
 @pytest.mark.parametrize("how", list(workaround.REWRITES))
 def test_a_rewritten_file_computes_the_same(converted, how):
-    workaround.main([MODEL, "--write", how, "--output", f"{how}.onnx"])
+    workaround_tool.main([MODEL, "--write", how, "--output", f"{how}.onnx"])
     onnx.checker.check_model(f"{how}.onnx", full_check=True)
     blob = np.random.default_rng(0).standard_normal((4, 3, 64, 64)).astype(np.float32)
     ours, theirs = (
@@ -198,7 +200,7 @@ def test_an_exporter_that_refuses_is_said(converted, monkeypatch):
     entry = {"task": "classification", "preprocess": "imagenet", "weights": "random"}
     entry |= {"factory": "branching:network"}
     write_params(converted, {"models": SMALL["models"] | {"mine": entry}})
-    params = workaround.load_params()
+    params = load_params()
     from stages import weights
 
     weights.main(["mine"])
@@ -228,9 +230,9 @@ def network():
 
 def test_wrong_arguments_are_refused(converted):
     with refused("models.none: no such entry"):
-        workaround.main(["none"])
+        workaround_tool.main(["none"])
     with refused("expected both of --write and --output"):
-        workaround.main([MODEL, "--write", "basic"])
+        workaround_tool.main([MODEL, "--write", "basic"])
     (converted / f"models/{MODEL}/model.onnx").unlink()
     with refused(f"models/{MODEL}/model.onnx: no such file; `make` writes it"):
-        workaround.main([MODEL])
+        workaround_tool.main([MODEL])
