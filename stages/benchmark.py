@@ -33,11 +33,11 @@ from parity.core.params import (
     entry,
     load_params,
 )
-from parity.core.paths import benchmark_path, onnx_path, weights_path
-from parity.networks.network import load_network
+from parity.core.paths import benchmark_path, onnx_path
+from parity.networks.network import saved_network
 from parity.preprocessing.images import normalize
 from parity.preprocessing.profile import read_normalization
-from parity.preprocessing.splits import Split, read_classes
+from parity.preprocessing.splits import Split
 
 # A pool of threads spins for a moment after its work; the next backend starts when it sleeps.
 PAUSE_S = 0.02
@@ -73,7 +73,7 @@ def opened_backends(
     """Yield the forward pass of the model in each backend that can run it; why another cannot comes
     into `failures`, unless it is the reference."""
     loads: dict[str, Callable[[], Forward]] = {
-        "pytorch": lambda: load_pytorch(network_of(name, model), params.pytorch),
+        "pytorch": lambda: load_pytorch(saved_network(name, model), params.pytorch),
         "onnxruntime": lambda: load_onnxruntime(onnx_path(name), params.onnxruntime),
         "opencv": lambda: stack.enter_context(isolated_opencv(name, params.opencv)),
     }
@@ -91,10 +91,6 @@ def opened_backends(
         yield backends
 
 
-def network_of(name: str, model: ModelParams) -> torch.nn.Module:
-    return load_network(weights_path(name), name, model, len(read_classes(model.preprocess)))
-
-
 def isolated_opencv(name: str, params: OpenCVParams) -> IsolatedForward:
     return IsolatedForward(load_opencv, onnx_path(name), params, limit_s=params.time_limit)
 
@@ -103,7 +99,7 @@ def first_blob(model: ModelParams, params: Params) -> np.ndarray:
     """The first image of the val split, as often as the batch size says: (N, 3, H, W)."""
     image = Split(model.preprocess, "val", model.task).images(0, 1)
     blob = normalize(image, **read_normalization(model.preprocess))
-    return np.repeat(blob, getattr(params.benchmark.batch_size, model.task), axis=0)
+    return np.repeat(blob, params.benchmark.batch_size.of(model.task), axis=0)
 
 
 def measure(

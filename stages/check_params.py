@@ -56,7 +56,7 @@ def _check_onnx(name: str, model: ModelParams, params: Params) -> None:
     read_given(path)
     fixed = fixed_batch(path)
     for section in ("inference", "benchmark"):
-        size = getattr(getattr(params, section).batch_size, model.task)
+        size = getattr(params, section).batch_size.of(model.task)
         if fixed not in (None, size):
             key = f"{PARAMS}: {section}.batch_size.{model.task}"
             raise InputError(f"{key}: found {size}; models.{name}.onnx takes {fixed} at a time")

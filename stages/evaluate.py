@@ -31,9 +31,9 @@ def main(argv: list[str] | None = None) -> None:
 
     params = load_params()
     model = entry(params, "models", name)
-    batch_size = getattr(params.inference.batch_size, model.task)
+    batch_size = params.inference.batch_size.of(model.task)
     split = Split(model.preprocess, "val", model.task)
-    compared = first(getattr(params.parity.images, model.task), len(split))
+    compared = first(params.parity.images.of(model.task), len(split))
     classes = len(read_classes(model.preprocess))
 
     score = evaluate_classification if model.task == "classification" else evaluate_segmentation

@@ -9,9 +9,9 @@ import torch
 from parity.core.cli import log, run
 from parity.core.files import new_file
 from parity.core.params import ModelParams, entry, load_params
-from parity.core.paths import onnx_path, weights_path
+from parity.core.paths import onnx_path
 from parity.networks.export import check_opset, describe, export, metadata, own_metadata
-from parity.networks.network import load_network
+from parity.networks.network import saved_network
 from parity.networks.onnx_file import read_given
 from parity.preprocessing.splits import Split, read_classes
 
@@ -27,11 +27,11 @@ def main(argv: list[str] | None = None) -> None:
     if model.onnx:
         take_onnx(name, model, classes)
         return
-    network = load_network(weights_path(name), name, model, len(classes))
+    network = saved_network(name, model)
     height, width = Split(model.preprocess, "val", model.task).images(0, 1).shape[1:3]
     with new_file(onnx_path(name)) as partial:
         # The exporter takes an axis of length one for a constant.
-        images = 2 if "batch" in getattr(params.export.dynamic_axes, model.task) else 1
+        images = 2 if "batch" in params.export.dynamic_axes.of(model.task) else 1
         blob = torch.zeros(images, 3, height, width)
         export(network, blob, partial, params.export, model.task)
         converted = onnx.load(str(partial))

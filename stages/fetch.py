@@ -46,7 +46,7 @@ def make_sample(name: str, dataset_params: DatasetParams, params: Params, out: P
 
     classification = dataset_params.task == "classification"
     write = sample.write_classification if classification else sample.write_segmentation
-    size = getattr(params.sample, dataset_params.task)
+    size = params.sample.of(dataset_params.task)
     with new_directory(out) as partial:
         write(partial, seed=params.seed, train_images=size.train, val_images=size.val)
         dataset, _ = read_dataset(name, dataset_params, partial, params.seed)

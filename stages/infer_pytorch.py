@@ -11,7 +11,7 @@ from parity.core.fingerprints import stamp
 from parity.core.params import ModelParams, Params
 from parity.core.paths import weights_path
 from parity.inference.runner import infer
-from parity.networks.network import factory_files, load_network
+from parity.networks.network import factory_files, saved_network
 
 # oneDNN, which computes PyTorch's convolutions, keeps what it prepared for each shape of blob: with
 # its own 1024, 0.9 GB for fcn_resnet50 on images that all differ in size; with 256, 0.25 GB.
@@ -20,7 +20,7 @@ PREPARED = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256"}
 
 def load(name: str, model: ModelParams, classes: int, params: Params) -> Forward:
     os.environ.update(PREPARED | os.environ)
-    network = load_network(weights_path(name), name, model, classes)
+    network = saved_network(name, model)
     return load_pytorch(network, params.pytorch)
 
 

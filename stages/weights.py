@@ -139,7 +139,7 @@ def make(name: str, model: ModelParams, params: Params, classes: int) -> nn.Modu
     logits = Logits(network, model.output)
     # Statistics need no labels, so where there is no train list the val images serve.
     images = train if len(train) else Split(model.preprocess, "val", model.task)
-    total = min(getattr(params.probe.calibration_images, model.task), len(images))
+    total = min(params.probe.calibration_images.of(model.task), len(images))
     calibrate(logits, (blob for blob, _ in batches(images, total, model, params, "calibrate")))
     if model.weights == "probe":
         labelled = batches(train, len(train), model, params, "fit")
@@ -155,7 +155,7 @@ def batches(
     Images of a segmentation are cut to their batch's common size.
     """
     normalization = read_normalization(model.preprocess)
-    size = getattr(params.probe.batch_size, model.task)
+    size = params.probe.batch_size.of(model.task)
     with tqdm(total=total, desc=what, unit="image", disable=None) as bar:
         start = 0
         while start < total:

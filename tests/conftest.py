@@ -2,7 +2,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers import own, write_image, write_params
+from helpers.images import write_image
+from helpers.params import own, write_params
 
 from parity.faults import workaround
 from stages import export_onnx, fetch, preprocess, transform, weights

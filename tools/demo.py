@@ -167,9 +167,9 @@ def load_reference(name: str, params: Params, metadata: dict[str, str]) -> tuple
     import torch
 
     from parity.backends.pytorch import load_pytorch
-    from parity.networks.network import load_network
+    from parity.networks.network import saved_network
 
-    network = load_network(weights_path(name), name, model, len(classify.names_of(metadata)))
+    network = saved_network(name, model)
     return LABELS["pytorch"], torch.__version__, load_pytorch(network, params.pytorch)
 
 

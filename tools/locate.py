@@ -22,7 +22,7 @@ from parity.backends.opencv import check_opencv, default_engine
 from parity.core.cli import InputError, log, run
 from parity.core.machine import cores
 from parity.core.params import ModelParams, OpenCVParams, Params, entry, load_params
-from parity.core.paths import locate_path, weights_path
+from parity.core.paths import locate_path
 from parity.evaluation.verdict import gate_limits
 from parity.faults.depth_chart import draw_depth
 from parity.faults.exported import made
@@ -34,7 +34,6 @@ from parity.graphs.difference import Difference, compare, of_failure, worst
 from parity.graphs.graph import all_values, load_model, output_names, source_module
 from parity.graphs.matching import Computed, compute, differs_inside, errors_by_name
 from parity.graphs.pairing import output_pairs
-from parity.preprocessing.splits import read_classes
 
 ENGINES = ("auto", "classic", "new")
 LIMIT = 1e-4  # of two files; a model has the gate's
@@ -114,9 +113,9 @@ def against_pytorch(
     if computed.failure:
         return unreadable(graph, computed, limit)
     from parity.faults.in_modules import locate_in_modules, module_calls
-    from parity.networks.network import load_network
+    from parity.networks.network import saved_network
 
-    network = load_network(weights_path(name), name, model, len(read_classes(model.preprocess)))
+    network = saved_network(name, model)
     calls, output = module_calls(network, blob)
     whole = compare(computed.values[output_names(graph)[0]], output)
     print(f"ONNX Runtime against PyTorch: {whole.text()}")

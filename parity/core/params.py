@@ -78,12 +78,20 @@ class DatasetParams(Section):
     limit: Limit
 
 
+class ByTask(Section):
+    """A section with one value for each task."""
+
+    def of(self, task: Task) -> Any:
+        """The value for a task."""
+        return getattr(self, task)
+
+
 class SampleSize(Section):
     train: Count
     val: Count
 
 
-class SampleParams(Section):
+class SampleParams(ByTask):
     classification: SampleSize
     segmentation: SampleSize
 
@@ -161,17 +169,17 @@ class ModelParams(Section):
     onnx: Text | None = None
 
 
-class PerTask(Section):
+class PerTask(ByTask):
     classification: Count
     segmentation: Count
 
 
-class InferenceBatchSize(Section):
+class InferenceBatchSize(ByTask):
     classification: Count
     segmentation: Literal[1]
 
 
-class ProbeBatchSize(Section):
+class ProbeBatchSize(ByTask):
     """At least two images: batch norm has no statistics of one value."""
 
     classification: Annotated[int, Field(ge=2)]
@@ -185,7 +193,7 @@ class ProbeParams(Section):
     batch_size: ProbeBatchSize
 
 
-class DynamicAxes(Section):
+class DynamicAxes(ByTask):
     classification: list[Literal["batch"]]
     segmentation: list[Axis]
 
@@ -216,7 +224,7 @@ class OpenCVParams(Section):
     time_limit: Seconds
 
 
-class ParityImages(Section):
+class ParityImages(ByTask):
     classification: Limit
     segmentation: Limit
 
@@ -248,7 +256,7 @@ class GateLimits(Section):
     accuracy_loss: Percent
 
 
-class TaskLimits(Section):
+class TaskLimits(ByTask):
     classification: GateLimits
     segmentation: GateLimits
 
@@ -272,7 +280,7 @@ Size = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,3}x[1-9][0-9]{0,
 Sizes = Annotated[list[Size], Field(min_length=1)]
 
 
-class CoverageSizes(Section):
+class CoverageSizes(ByTask):
     """Of classification one alone: a ViT runs no other size than the one that it was made for."""
 
     classification: Annotated[list[Size], Field(min_length=1, max_length=1)]
@@ -360,8 +368,8 @@ def _check_references(path: Path, params: Params) -> None:
         _check_profile(path, f"preprocess.{name}", profile)
     for task in ("classification", "segmentation"):
         for section in ("inference", "benchmark"):
-            size = getattr(getattr(params, section).batch_size, task)
-            if size > 1 and "batch" not in getattr(params.export.dynamic_axes, task):
+            size = getattr(params, section).batch_size.of(task)
+            if size > 1 and "batch" not in params.export.dynamic_axes.of(task):
                 found = f"found {size}; expected 1, as export.dynamic_axes.{task} has no `batch`"
                 raise InputError(f"{path}: {section}.batch_size.{task}: {found}")
     for name in params.gate.overrides:
@@ -477,10 +485,14 @@ def _closest(key: str, present: list[str]) -> str:
     from difflib import get_close_matches
 
     others = set(present) - {key}
-    sections = [section.model_fields.keys() for section in Section.__subclasses__()]
+    sections = [section.model_fields.keys() for section in _sections()]
     missing = {name for fields in sections if others <= fields for name in fields - others}
     near = get_close_matches(key, missing, n=1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def _sections() -> list[type[Section]]:
+    return [*Section.__subclasses__(), *ByTask.__subclasses__()]
 
 
 def _names(entries: dict) -> str:

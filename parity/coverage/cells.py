@@ -15,6 +15,7 @@ from parity.core.files import read_json, write_json
 from parity.core.machine import machine
 from parity.core.params import Params, Task
 from parity.coverage.memory import ran_out
+from parity.evaluation.verdict import is_within
 
 CELLS = Path("data/coverage/cells")
 EXPORTERS = ("dynamo", "torchscript")
@@ -215,16 +216,16 @@ def judge_group(
         return _named(failure), owner, f"{blob}: {failure['message']}"
     if unstable:
         return "unstable", "engine", f"{blob}: {unstable['run']}: {unstable['found']}"
-    if within(group["rel_pytorch"], limit):
+    if is_within(group["rel_pytorch"], limit):
         return "same", None, ""
-    if noise is not None and within(group["rel_pytorch"], noise):
+    if noise is not None and is_within(group["rel_pytorch"], noise):
         reason = f"{blob}: rel {rel_text(group['rel_pytorch'])} is rounding, which this network"
         return "vacuous", "noise", f"{reason} blows up: {noise:.1e} for a millionth"
     reason = f"{blob}: rel {rel_text(group['rel_pytorch'])} from PyTorch"
     if group["onnxruntime_failed"]:
         return "different", blame, f"{reason}; ONNX Runtime failed"
-    export_is_right = within(group["rel_export"], limit)
-    engine_is_right = within(group["rel_onnxruntime"], limit)
+    export_is_right = is_within(group["rel_export"], limit)
+    engine_is_right = is_within(group["rel_onnxruntime"], limit)
     owner = "engine" if export_is_right else "export"
     if export_is_right and engine_is_right:
         owner = "export and engine"
@@ -237,11 +238,6 @@ def _named(failure: Figures) -> str:
 
 def _rank(judged: tuple[str, str | None, str]) -> int:
     return list(VERDICTS).index(judged[0])
-
-
-def within(rel: float | None, limit: float) -> bool:
-    """Whether a difference is within its limit; None, as JSON has NaN, is not."""
-    return rel is not None and rel <= limit
 
 
 def rel_text(rel: float | None) -> str:

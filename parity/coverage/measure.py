@@ -26,7 +26,7 @@ from parity.coverage.memory import ran_out, told_apart, with_memory_limit
 from parity.coverage.opencv_versions import load_opencv_of
 from parity.coverage.reference import Shape, ZooModel, export_model, make_reference, parse_size
 from parity.coverage.synthetic_images import patterns
-from parity.evaluation.scores import Parity
+from parity.evaluation.scores import relative_difference, same_bits
 
 WORK = Path("data/coverage/work")
 Open = Callable[[Mapping[str, str]], IsolatedForward]  # with what is added to the environment
@@ -128,7 +128,7 @@ def run_model(job: Job) -> int:
 def groups_of(model: ZooModel, params: Params) -> Iterator[Group]:
     """Each size with each image alone, then with all of them as one batch."""
     images = params.coverage.images
-    for size in getattr(params.coverage.sizes, model.task):
+    for size in params.coverage.sizes.of(model.task):
         blob = patterns(images, *parse_size(size), params.seed)
         reference = np.load(model.folder / f"{size}.npy")
         for batch in (1, images):
@@ -264,9 +264,11 @@ def figures_of(
             "unstable": None,
             "fresh_failure": None,
             "onnxruntime_failed": not told,
-            "rel_pytorch": None if failed else rel(answers.logits, group.reference),
-            "rel_onnxruntime": None if failed or not told else rel(answers.logits, referee.logits),
-            "rel_export": rel(referee.logits, group.reference) if told else None,
+            "rel_pytorch": None if failed else relative_difference(answers.logits, group.reference),
+            "rel_onnxruntime": None
+            if failed or not told
+            else relative_difference(answers.logits, referee.logits),
+            "rel_export": relative_difference(referee.logits, group.reference) if told else None,
             "ms": None if failed else answers.ms,
         }
     ran = [group for group, answers in plain.items() if isinstance(answers, Answers)]
@@ -296,9 +298,9 @@ def change(plain: Answers, logits: np.ndarray | BackendFailure) -> str | None:
     if isinstance(logits, BackendFailure):
         return f"{logits.kind}: {logits}"
     before = plain.logits[: len(logits)]
-    if np.array_equal(before, logits, equal_nan=True):
+    if same_bits(before, logits):
         return None
-    return f"rel {rel(logits, before):.1e} from the plain run"
+    return f"rel {relative_difference(logits, before):.1e} from the plain run"
 
 
 def answers_of(
@@ -344,13 +346,6 @@ def pass_through(
             raise BackendFailure("shape", found)
     repeated = forward(group.blob[: group.batch]) if again else None
     return Answers(np.concatenate(outputs), 1e3 * statistics.median(seconds), repeated)
-
-
-def rel(candidate: np.ndarray, reference: np.ndarray) -> float:
-    parity = Parity()
-    with np.errstate(invalid="ignore", over="ignore"):  # of infinite logits
-        parity.update_logits(candidate, reference)
-    return parity.scores()["rel"]
 
 
 def attempt(function: Callable, *arguments) -> tuple[object, InputError | None]:

@@ -44,7 +44,7 @@ def make_reference(model: ZooModel, params: Params) -> dict:
     PyTorch itself cannot run the model at a size.
     """
     torch.set_num_threads(1)
-    sizes = [parse_size(size) for size in getattr(params.coverage.sizes, model.task)]
+    sizes = [parse_size(size) for size in params.coverage.sizes.of(model.task)]
     scale = params.probe.residual_scale
     try:
         network = zoo_network(*model[:2], params.coverage.classes, sizes[0], params.seed, scale)

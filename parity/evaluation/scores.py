@@ -185,6 +185,20 @@ class Parity:
         return largest / self.reference_max if self.reference_max else largest
 
 
+def same_bits(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two outputs are the same to the bit, NaN and the sign of zero included."""
+    alike = one.shape == other.shape and one.dtype == other.dtype
+    return alike and one.tobytes() == other.tobytes()
+
+
+def relative_difference(candidate: np.ndarray, reference: np.ndarray) -> float:
+    """The `rel` of two outputs of one shape, of any number of axes: see Parity."""
+    parity = Parity()
+    with np.errstate(invalid="ignore", over="ignore"):  # of infinite values
+        parity.update_logits(candidate, reference)
+    return parity.scores()["rel"]
+
+
 def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray | float:
     """part / whole, NaN where the whole is 0."""
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -11,7 +11,7 @@ from parity.backends.isolated import IsolatedForward, Worker
 from parity.backends.opencv import load_opencv
 from parity.core.params import OpenCVParams
 from parity.core.paths import onnx_path
-from parity.evaluation.scores import Parity
+from parity.evaluation.scores import Parity, same_bits
 
 PROCESSES = "fresh processes"
 
@@ -89,7 +89,7 @@ def compared(plain: Answers, other: Answers) -> dict:
     """One run against the plain one: whether it is the same, failures of the same kind too, and the
     largest difference over the plain run's largest absolute value, NaN where that is no number."""
     kinds = {one.failure.kind if one.failure else None for one in (plain, other)}
-    same = len(kinds) == 1 and same_bits(plain, other)
+    same = len(kinds) == 1 and same_answers(plain, other)
     parity = Parity()
     for one, two in zip(plain.outputs, other.outputs, strict=False):
         if one.shape == two.shape:
@@ -103,7 +103,7 @@ def compared(plain: Answers, other: Answers) -> dict:
     }
 
 
-def same_bits(plain: Answers, other: Answers) -> bool:
+def same_answers(plain: Answers, other: Answers) -> bool:
     """Whether the outputs that both have are the same, NaN and the sign of 0 too."""
     pairs = zip(plain.outputs, other.outputs, strict=False)
-    return all(one.shape == two.shape and one.tobytes() == two.tobytes() for one, two in pairs)
+    return all(same_bits(one, two) for one, two in pairs)

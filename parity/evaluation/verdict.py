@@ -77,7 +77,7 @@ def verdict_of(content: dict) -> Verdict:
 
 def gate_limits(params: Params, name: str) -> Limits:
     """The limits of a model: those of its task, but for its overrides."""
-    limits = getattr(params.gate.limits, params.models[name].task).model_dump()
+    limits = params.gate.limits.of(params.models[name].task).model_dump()
     if name in params.gate.overrides:
         limits |= params.gate.overrides[name].model_dump(exclude_none=True)
     return Limits(**limits)
@@ -200,10 +200,33 @@ def with_ties(parity: dict, limits: Limits) -> float | None:
     """The agreement in percent with ties counted as the same: where rel is within its limit, as
     beyond it the measured error is no noise, and of a broken model most flips are below it."""
     agreement, rel = parity["agreement"], parity["rel"]
-    if agreement is None or rel is None or rel > limits.rel:
+    if agreement is None or not is_within(rel, limits.rel):
         return agreement
     # Rounded, as 99.8 + 0.1 is less than 99.9.
     return round(agreement + (parity["ties"] or 0), 9)
+
+
+def exceeded(parity: dict, limits: Limits) -> str | None:
+    """What of a pair's figures is beyond its limit, in words; None where nothing is.
+
+    `parity` has the keys `rel`, `agreement` and `ties` of `Parity.scores`. A figure that is no
+    number is beyond every limit.
+    """
+    rel, agreement = parity["rel"], with_ties(parity, limits)
+    if not is_within(rel, limits.rel):
+        return f"rel {_figure(rel, '.2g')}, limit {limits.rel:g}"
+    if agreement is None or not agreement >= limits.agreement:
+        return f"agreement {_figure(agreement, '.6g')} %, limit {limits.agreement:g} %"
+    return None
+
+
+def is_within(rel: float | None, limit: float) -> bool:
+    """Whether a relative difference is within its limit; NaN and None (NaN in JSON) are not."""
+    return rel is not None and rel <= limit
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "no number" if value is None or value != value else f"{value:{form}}"
 
 
 def saved_by_ties(row: dict, limits: Limits) -> Iterable[Finding]:

@@ -11,6 +11,7 @@ from onnx import ModelProto
 from parity.backends.contract import BackendFailure
 from parity.backends.dirty_heap import PERTURB, VALUES, dirty_heap
 from parity.core.cli import InputError
+from parity.evaluation.scores import same_bits
 from parity.faults.fault import Fault
 from parity.faults.search import confirm, first_fault, verdict_of
 from parity.faults.subgraphs import Engine, Parts
@@ -62,7 +63,7 @@ class WholeRun:
 def _same(mine: Difference, theirs: Difference) -> bool:
     if mine.failed or theirs.failed:
         return mine.kind == theirs.kind
-    return np.array_equal(mine.candidate, theirs.candidate, equal_nan=True)
+    return same_bits(mine.candidate, theirs.candidate)
 
 
 @dataclass

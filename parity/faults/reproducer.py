@@ -77,12 +77,9 @@ def against_pytorch(case: Case, model: ModelParams, params: Params, blob: np.nda
     if model.onnx:
         return None
     from parity.backends.pytorch import load_pytorch
-    from parity.core.paths import weights_path
-    from parity.networks.network import load_network
-    from parity.preprocessing.splits import read_classes
+    from parity.networks.network import saved_network
 
-    classes = len(read_classes(model.preprocess))
-    network = load_network(weights_path(case.name), case.name, model, classes)
+    network = saved_network(case.name, model)
     expected = load_pytorch(network, params.pytorch)(blob)
     difference = compare(expected_of(load_model(case.path), case.feeds), expected)
     return f"{difference.text()}, limit {case.limit:g}" if difference.rel > case.limit else None

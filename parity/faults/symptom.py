@@ -10,6 +10,7 @@ from onnx import ModelProto
 
 from parity.backends.contract import BackendFailure
 from parity.backends.dirty_heap import VALUES, dirty_heap
+from parity.evaluation.scores import same_bits
 from parity.faults.subgraphs import Engine
 from parity.graphs.difference import Difference, compare, of_failure
 from parity.graphs.graph import output_names, run_onnxruntime
@@ -170,4 +171,4 @@ def same(one: Difference, other: Difference) -> bool:
     """Whether two runs ended alike, their answers bit for bit."""
     if one.candidate is None or other.candidate is None:
         return (one.kind, reason_of(one)) == (other.kind, reason_of(other))
-    return np.array_equal(one.candidate, other.candidate, equal_nan=True)
+    return same_bits(one.candidate, other.candidate)

@@ -31,14 +31,14 @@ from parity.core.params import (
     Params,
     Task,
 )
-from parity.core.paths import onnx_path, weights_path
-from parity.evaluation.scores import Parity
-from parity.evaluation.verdict import Limits, gate_limits
+from parity.core.paths import onnx_path
+from parity.evaluation.scores import Parity, same_bits
+from parity.evaluation.verdict import Limits, exceeded, gate_limits, with_ties
 from parity.faults.inputs import fits, input_lengths
 from parity.graphs.graph import input_names
 from parity.preprocessing.images import normalize
 from parity.preprocessing.profile import read_normalization
-from parity.preprocessing.splits import Split, read_classes
+from parity.preprocessing.splits import Split
 
 IMAGES = 8  # the first of the val split
 # The least change for the user comes first; the sum of a file's and an engine's is a combination's.
@@ -209,7 +209,7 @@ def attempt(case: Case, candidate: Candidate, opencv: OpenCVParams, engine: str 
     try:
         answers, again, outcome.ms = answers_of(candidate.path, params, case.blobs)
         judge(outcome, case, answers)
-        if not np.array_equal(again, answers[0], equal_nan=True):
+        if not same_bits(again, answers[0]):
             outcome.failure = "unstable: a second pass answered otherwise"
         elif outcome.passes:
             outcome.failure = instability(candidate.path, params, case.blobs, answers)
@@ -252,16 +252,11 @@ def judge(outcome: Outcome, case: Case, answers: list[np.ndarray]) -> None:
         parity.update_classes(*classes)
         parity.update_ties(*classes, expected)
     scores = parity.scores()
-    outcome.rel = scores["rel"]
-    # With a large error every decision is a tie.
-    is_close = outcome.rel <= case.limits.rel
-    outcome.agreement = scores["agreement"] + (scores["ties"] if is_close else 0)
+    outcome.rel, outcome.agreement = scores["rel"], with_ties(scores, case.limits)
     if not all(np.isfinite(answer).all() for answer in answers):
         outcome.failure = "NaN or infinity in the output"
-    elif not outcome.rel <= case.limits.rel:
-        outcome.failure = f"rel {outcome.rel:.2g}, limit {case.limits.rel:g}"
-    elif outcome.agreement < case.limits.agreement:
-        outcome.failure = f"agreement {outcome.agreement:.4g} %, limit {case.limits.agreement:g}"
+    else:
+        outcome.failure = exceeded(scores, case.limits) or ""
 
 
 def instability(
@@ -274,7 +269,7 @@ def instability(
         else:
             heap, setting = {}, "a fresh process"
         dirty, _, _ = answers_of(path, params, blobs, heap)
-        if not all(map(np.array_equal, dirty, answers)):
+        if not all(map(same_bits, dirty, answers)):
             return f"unstable: answers otherwise with {setting}"
     return ""
 
@@ -368,7 +363,7 @@ def exports(now: ExportParams, task: Task) -> list[ExportParams]:
     cannot change at run time."""
     other = "torchscript" if now.exporter == "dynamo" else "dynamo"
     found = [now.model_copy(update={"exporter": other})]
-    if getattr(now.dynamic_axes, task):
+    if now.dynamic_axes.of(task):
         fixed = now.dynamic_axes.model_copy(update={task: []})
         found += [one.model_copy(update={"dynamic_axes": fixed}) for one in (now, *found)]
     return found
@@ -381,20 +376,20 @@ def exported(
     import torch
 
     from parity.networks.export import export
-    from parity.networks.network import load_network
+    from parity.networks.network import saved_network
 
-    axes, changed = getattr(how.dynamic_axes, model.task), []
+    axes, changed = how.dynamic_axes.of(model.task), []
     if how.exporter != params.export.exporter:
         changed.append(f"exporter: {how.exporter}")
     only = None if axes else (1, *shape[1:])
-    if axes != getattr(params.export.dynamic_axes, model.task):
+    if axes != params.export.dynamic_axes.of(model.task):
         changed.append(f"dynamic_axes.{model.task}: []")
     label = ", ".join([f"exporter {how.exporter}"] + ["fixed input size"] * (only is not None))
     advice = " and ".join(f"`export.{one}`" for one in changed) + f" in {PARAMS}"
     if only:
         advice += ", for images of one size"
     cost = EXPORTER_COST + (len(changed) - 1)
-    network = load_network(weights_path(name), name, model, len(read_classes(model.preprocess)))
+    network = saved_network(name, model)
     zeros = torch.zeros(only or (2 if "batch" in axes else 1, *shape[1:]))
     target = folder / f"{how.exporter}-{len(axes)}.onnx"
     try:
@@ -410,7 +405,7 @@ def first_blobs(name: str, model: ModelParams, params: Params) -> list[np.ndarra
     split = Split(model.preprocess, "val", model.task)
     graph = onnx.load(str(onnx_path(name)), load_external_data=False)
     wanted = input_lengths(graph, input_names(graph)[0])
-    size = min(getattr(params.inference.batch_size, model.task), IMAGES)
+    size = min(params.inference.batch_size.of(model.task), IMAGES)
     if wanted and wanted[0]:
         size = wanted[0]
     ranges = [(start, min(stop, IMAGES)) for start, stop in split.batches(size) if start < IMAGES]
@@ -425,9 +420,9 @@ def known_answers(name: str, model: ModelParams, params: Params, blobs: list[np.
         forward, reference = load_onnxruntime(onnx_path(name), params.onnxruntime), "ONNX Runtime"
     else:
         from parity.backends.pytorch import load_pytorch
-        from parity.networks.network import load_network
+        from parity.networks.network import saved_network
 
-        network = load_network(weights_path(name), name, model, len(read_classes(model.preprocess)))
+        network = saved_network(name, model)
         forward, reference = load_pytorch(network, params.pytorch), "PyTorch"
     return Case(name, forward, reference, gate_limits(params, name), blobs)
 

@@ -59,8 +59,8 @@ def infer(
     split = Split(model.preprocess, "val", model.task)
     options = {
         "classes": classes,
-        "batch_size": getattr(params.inference.batch_size, model.task),
-        "keep_logits": first(getattr(params.parity.images, model.task), len(split)),
+        "batch_size": params.inference.batch_size.of(model.task),
+        "keep_logits": first(params.parity.images.of(model.task), len(split)),
         **read_normalization(model.preprocess),
     }
     depends = {

@@ -31,7 +31,7 @@ def export(
 
     Raises InputError with the exporter's reason when it cannot convert the network.
     """
-    axes = {AXES[axis]: axis for axis in getattr(params.dynamic_axes, task)}
+    axes = {AXES[axis]: axis for axis in params.dynamic_axes.of(task)}
     options: dict = {"opset_version": params.opset, "input_names": [INPUT]}
     options |= {"output_names": [OUTPUT], "dynamo": params.exporter == "dynamo"}
     if params.exporter == "dynamo":

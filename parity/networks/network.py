@@ -17,6 +17,8 @@ from torchvision.models import WeightsEnum
 
 from parity.core.cli import InputError
 from parity.core.params import PARAMS, ModelParams, Task
+from parity.core.paths import weights_path
+from parity.preprocessing.splits import read_classes
 
 
 class Logits(nn.Module):
@@ -131,6 +133,12 @@ def factory_files(name: str, factory: str) -> list[Path]:
     modules = [sys.modules[key] for key in sys.modules if key.partition(".")[0] == package]
     files = {getattr(module, "__file__", None) for module in modules}
     return sorted(Path(file) for file in files if file)
+
+
+def saved_network(name: str, model: ModelParams) -> nn.Module:
+    """The network of an entry of `models` with the weights that the stage `weights` wrote, ready
+    for inference."""
+    return load_network(weights_path(name), name, model, len(read_classes(model.preprocess)))
 
 
 def load_network(weights: Path, name: str, model: ModelParams, classes: int) -> nn.Module:

@@ -2,8 +2,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers import SMALL, model_entry, refused, write_params
 from helpers.backends import ON_CPU, unavailable_target
+from helpers.params import SMALL, model_entry, write_params
+from helpers.refusals import refused
 
 from parity.backends.onnxruntime import load_onnxruntime
 from parity.backends.opencv import check_opencv, load_opencv

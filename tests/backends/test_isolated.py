@@ -7,7 +7,7 @@ import time
 import numpy as np
 import psutil
 import pytest
-from helpers import ROOT
+from helpers.checkout import ROOT
 from helpers.in_process import (
     doubled,
     end_by,

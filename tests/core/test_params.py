@@ -1,7 +1,9 @@
 import json
 
 import pytest
-from helpers import MISSING, ROOT, SMALL, changed, refused, write_params
+from helpers.checkout import ROOT
+from helpers.params import MISSING, SMALL, changed, write_params
+from helpers.refusals import refused
 
 from parity.core.params import entry, first, load_params
 from stages import check_params

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from helpers import refused
+from helpers.refusals import refused
 
 from parity.core.processes import QUEUED, in_processes
 from parity.datasets.dataset import Item

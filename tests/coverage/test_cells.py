@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from helpers import ROOT, refused, stage_process, write_params
+from helpers.checkout import ROOT, stage_process
 from helpers.loaders import (
     load_broadcasting,
     load_crashing_with_two,
@@ -25,6 +25,8 @@ from helpers.loaders import (
     load_refusing,
     load_unwritten,
 )
+from helpers.params import write_params
+from helpers.refusals import refused
 from torch import nn
 
 from parity.backends.contract import BackendFailure
@@ -40,10 +42,11 @@ from parity.coverage.cells import (
     read_cells,
     reason_of,
 )
-from parity.coverage.measure import Answers, Group, answers_of, change, figures_of, rel
+from parity.coverage.measure import Answers, Group, answers_of, change, figures_of
 from parity.coverage.opencv_versions import engines_of, installed_version, provide
 from parity.coverage.synthetic_images import patterns, spread
 from parity.coverage.zoo import listed, parameters, zoo_network
+from parity.evaluation.scores import relative_difference
 from parity.networks.network import Logits
 from tools import coverage, coverage_report
 
@@ -78,7 +81,7 @@ def answers(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 def test_what_is_wrong_differs_by_at_least_the_spread(shape, wrong):
     right = answers(shape)
     assert spread(right) > 0.01
-    off = rel(np.ascontiguousarray(wrong(right)), right)
+    off = relative_difference(np.ascontiguousarray(wrong(right)), right)
     assert np.isnan(off) or off >= 0.5 * spread(right)
 
 
@@ -145,7 +148,7 @@ def test_logits_are_of_normal_size_and_depend_on_the_image_and_on_the_layers(nam
         ]
         for name_of, layer in layers[:: len(layers) // 8]:
             layer.weight.neg_()
-            assert rel(logits(blob).numpy(), right) > LIMIT, name_of
+            assert relative_difference(logits(blob).numpy(), right) > LIMIT, name_of
             layer.weight.neg_()
 
 
@@ -192,7 +195,8 @@ def test_images_are_run_alone_and_as_a_batch():
     some = groups()
     found = run(load_doubling, some)
     assert all(
-        rel(one.logits, group.reference) == 0 for one, group in zip(found, some, strict=True)
+        relative_difference(one.logits, group.reference) == 0
+        for one, group in zip(found, some, strict=True)
     )
     assert [len(one.logits) for one in run(load_doubling, some, first_alone=True)] == [1, 2, 4]
 

@@ -3,8 +3,8 @@
 import tarfile
 
 import pytest
-from helpers import refused
 from helpers.archives import every_evil, member, write_tar
+from helpers.refusals import refused
 
 from parity.datasets.archives import check_archive
 

@@ -3,8 +3,10 @@
 import os
 
 import pytest
-from helpers import noise, own, refused, write_image, write_params
 from helpers.datasets import read, write_classes
+from helpers.images import noise, write_image
+from helpers.params import own, write_params
+from helpers.refusals import refused
 
 from parity.datasets.dataset import Dataset, Item
 from stages import fetch, preprocess, stale, transform

@@ -2,8 +2,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import REAL, needs_real, noise, refused, write_image
+from helpers.checkout import REAL, needs_real
 from helpers.datasets import dataset_params, read
+from helpers.images import noise, write_image
+from helpers.refusals import refused
 
 from parity.core.class_ids import IGNORED, voc_palette
 from parity.datasets.dataset import Dataset, Item

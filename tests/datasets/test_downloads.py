@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import noise, refused, write_image, write_params
 from helpers.archives import every_evil, member, write_tar
 from helpers.datasets import IMAGENETTE
+from helpers.images import noise, write_image
+from helpers.params import write_params
+from helpers.refusals import refused
 from PIL import Image
 from torchvision.datasets import Imagenette
 from torchvision.datasets.voc import DATASET_YEAR_DICT

@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import REAL, needs_real, noise, own, refused, write_image, write_params
 from helpers.archives import every_evil, write_tar
+from helpers.checkout import REAL, needs_real
 from helpers.datasets import IMAGENETTE, read, write_classes
+from helpers.images import noise, write_image
+from helpers.params import own, write_params
+from helpers.refusals import refused
 from scipy.io import savemat
 from torchvision.datasets import Imagenette
 from torchvision.datasets.imagenet import ARCHIVE_META

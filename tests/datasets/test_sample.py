@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import SMALL
+from helpers.params import SMALL
 
 from parity.core.class_ids import IGNORED
 from parity.core.params import DatasetParams

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import ROOT, changed, refused, stage_process, write_params
+from helpers.checkout import ROOT, stage_process
+from helpers.params import changed, write_params
+from helpers.refusals import refused
 
 from parity.core.files import write_json
 from parity.core.params import load_params

@@ -5,8 +5,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from helpers import refused
 from helpers.faulty import BLOB, network, node_of
+from helpers.refusals import refused
 from onnx import helper
 
 from parity.backends.contract import BackendFailure

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from helpers import noise, write_image
+from helpers.images import noise, write_image
 from parity.core.params import DatasetParams
 from parity.datasets.dataset import Dataset
 from parity.datasets.layouts import read_dataset

@@ -13,7 +13,7 @@ from pathlib import Path
 from dvc.dependency import ParamsDependency
 from ruamel.yaml import YAML
 
-from helpers import ROOT
+from helpers.checkout import ROOT
 
 TEMPLATES = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
 

@@ -71,7 +71,7 @@ def tiny_reference(model, params):
 
 
 def tiny_export(model, params, how, shape, dynamic, path):
-    from helpers import write_tiny_onnx
+    from helpers.onnx_files import write_tiny_onnx
 
     write_tiny_onnx(path, classes=params.coverage.classes)
 

@@ -14,7 +14,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from helpers import STD, noise
+from helpers.images import noise
+from helpers.params import STD
 from tools import classify, segment
 
 SCRIPTS = {"classification": classify, "segmentation": segment}

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from helpers import MEAN, STD, refused, write_params
+from helpers.params import MEAN, STD, write_params
+from helpers.refusals import refused
 from PIL import Image
 
 from parity.backends.onnxruntime import load_onnxruntime

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import MEAN, ROOT, STD, refused, stage_process, write_params
+from helpers.checkout import ROOT, stage_process
+from helpers.params import MEAN, STD, write_params
+from helpers.refusals import refused
 
 from parity.core.files import write_json
 from parity.core.paths import prediction_folder, unfinished_folder

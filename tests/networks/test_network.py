@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from helpers import Code, model_entry, refused
+from helpers.params import model_entry
+from helpers.refusals import Code, refused
 from torch import nn
 from torchvision.models import ResNet50_Weights, WeightsEnum, get_model, get_model_weights
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import model_entry
+from helpers.params import model_entry
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 

@@ -12,7 +12,9 @@ from time import sleep
 
 import pytest
 import torch
-from helpers import Code, model_entry, refused, stage_process, write_params
+from helpers.checkout import stage_process
+from helpers.params import model_entry, write_params
+from helpers.refusals import Code, refused
 from torchvision.models import (
     MobileNet_V3_Large_Weights,
     ResNet50_Weights,

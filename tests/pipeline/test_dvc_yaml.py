@@ -8,7 +8,7 @@ from pathlib import Path
 import networkx
 import pytest
 from dvc.repo import Repo
-from helpers import ROOT
+from helpers.checkout import ROOT
 from helpers.dvc_runs import TEMPLATES, copy_working_tree, stage_params, without_git
 from ruamel.yaml import YAML
 

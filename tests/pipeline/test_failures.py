@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import (
+from helpers.onnx_files import (
     ALL_NAN,
     CRASH,
     ERROR,
@@ -16,10 +16,10 @@ from helpers import (
     NOTHING,
     OPENCV_REFUSES,
     SQUARE,
-    refused,
-    write_params,
     write_tiny_onnx,
 )
+from helpers.params import write_params
+from helpers.refusals import refused
 
 from parity.core.paths import onnx_path, prediction_folder
 from parity.inference import resume as unfinished

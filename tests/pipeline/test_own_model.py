@@ -10,7 +10,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from helpers import own, refused, stage_process, write_image, write_params
+from helpers.checkout import stage_process
+from helpers.images import write_image
+from helpers.params import own, write_params
+from helpers.refusals import refused
 from torch import nn
 
 from parity.core.params import load_params

@@ -23,7 +23,7 @@ import psutil
 import pytest
 import torch
 from dvc.repo import Repo
-from helpers import REAL, needs_real, refused
+from helpers.checkout import REAL, needs_real
 from helpers.dvc_runs import (
     CLS,
     ENVIRONMENT,
@@ -39,6 +39,7 @@ from helpers.dvc_runs import (
     run,
     stage_params,
 )
+from helpers.refusals import refused
 from pydantic import BaseModel
 
 from parity.core.params import load_params
@@ -726,6 +727,9 @@ class ReadSection:
         if name not in type(self._section).model_fields:
             raise AssertionError(f"{self._key}: {name} would read what nobody notes")
         return noted(getattr(self._section, name), f"{self._key}.{name}".lstrip("."), self._read)
+
+    def of(self, task: str) -> object:
+        return getattr(self, task)
 
     def model_dump(self, **options) -> dict:
         content = self._section.model_dump(**options)

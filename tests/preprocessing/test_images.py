@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers import MEAN, STD, noise, png, refused, write_image
+from helpers.images import noise, png, write_image
+from helpers.params import MEAN, STD
+from helpers.refusals import refused
 from PIL import Image
 from torchvision.transforms import v2
 from torchvision.transforms.functional import to_tensor

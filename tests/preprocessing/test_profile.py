@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import MEAN, REAL, STD, needs_real, refused, write_params
+from helpers.checkout import REAL, needs_real
+from helpers.params import MEAN, STD, write_params
+from helpers.refusals import refused
 from PIL import Image
 from torchvision.models import get_model_weights, get_weight
 

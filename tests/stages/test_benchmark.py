@@ -3,7 +3,9 @@ import time
 
 import numpy as np
 import pytest
-from helpers import CRASH, ERROR, NOTHING, refused, write_params, write_tiny_onnx
+from helpers.onnx_files import CRASH, ERROR, NOTHING, write_tiny_onnx
+from helpers.params import write_params
+from helpers.refusals import refused
 
 from parity.backends.contract import BackendFailure
 from parity.backends.isolated import IsolatedForward

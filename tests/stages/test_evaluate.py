@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import write_params
+from helpers.params import write_params
 
 from parity.backends.contract import BACKENDS, BackendFailure
 from parity.core.paths import prediction_folder

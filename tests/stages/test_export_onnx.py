@@ -6,7 +6,9 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from helpers import MEAN, ROOT, STD, model_entry, refused, write_params
+from helpers.checkout import ROOT
+from helpers.params import MEAN, STD, model_entry, write_params
+from helpers.refusals import refused
 from torch import nn
 
 from parity.core.params import load_params

@@ -1,15 +1,9 @@
 import json
 
 import pytest
-from helpers import (
-    MISSING,
-    REAL,
-    needs_real,
-    own,
-    refused,
-    stage_process,
-    write_params,
-)
+from helpers.checkout import REAL, needs_real, stage_process
+from helpers.params import MISSING, own, write_params
+from helpers.refusals import refused
 
 from parity.core import cli
 from parity.core.cli import InputError

@@ -7,17 +7,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from helpers import (
-    REAL,
-    SMALL,
-    needs_real,
-    noise,
-    png,
-    refused,
-    stage_process,
-    write_image,
-    write_params,
-)
+from helpers.checkout import REAL, needs_real, stage_process
+from helpers.images import noise, png, write_image
+from helpers.params import SMALL, write_params
+from helpers.refusals import refused
 
 from parity.core.class_ids import IGNORED
 from parity.core.machine import cores

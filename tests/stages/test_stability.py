@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import ALL_NAN, CRASH, write_params, write_tiny_onnx
+from helpers.onnx_files import ALL_NAN, CRASH, write_tiny_onnx
+from helpers.params import write_params
 from torchvision.models.segmentation import deeplabv3_resnet50
 
 from parity.backends import dirty_heap as heap

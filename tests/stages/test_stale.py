@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers import own, write_params
+from helpers.params import own, write_params
 
 from parity.core.machine import machine
 from stages import fetch, stale, weights

@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import model_entry, refused, stage_process, write_params
+from helpers.checkout import stage_process
+from helpers.params import model_entry, write_params
+from helpers.refusals import refused
 
 from parity.core.params import load_params
 from parity.networks.network import build, load_network

@@ -2,7 +2,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers import MISSING, ROOT, SMALL, refused, write_params
+from helpers.checkout import ROOT
+from helpers.params import MISSING, SMALL, write_params
+from helpers.refusals import refused
 
 from parity.core.params import load_params
 from parity.networks.network import model_names

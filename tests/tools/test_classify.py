@@ -12,8 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from helpers import MEAN, STD, changed, model_entry, noise, write_image
 from helpers.backends import ON_CPU, unavailable_target
+from helpers.images import noise, write_image
+from helpers.params import MEAN, STD, changed, model_entry
 from helpers.standalone import (
     BASE,
     COLORS,

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from helpers import ROOT, loaders, refused, stage_process, write_params
+from helpers import loaders
+from helpers.checkout import ROOT, stage_process
+from helpers.params import write_params
+from helpers.refusals import refused
 
 from parity.core.cli import InputError
 from parity.core.files import locked

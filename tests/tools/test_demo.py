@@ -14,17 +14,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    MISSING,
-    REAL,
-    SMALL,
-    model_entry,
-    needs_real,
-    noise,
-    write_image,
-    write_params,
-)
 from helpers.backends import ON_CPU
+from helpers.checkout import REAL, needs_real
 from helpers.dvc_runs import (
     CLS,
     ENVIRONMENT,
@@ -35,6 +26,8 @@ from helpers.dvc_runs import (
     edit,
     run,
 )
+from helpers.images import noise, write_image
+from helpers.params import MISSING, SMALL, model_entry, write_params
 from helpers.standalone import tutorial
 
 from parity.backends.pytorch import load_pytorch

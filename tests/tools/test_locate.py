@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 import torchvision
-from helpers import refused, stage_process, write_params
+from helpers.checkout import stage_process
 from helpers.faulty import (
     BLOB,
     FAULTS,
@@ -20,6 +20,8 @@ from helpers.faulty import (
     remove_and_take_name,
     set_attribute,
 )
+from helpers.params import write_params
+from helpers.refusals import refused
 from onnx import numpy_helper
 
 from parity.faults.in_engine import search

@@ -1,5 +1,5 @@
 import pytest
-from helpers import refused
+from helpers.refusals import refused
 
 from tools import readme
 

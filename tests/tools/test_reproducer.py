@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from helpers import ROOT, refused
+from helpers.checkout import ROOT
 from helpers.faulty import BLOB, change_weight, network
+from helpers.refusals import refused
 from onnx import ModelProto, helper, numpy_helper
 
 from parity.faults.reduce import Reduction

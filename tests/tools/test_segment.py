@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from helpers import noise, write_image
+from helpers.images import noise, write_image
 from helpers.standalone import (
     HALVES,
     call,

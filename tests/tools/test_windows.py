@@ -14,7 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from helpers import noise, stage_process, write_image
+from helpers.checkout import stage_process
+from helpers.images import noise, write_image
 from helpers.standalone import write_model
 
 from tools.segment import voc_colors

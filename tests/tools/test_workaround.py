@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from helpers import SMALL, refused, write_params
+from helpers.params import SMALL, write_params
+from helpers.refusals import refused
 
 from parity.backends.contract import BackendFailure
 from parity.backends.onnxruntime import load_onnxruntime
