@@ -37,6 +37,7 @@ repro: venv  ## The main job: convert, run, compare, report (also: `make`)
 		mv $(LOCK_BEFORE) dvc.lock; }
 	@mkdir -p .dvc/tmp; [ ! -f dvc.lock ] || cp dvc.lock $(LOCK_BEFORE)
 	@$(DVC) repro
+	@python -m tools.prune
 	@rm -f $(LOCK_BEFORE)
 	@python -m stages.summary --print
 	@echo; python -m stages.gate --check
