@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := repro
 .DELETE_ON_ERROR:
-.PHONY: repro all-models summary gate classify segment locate workaround reproducer coverage test lint format \
+.PHONY: repro all-models summary gate classify segment locate workaround reproducer coverage test test-fast lint format \
 	readme clean distclean help venv install
 
 PYTHON ?= python3
@@ -70,6 +70,9 @@ coverage: venv  ## Try all of torchvision (hours): MODELS= EXPORTERS= ENGINES= J
 
 test: venv  ## Run the tests
 	@python -m pytest
+
+test-fast: venv  ## Run the tests that take no process of their own: the inner loop
+	@python -m pytest -m "not pipeline and not process and not window"
 
 lint: venv  ## Check style and formatting
 	@ruff check .
