@@ -84,8 +84,8 @@ def test_flags_exist(page):
         module, script, arguments = call.groups()
         path = f"{(module or f'tools.{script}').replace('.', '/')}.py"
         source = (ROOT / path).read_text("utf-8")
-        for flag in re.findall(r"--[a-z][a-z-]*", arguments):
-            assert f'"{flag}"' in source, f"{path}: {flag}"
+        for name in re.findall(r"--(?:no-)?([a-z][a-z-]*)", arguments):
+            assert f'"--{name}"' in source or f'"{name}"' in source, f"{path}: --{name}"
 
 
 @every_page
