@@ -32,3 +32,12 @@ def test_a_picture_that_is_not_there_is_named_and_nothing_changes(page):
     with refused("plots/nowhere.png: no such file"):
         readme.main(["summary", "plots/nowhere.png"])
     assert page.read_text() == TEXT
+
+
+def test_a_section_of_a_page_in_docs_is_renewed_there(page):
+    models = page.parent / "docs/models.md"
+    models.parent.mkdir()
+    models.write_text("<!-- all-models -->\nold\n<!-- end -->\n")
+    readme.main(["all-models"])
+    assert models.read_text() == "<!-- all-models -->\n| new |\n<!-- end -->\n"
+    assert page.read_text() == TEXT
