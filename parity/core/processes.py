@@ -20,8 +20,8 @@ from typing import Any, Literal, TypeVar
 
 from parity.core.cli import InputError
 
-# Not by multiprocessing, which would import the parent's main module there, and with it PyTorch;
-# nor by a fork, which would copy the locks that the parent's threads hold.
+# A command line of its own: multiprocessing would import the parent's main module, and PyTorch with
+# it; a fork would copy the locks that the parent's threads hold.
 CHILD = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[3]); "
     "from parity.core.processes import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
@@ -88,7 +88,7 @@ class Worker:
         try:
             self._send(request)
             error, result = self._receive()
-        except BaseException:  # on Ctrl-C too: nobody waits for the answer any more
+        except BaseException:  # Ctrl-C, above all: the next call must not get this answer
             self.stop()
             raise
         if error is not None:
