@@ -1,0 +1,208 @@
+"""The answer of `make coverage`: the record, a page in Markdown and a picture.
+
+A full run writes metrics/coverage.json, COVERAGE.md and plots/coverage.png, which Git tracks; a
+narrowed run writes data/coverage/narrowed/, which it does not.
+"""
+
+import os
+import textwrap
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from parity.core.cli import log
+from parity.core.files import write_json, write_text
+from parity.core.markdown import padded
+from parity.core.params import Params
+from parity.coverage.advice import FASTER, advise, short, upgrades
+from parity.coverage.cells import Combination, Figures
+from parity.coverage.heat_map import draw
+from parity.coverage.record import (
+    LABELS,
+    RECORD,
+    Record,
+    cells_of,
+    combinations_of,
+    full_record,
+    label_of,
+    verdicts_in,
+)
+
+
+@dataclass(frozen=True)
+class AnswerFiles:
+    """Where an answer is written."""
+
+    record: Path
+    page: Path
+    picture: Path
+
+    def __str__(self) -> str:
+        return f"{self.page}, {self.record}, {self.picture}"
+
+
+FULL = AnswerFiles(RECORD, Path("COVERAGE.md"), Path("plots/coverage.png"))
+NARROWED_FOLDER = Path("data/coverage/narrowed")
+NARROWED = AnswerFiles(
+    NARROWED_FOLDER / "coverage.json",
+    NARROWED_FOLDER / "COVERAGE.md",
+    NARROWED_FOLDER / "coverage.png",
+)
+SYMBOLS = {
+    "same": "✓",
+    "vacuous": "?",
+    "not exportable": "∅",
+    "refused": "⊘",
+    "timeout": "…",
+    "crashed": "†",
+    "unstable": "≈",
+    "different": "✗",
+}
+
+
+def report_full(params: Params) -> None:
+    """Judge the cells of the full record again and write its answer.
+
+    Raises InputError where a cell of the old record would be lost.
+    """
+    record = full_record(params)
+    if record["models"]:
+        write_answer(record, FULL, params.plot.dpi)
+        log(str(FULL))
+    else:
+        log(f"{RECORD}: nothing was measured yet; `make coverage` does it")
+
+
+def write_answer(record: Record, files: AnswerFiles, dpi: int) -> None:
+    """Write the record, the page and the picture, and print the totals."""
+    write_json(files.record, record)
+    write_text(files.page, page(record, files))
+    draw(files.picture, record, dpi)
+    print(totals(record), end="")
+
+
+def page(record: Record, files: AnswerFiles = FULL) -> str:
+    """The whole page, in Markdown; its links are relative to where it is written."""
+    link, picture = (
+        Path(os.path.relpath(path, files.page.parent)).as_posix()
+        for path in (files.record, files.picture)
+    )
+    intro = (
+        "Which of torchvision's models give the same outputs in OpenCV's DNN module as in PyTorch?"
+        f" Written by `make coverage`; [{link}]({link}) holds the same for scripts. Weights"
+        " are random but calibrated, so that the outputs depend on the image: the page compares"
+        f" computations, not what a model recognises. {images_text(record)}"
+    )
+    versions = record["constants"]["versions"]
+    libraries = ", ".join(f"{name} {version}" for name, version in versions.items())
+    legend = "\n".join(
+        f"- {SYMBOLS[name]} **{name}**: {words}." for name, words in verdicts_in(record).items()
+    )
+    reading = (
+        "(fixed): OpenCV refuses the file of dynamic sizes or batch, and files of fixed ones are"
+        " right. *use with*: the combination advised above where it is right and no other takes"
+        f" less than {100 * FASTER:.0f} % of its time, else the fastest right one. *ms*: one image"
+        " on one core in OpenCV (as advised), ONNX Runtime and PyTorch; a rough figure, since other"
+        " models ran at the same time. *rel* in a footnote: the largest difference of the logits,"
+        " over the largest logit."
+    )
+    table, notes = models_table(record)
+    return (
+        "\n\n".join(
+            [
+                "# Which models survive in OpenCV",
+                _filled(intro),
+                _filled(f"{libraries}; {', '.join(record['processors'])}."),
+                totals(record).rstrip("\n"),
+                _filled(advise(record).text()),
+                *upgrade_sections(record),
+                f"![Verdict of each model and combination]({picture})",
+                legend,
+                _filled(reading),
+                table.rstrip("\n"),
+                "\n".join(notes),
+            ]
+        )
+        + "\n"
+    )
+
+
+def readme_block(record: Record) -> str:
+    """The totals and the advice, in Markdown."""
+    return f"{totals(record)}\n{_filled(advise(record).text())}\n"
+
+
+def images_text(record: Record) -> str:
+    """What each file is run on, in words."""
+    constants = record["constants"]
+    sizes = "; ".join(f"{task} {', '.join(sizes)}" for task, sizes in constants["sizes"].items())
+    return (
+        f"{constants['images']} images, each alone and all as one batch; {sizes}. Each file runs a"
+        f" second time, and in {len(constants['perturb'])} fresh processes whose heap is dirtied"
+        " first where the system allows it: not a bit may change."
+    )
+
+
+def totals(record: Record) -> str:
+    """How many models have which label: a table with a row for each combination."""
+    counts = {combination: Counter() for combination in combinations_of(record)}
+    for (_, combination), cell in cells_of(record).items():
+        counts[combination][label_of(cell)] += 1
+    used = [label for label in LABELS if any(count[label] for count in counts.values())]
+    lines = [["exporter and opset, engine and OpenCV", "models", *used]]
+    for combination, count in counts.items():
+        numbers = [count.total(), *(count[label] for label in used)]
+        lines.append([str(combination), *map(str, numbers)])
+    return padded(lines, left=1)
+
+
+def upgrade_sections(record: Record) -> list[str]:
+    """A folded section for each upgrade of OpenCV and engine."""
+    return [
+        f"<details><summary>{title}</summary>\n\n```\n"
+        + ("\n".join(lines) or "no verdict changes")
+        + "\n```\n\n</details>"
+        for title, lines in upgrades(record)
+    ]
+
+
+def models_table(record: Record) -> tuple[str, list[str]]:
+    """The table with a row for each model and a column for each combination, and its footnotes."""
+    combinations, advice = combinations_of(record), advise(record)
+    footnotes: dict[str, int] = {}
+    header = ["model", "million", *map(str, combinations)]
+    lines = [[*header, f"use with {advice.opencv}", "ms"]]
+    for name, model in record["models"].items():
+        cells = [cell_text(model["cells"].get(str(one)), footnotes) for one in combinations]
+        use = advice.use(name)
+        advised = short(use) if use else "**none**" if advice.is_hopeless(name) else ""
+        size = "-" if model["parameters"] is None else f"{model['parameters']:.1f}"
+        lines.append([name, size, *cells, advised, times_text(model, use)])
+    notes = [f"[^{number}]: {reason}" for reason, number in footnotes.items()]
+    return padded(lines, left=1), notes
+
+
+def cell_text(cell: Figures | None, footnotes: dict[str, int]) -> str:
+    """The text of a cell in the table; adds its reason to the footnotes."""
+    if cell is None:
+        return ""
+    verdict = cell["verdict"]
+    text = f"{SYMBOLS[verdict]} {'**different**' if verdict == 'different' else label_of(cell)}"
+    if cell["reason"]:
+        owner = f" (owner: {cell['owner']})" if cell["owner"] else ""
+        reason = (cell["reason"] + owner).replace("|", "\\|").replace("<", "&lt;")
+        text += f"[^{footnotes.setdefault(reason, len(footnotes) + 1)}]"
+    return text
+
+
+def times_text(model: Figures, use: Combination | None) -> str:
+    """OpenCV's, ONNX Runtime's and PyTorch's time in ms."""
+    cell = model["cells"][str(use)] if use else {"ms": None, "onnxruntime_ms": None}
+    times = (cell["ms"], cell["onnxruntime_ms"], model["ms"])
+    return " / ".join(
+        "-" if time is None else f"{time:.0f}" if time > 10 else f"{time:.1f}" for time in times
+    )
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
