@@ -6,12 +6,12 @@ limit of the gate measures nothing again.
 
 import platform
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 from parity.core.cli import log
 from parity.core.files import read_json, write_json
+from parity.core.fingerprints import versions
 from parity.core.machine import machine
 from parity.core.params import Params, Task
 from parity.coverage.memory import ran_out
@@ -66,6 +66,7 @@ def constants(params: Params) -> Figures:
     coverage = params.coverage.model_dump(include={"classes", "images", "sizes"})
     where = machine()
     del where["cores"]  # each backend runs on one thread
+    installed = versions(LIBRARIES)
     return {
         "method": METHOD,
         "seed": params.seed,
@@ -73,7 +74,7 @@ def constants(params: Params) -> Figures:
         "perturb": params.stability.perturb,
         **coverage,
         "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in LIBRARIES},
+        | {name: installed[name] for name in LIBRARIES},
         "machine": where,
     }
 

@@ -23,6 +23,7 @@ from parity.coverage.synthetic_images import patterns
 DIRTY = {"MALLOC_PERTURB_": "165"}
 
 
+@pytest.mark.process
 def test_outputs_that_depend_on_unwritten_memory_are_found():
     group = random_groups()[0]
 
@@ -36,6 +37,7 @@ def test_outputs_that_depend_on_unwritten_memory_are_found():
     assert change(plain, BackendFailure("crashed", "SIGABRT")) == "crashed: SIGABRT"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("load", "run_that_differs"),
     [(load_doubling, None), (load_drifting, "again"), (load_unwritten, "dirty")],
@@ -51,6 +53,7 @@ def test_every_rerun_can_show_that_outputs_are_unstable(load, run_that_differs):
         assert (figures["unstable"] or {"run": None})["run"] == run_that_differs
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("load", "key"),
     [

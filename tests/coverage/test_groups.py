@@ -1,3 +1,4 @@
+import pytest
 from helpers.coverage import random_groups
 from helpers.loaders import (
     load_broadcasting,
@@ -9,6 +10,8 @@ from helpers.loaders import (
 from parity.backends.isolated import IsolatedForward
 from parity.coverage.groups import Outputs, run_groups
 from parity.evaluation.scores import relative_difference
+
+pytestmark = pytest.mark.process
 
 
 def run(load, groups=None, **options):

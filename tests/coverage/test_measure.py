@@ -9,6 +9,8 @@ from parity.core.params import load_params
 from parity.coverage.measure import Job, measure_model
 from parity.coverage.verdict import CellVerdict, judge_cell
 
+pytestmark = pytest.mark.process
+
 
 def measure() -> tuple[dict, CellVerdict]:
     """Measure one cell, without reruns in fresh processes; return it and what it means."""

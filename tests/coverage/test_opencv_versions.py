@@ -22,6 +22,7 @@ def folder(project):
     return folder
 
 
+@pytest.mark.process
 def test_the_opencv_of_a_folder_is_the_one_that_runs(converted):
     version = f"{cv2.__version__}.0"  # as a package's, with the number of a build
     folder = converted / f"data/coverage/opencv-{version}"
@@ -37,12 +38,14 @@ def test_the_opencv_of_a_folder_is_the_one_that_runs(converted):
         assert forward(random_outputs((2, 3, 64, 64))).shape == (2, 10)
 
 
+@pytest.mark.process
 def test_a_folder_without_opencv_is_refused(folder):
     missing = f"there is none in {folder}; remove this folder"
     with refused(f"OPENCV: {VERSION} cannot be loaded: {missing}"):
         engines_of(VERSION, provide(VERSION))
 
 
+@pytest.mark.process
 def test_an_opencv_that_does_not_load_is_refused(folder):
     (folder / "cv2").mkdir()
     (folder / "cv2/__init__.py").write_text("raise ImportError('built for another numpy')")
@@ -50,6 +53,7 @@ def test_an_opencv_that_does_not_load_is_refused(folder):
         engines_of(VERSION, provide(VERSION))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("found", ["1.2.30", "5.0.0"])
 def test_a_folder_with_another_opencv_is_refused(folder, found):
     (folder / "cv2.py").write_text(

@@ -38,6 +38,7 @@ def mark_full_answer() -> None:
 # A real run
 
 
+@pytest.mark.process
 def test_each_exporter_and_engine_has_a_verdict(measured):
     params = load_params()
     models = build_record(read_cells(params), params)["models"]
@@ -57,10 +58,12 @@ def test_each_exporter_and_engine_has_a_verdict(measured):
     assert cell["ms"] > 0 and cell["onnxruntime_ms"] > 0 and right["ms"] > 0
 
 
+@pytest.mark.process
 def test_large_files_do_not_stay(measured):
     assert not list(Path("data/coverage").rglob("*.onnx")) + list(Path("data").rglob("*.pth"))
 
 
+@pytest.mark.process
 def test_a_second_run_measures_only_what_is_missing(measured, capsys):
     before = cell_times()
     cover(f"{RIGHT},{WRONG}")
@@ -72,6 +75,7 @@ def test_a_second_run_measures_only_what_is_missing(measured, capsys):
     assert changed == {lost}
 
 
+@pytest.mark.process
 def test_a_model_that_the_exporter_refuses_has_a_verdict(project):
     cover(RIGHT, "torchscript:26", "new")
     (cell,) = read_record(NARROWED.record)["models"][RIGHT]["cells"].values()
@@ -100,6 +104,7 @@ def test_a_narrowed_run_writes_files_of_its_own(recorded, capsys):
     assert str(NARROWED.page) in last_line and f"{FULL.page} stays as it is" in last_line
 
 
+@pytest.mark.process
 def test_a_narrowed_run_before_any_full_one_writes_no_full_answer(tiny):
     cover(RIGHT, "dynamo", "new")
     assert not FULL.record.exists() and not FULL.page.exists() and not FULL.picture.exists()
@@ -209,6 +214,7 @@ def test_a_read_only_folder_cannot_be_written(tmp_path):
         tmp_path.chmod(0o755)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "functions",
     [

@@ -1,6 +1,5 @@
 """`make coverage`: its flags, and how a run ends that is interrupted."""
 
-import os
 import signal
 import subprocess
 import time
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from helpers.checkout import ROOT, stage_process
+from helpers.checkout import stage_process
 from helpers.coverage import CELLS, RIGHT, cell_times
 from helpers.params import write_params
 from helpers.refusals import refused
@@ -76,6 +75,7 @@ def test_what_no_process_can_do_is_refused(project, key, value, expected):
         load_params()
 
 
+@pytest.mark.process
 def test_a_run_that_was_interrupted_resumes(project):
     args = ["--models", RIGHT, "--exporters", "torchscript", "--jobs", "1"]
     process = stage_process("coverage", *args, cwd=project, start_new_session=True)
@@ -95,6 +95,7 @@ def test_a_run_that_was_interrupted_resumes(project):
     assert not Path("COVERAGE.md").exists()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_no_process_and_no_large_files(project, number):
     args = ["--models", f"{RIGHT} squeezenet1_0", "--exporters", "torchscript", "--jobs", "2"]
@@ -113,19 +114,3 @@ def test_an_interrupted_run_leaves_no_process_and_no_large_files(project, number
         process.communicate()
     assert not psutil.wait_procs(children, 10)[1]
     assert not work.exists()
-
-
-@pytest.mark.parametrize("flag", ["MODELS", "EXPORTERS", "ENGINES", "JOBS", "OPENCV"])
-def test_make_hands_a_flag_over_unread(flag, tmp_path):
-    """Neither make nor the shell runs a command in it."""
-    marker = tmp_path / "read"
-    text = f"$(shell touch {marker})$(touch {marker})`touch {marker}`"
-    environment = {name: value for name, value in os.environ.items() if "MAKE" not in name}
-    command = ["make", "--dry-run", "coverage", f"{flag}={text}"]
-    recipe = subprocess.check_output(command, cwd=ROOT, env=environment, text=True)
-    assert f'--{flag.lower()}="${flag}"' in recipe
-    shell = recipe[recipe.index("python -m tools.coverage") :].replace("python -m", "printf %s")
-    printed = subprocess.check_output(
-        ["bash", "-c", shell], env=environment | {flag: text}, text=True
-    )
-    assert text in printed and not marker.exists()
