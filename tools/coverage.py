@@ -25,7 +25,7 @@ from parity.coverage.cells import CELLS, EXPORTERS, Cell, is_done, parse_exporte
 from parity.coverage.measure import WORK, Job, run_model
 from parity.coverage.opencv_versions import FOLDER, engines_of, parse_versions, provide
 from parity.coverage.report import ANSWER, PICTURE, RECORD, check_record, report
-from parity.evaluation.stability import ways
+from parity.evaluation.stability import rerun_environments
 
 # It tries the new engine, then the classic one: no engine of its own.
 NO_ENGINE = "auto"
@@ -72,7 +72,7 @@ def plan(
     params: Params,
 ) -> list[Job]:
     """The models of which cells are missing; `ways_to_try`: exporter with opset, and OpenCV."""
-    _, fresh = ways(params.stability.perturb)
+    _, fresh = rerun_environments(params.stability.perturb)
     jobs = []
     for model, task in models.items():
         cells = [
