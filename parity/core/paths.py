@@ -3,6 +3,7 @@
 from pathlib import Path
 
 README = Path("README.md")
+FINGERPRINTS = Path("data/fingerprints")  # what results depend on besides data and params
 
 
 def dataset_path(dataset: str) -> Path:
