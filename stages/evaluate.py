@@ -48,16 +48,16 @@ def main(argv: list[str] | None = None) -> None:
     for done in add_images(scores, parity, name, split, batch_size, compared):
         lines.append(progress_text(done, len(split), scores, PROGRESS_METRICS[model.task]))
     metrics = {"images": len(split)}
-    metrics |= {
-        backend: one.scores() | {"nonfinite": one.nonfinite} for backend, one in scores.items()
-    }
-    metrics["parity"] = {pair: asdict(one.scores()) for pair, one in parity.items()}
+    for backend, found in scores.items():
+        metrics[backend] = found.scores() | {"nonfinite": found.nonfinite}
+    metrics["parity"] = {pair: asdict(found.scores()) for pair, found in parity.items()}
     if failures := read_failures(name):
         metrics["failures"] = failures
     conclusion = conclusion_lines(metrics)
 
     with new_file(confusion_path(name)) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, **{backend: one.confusion for backend, one in scores.items()})
+        confusion = {backend: found.confusion for backend, found in scores.items()}
+        np.savez_compressed(file, **confusion)
     write_text(log_path(name), "\n".join([*lines, *conclusion]) + "\n")
     write_json(metrics_path(name), metrics)
     log("\n".join([lines[0], *conclusion]))
@@ -82,12 +82,12 @@ def add_logits(
             scores[backend].update(logits[backend], labels[start:stop])
         predicted = {backend: predicted_classes(values) for backend, values in logits.items()}
         rows = slice(max(compared - start, 0))
-        for pair, one in parity.items():
+        for pair, sums in parity.items():
             a, b = PAIRS[pair]
-            one.update_classes(predicted[a], predicted[b])
-            one.update_logits(logits[a][rows], logits[b][rows])
-            one.update_ties(predicted[a], predicted[b], logits[b])
-            one.update_spread(logits[b][rows])
+            sums.update_classes(predicted[a], predicted[b])
+            sums.update_logits(logits[a][rows], logits[b][rows])
+            sums.update_ties(predicted[a], predicted[b], logits[b])
+            sums.update_spread(logits[b][rows])
         yield stop
 
 
@@ -111,23 +111,23 @@ def add_masks(
         masks = {backend: read_predicted_classes(name, backend, image) for backend in scores}
         for backend in scores:
             scores[backend].update(masks[backend], truth)
-        for pair, one in parity.items():
+        for pair, sums in parity.items():
             a, b = PAIRS[pair]
-            one.update_classes(masks[a], masks[b])
+            sums.update_classes(masks[a], masks[b])
         if index < compared:
             logits = {backend: read_pixel_logits(name, backend, image) for backend in scores}
-            for pair, one in parity.items():
+            for pair, sums in parity.items():
                 a, b = PAIRS[pair]
-                one.update_logits(logits[a], logits[b])
-                one.update_ties(masks[a], masks[b], logits[b], axis=0)
-                one.update_spread(logits[b].mean(axis=(1, 2), dtype=np.float64)[None])
+                sums.update_logits(logits[a], logits[b])
+                sums.update_ties(masks[a], masks[b], logits[b], axis=0)
+                sums.update_spread(logits[b].mean(axis=(1, 2), dtype=np.float64)[None])
         if (index + 1) % batch_size == 0 or index + 1 == len(split):
             yield index + 1
 
 
 def progress_text(done: int, total: int, scores: dict, metric: str) -> str:
-    figures = "  ".join(f"{backend} {one.scores()[metric]:.2f}" for backend, one in scores.items())
-    return f"{done}/{total}  {metric} %  {figures}"
+    figures = [f"{backend} {found.scores()[metric]:.2f}" for backend, found in scores.items()]
+    return f"{done}/{total}  {metric} %  {'  '.join(figures)}"
 
 
 def conclusion_lines(metrics: dict) -> list[str]:

@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     if not arguments.check:
         record_verdicts()
     content = read_json(GATE)
-    verdicts = {name: parse_verdict(one) for name, one in content["models"].items()}
+    verdicts = {name: parse_verdict(found) for name, found in content["models"].items()}
     print(verdict_report(verdicts), end="", flush=True)
     if arguments.check and content["verdict"] != PASS:
         sys.exit(1)
@@ -38,13 +38,13 @@ def main(argv: list[str] | None = None) -> None:
 def record_verdicts() -> None:
     """Judge the results of all models and write the verdicts."""
     params = load_params()
-    results = {name: read_results(name) for name in params.models}
-    verdicts = {
-        name: judge(one, gate_limits(params, name), params.gate.spread)
-        for name, one in results.items()
-    }
+    verdicts, overviews = {}, {}
+    for name in params.models:
+        results = read_results(name)
+        verdicts[name] = judge(results, gate_limits(params, name), params.gate.spread)
+        overviews[name] = overview(results, verdicts[name])
     models = {name: verdict.content() for name, verdict in verdicts.items()}
-    write_json(OVERVIEW, {name: overview(one, verdicts[name]) for name, one in results.items()})
+    write_json(OVERVIEW, overviews)
     write_json(GATE, {"verdict": worst_verdict(verdicts), "models": models})
 
 

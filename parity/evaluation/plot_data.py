@@ -34,27 +34,27 @@ def write_per_class(
 
 def write_times(path: Path, models: Sequence[Results]) -> None:
     rows = (
-        (one.model, backend, f"{one.model} {backend}", timing.median_ms, timing.p95_ms)
-        for one in models
-        for backend, timing in one.benchmark.timings.items()
+        (results.model, backend, f"{results.model} {backend}", timing.median_ms, timing.p95_ms)
+        for results in models
+        for backend, timing in results.benchmark.timings.items()
     )
     _write_csv(path, TIME_COLUMNS, rows)
 
 
 def write_accuracy(path: Path, models: Sequence[Results]) -> None:
     rows = (
-        (one.model, backend, f"{one.model} {backend}", one.metric, value)
-        for one in models
-        for backend, value in one.accuracy.items()
+        (results.model, backend, f"{results.model} {backend}", results.metric, value)
+        for results in models
+        for backend, value in results.accuracy.items()
     )
     _write_csv(path, ACCURACY_COLUMNS, rows)
 
 
 def write_parity(path: Path, models: Sequence[Results]) -> None:
     rows = (
-        (one.model, pair, f"{one.model} {pair}", *astuple(parity))
-        for one in models
-        for pair, parity in one.parity.items()
+        (results.model, pair, f"{results.model} {pair}", *astuple(parity))
+        for results in models
+        for pair, parity in results.parity.items()
     )
     _write_csv(path, PARITY_COLUMNS, rows)
 

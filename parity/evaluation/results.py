@@ -39,7 +39,8 @@ class PairParity:
 
 @dataclass(frozen=True)
 class StabilityRun:
-    """One repetition of OpenCV's run, compared with the first: same bits, or `rel` and failure."""
+    """A repetition of OpenCV's first run: whether it gave the same bits, the relative difference
+    where it did not, and the failure that ended it, if any."""
 
     name: str
     same: bool
@@ -49,7 +50,7 @@ class StabilityRun:
 
 @dataclass(frozen=True)
 class Stability:
-    """Whether OpenCV gives the same bits each time; `stable` is None where it never ran."""
+    """Whether OpenCV gives the same bits in every run; None where every run failed alike."""
 
     images: int
     method: str
@@ -59,7 +60,7 @@ class Stability:
 
 @dataclass(frozen=True)
 class Timing:
-    """The forward passes of one backend."""
+    """The forward passes of a backend."""
 
     median_ms: float
     p95_ms: float
@@ -94,7 +95,7 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything measured of one model, by backend or by pair.
+    """Everything measured of a model, by backend or by pair.
 
     A backend that failed has an entry in `failures` and none in `scores` and `nonfinite`, or none
     in the benchmark's `timings`. `published` is the accuracy published with the weights.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import starmap
 
 import numpy as np
 
@@ -21,7 +22,7 @@ START_S = 60  # for a process to start and look at its heap
 
 @dataclass(frozen=True)
 class Run:
-    """The outputs of one run, one per blob, up to the failure that ended it, if any."""
+    """The outputs of a run, one per blob, up to the failure that ended it, if any."""
 
     name: str
     outputs: list[np.ndarray]
@@ -98,12 +99,12 @@ def compare_runs(first: Run, other: Run) -> StabilityRun:
     """
     pairs = list(zip(first.outputs, other.outputs, strict=False))
     kinds = {run.failure.kind if run.failure else None for run in (first, other)}
-    same = len(kinds) == 1 and all(same_bits(one, two) for one, two in pairs)
+    same = len(kinds) == 1 and all(starmap(same_bits, pairs))
     parity = Parity()
-    for one, two in pairs:
-        if one.shape == two.shape:
+    for expected, output in pairs:
+        if expected.shape == output.shape:
             with np.errstate(invalid="ignore"):  # infinite outputs
-                parity.update_logits(two, one)
+                parity.update_logits(output, expected)
     return StabilityRun(
         name=other.name,
         same=same,

@@ -31,7 +31,9 @@ def summary_table(models: Sequence[Results], least_spread: float) -> str:
     header += ["l1", "linf", "rel", *STEPS.values(), "agree %"]
     header += [f"{name} ms" for name in HEADINGS.values()]
     header += ["OpenCV/PyTorch"]
-    return padded([header, *(_cells(one, published, least_spread) for one in models)], left=2)
+    return padded(
+        [header, *(_cells(results, published, least_spread) for results in models)], left=2
+    )
 
 
 def _cells(results: Results, published: bool, least_spread: float) -> list[str]:
@@ -40,16 +42,16 @@ def _cells(results: Results, published: bool, least_spread: float) -> list[str]:
     medians = results.benchmark.medians
     cells = [results.model, results.task, str(results.images)]
     cells += [text_or_dash(results.published, "{:.2f}".format)] if published else []
-    cells += [text_or_dash(results.accuracy.get(one), "{:.2f}".format) for one in BACKENDS]
+    cells += [text_or_dash(results.accuracy.get(name), "{:.2f}".format) for name in BACKENDS]
     differences = (parity.l1, parity.linf, parity.rel, *(step.rel for step in steps))
     cells += [text_or_dash(difference, difference_text) for difference in differences]
     cells += [agreement_or_vacuous(parity, least_spread)]
-    cells += [text_or_dash(medians.get(one), milliseconds) for one in BACKENDS]
+    cells += [text_or_dash(medians.get(name), milliseconds) for name in BACKENDS]
     return [*cells, _ratio_text(results)]
 
 
 def has_published(models: Sequence[Results]) -> bool:
-    return any(one.published is not None for one in models)
+    return any(results.published is not None for results in models)
 
 
 def text_or_dash(value: float | None, text: Callable[[float], str]) -> str:
@@ -77,7 +79,7 @@ def _ratio_text(results: Results) -> str:
 
 def summary_notes(models: Sequence[Results], least_spread: float) -> str:
     """Explain the columns of the table, list what went wrong, and describe the machine."""
-    confidences = sorted({one.benchmark.ratio_interval.confidence for one in models})
+    confidences = sorted({results.benchmark.ratio_interval.confidence for results in models})
     confidence = "/".join(f"{value:g}" for value in confidences)
     columns = (
         "%: accuracy, of classification acc@1, of segmentation the mean IoU. ORT: ONNX Runtime."
@@ -90,12 +92,12 @@ def summary_notes(models: Sequence[Results], least_spread: float) -> str:
     )
     if has_published(models):
         columns += " published: torchvision's figure for the weights, on the original dataset."
-    if any(one.reference != "pytorch" for one in models):
+    if any(results.reference != "pytorch" for results in models):
         columns += (
             " A model that is an ONNX file from the start has no PyTorch: its differences and its"
             " ratio, marked ORT, are those to ONNX Runtime."
         )
-    compared = [one.parity_with_reference or NOT_COMPARED for one in models]
+    compared = [results.parity_with_reference or NOT_COMPARED for results in models]
     if any(agreement_or_vacuous(parity, least_spread) == VACUOUS for parity in compared):
         columns += (
             " vacuous: the reference's outputs are so alike that the backends could only agree;"
@@ -108,28 +110,28 @@ def summary_notes(models: Sequence[Results], least_spread: float) -> str:
 def problems(models: Sequence[Results]) -> list[str]:
     """Say what no column of the table shows: failures, NaN or infinity, instability."""
     lines = []
-    for one in models:
-        found = [failure_text(*failure) for failure in one.failures.items()]
-        found += [nonfinite_text(*counted) for counted in one.nonfinite.items() if counted[1]]
-        if one.stability.stable is False:
-            found.append(stability_text(one.stability))
-        lines += [f"{one.model}: {textwrap.shorten(text, MAX_FAILURE)}" for text in found]
+    for results in models:
+        found = [failure_text(*failure) for failure in results.failures.items()]
+        found += [nonfinite_text(*counted) for counted in results.nonfinite.items() if counted[1]]
+        if results.stability.stable is False:
+            found.append(stability_text(results.stability))
+        lines += [f"{results.model}: {textwrap.shorten(text, MAX_FAILURE)}" for text in found]
     return lines
 
 
 def environment_text(models: Sequence[Results]) -> str:
     """Describe the blobs and the machine of the times, and warn where the machines differ."""
     blobs: dict[str, list[str]] = {}
-    for one in models:
-        blobs.setdefault("x".join(map(str, one.benchmark.blob)), []).append(one.model)
+    for results in models:
+        blobs.setdefault("x".join(map(str, results.benchmark.blob)), []).append(results.model)
     counts = {
         blob: f" ({_count_text(names)})" if len(blobs) > 1 else "" for blob, names in blobs.items()
     }
     sizes = ", ".join(f"{blob}{count}" for blob, count in counts.items())
-    environments = [one.benchmark.environment for one in models]
-    environments = list({json.dumps(one): one for one in environments}.values())
-    text = f"Blob, NCHW: {sizes}. " + "; ".join(map(_machine_text, environments)) + "."
-    if len(environments) > 1:
+    environments = [results.benchmark.environment for results in models]
+    machines = {json.dumps(where): _machine_text(where) for where in environments}
+    text = f"Blob, NCHW: {sizes}. {'; '.join(machines.values())}."
+    if len(machines) > 1:
         text += " Measured in different environments: do not compare the times of different models."
     return text
 

@@ -37,7 +37,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing wrong with a model, or one that only its ties excuse.
+    """A fault of a model, or a deviation that only its ties excuse.
 
     `subject` is a pair of backends or a single backend. `figure` is a parity key, `accuracy_loss`,
     `nonfinite`, `unstable` or the kind of a failure. `found` and `limit` are None for a figure
@@ -105,7 +105,7 @@ def judge(results: Results, limits: Limits, least_spread: float) -> Verdict:
     parity = results.parity_with_reference
     return Verdict(
         verdict=FAIL if failures else VACUOUS if vacuous else PASS,
-        owner=", ".join(dict.fromkeys(one.owner for one in failures)) or "-",
+        owner=", ".join(dict.fromkeys(failure.owner for failure in failures)) or "-",
         rel=parity and parity.rel,
         agreement=parity and with_ties(parity, limits),
         accuracy_loss=accuracy_loss(results, results.reference, "opencv"),

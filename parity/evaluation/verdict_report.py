@@ -1,4 +1,4 @@
-"""The verdicts of all models as text and as the few figures that are compared between runs."""
+"""The verdicts of all models: as text, and as the few figures that are compared between runs."""
 
 from collections.abc import Mapping
 
@@ -11,35 +11,35 @@ WORST_FIRST = (FAIL, VACUOUS, PASS)
 
 
 def worst_verdict(verdicts: Mapping[str, Verdict]) -> str:
-    found = {one.verdict for one in verdicts.values()}
-    return next(verdict for verdict in WORST_FIRST if verdict in found)
+    found = {verdict.verdict for verdict in verdicts.values()}
+    return next(worst for worst in WORST_FIRST if worst in found)
 
 
 def verdict_report(verdicts: Mapping[str, Verdict]) -> str:
     """Return the table, a line per finding, and how many models got each verdict."""
     lines = []
-    for name, one in verdicts.items():
-        lines += [f"{name}: FAIL: {bad.words}; owner: {OWNERS[bad.owner]}" for bad in one.failures]
-        lines += [f"{name}: ties: {tie.words}; owner: {OWNERS[tie.owner]}" for tie in one.ties]
-        lines += [f"{name}: vacuous, not passed: {one.vacuous}"] if one.vacuous else []
-    findings = "\n".join(lines) + "\n" if lines else ""
-    return f"{verdict_table(verdicts)}\n{findings}{count_text(verdicts)}\n"
+    for name, verdict in verdicts.items():
+        for kind, findings in (("FAIL", verdict.failures), ("ties", verdict.ties)):
+            for finding in findings:
+                lines.append(f"{name}: {kind}: {finding.words}; owner: {OWNERS[finding.owner]}")
+        if verdict.vacuous:
+            lines.append(f"{name}: vacuous, not passed: {verdict.vacuous}")
+    lines.append(count_text(verdicts))
+    return verdict_table(verdicts) + "\n" + "".join(f"{line}\n" for line in lines)
 
 
 def verdict_table(verdicts: Mapping[str, Verdict]) -> str:
     """Return one row per model: the verdict, the owner, and OpenCV's figures with their limits."""
     header = ["model", "verdict", "owner", "rel (limit)", "agree+ties % (limit)", "loss (limit)"]
-    rows = [
-        [
-            name,
-            one.verdict,
-            one.owner,
-            f"{text_or_dash(one.rel, difference_text)} ({one.limits.rel:g})",
-            f"{text_or_dash(one.agreement, agreement_text)} ({one.limits.agreement:g})",
-            f"{text_or_dash(one.accuracy_loss, points_text)} ({one.limits.accuracy_loss:g})",
-        ]
-        for name, one in verdicts.items()
-    ]
+    rows = []
+    for name, verdict in verdicts.items():
+        figures = (
+            (text_or_dash(verdict.rel, difference_text), verdict.limits.rel),
+            (text_or_dash(verdict.agreement, agreement_text), verdict.limits.agreement),
+            (text_or_dash(verdict.accuracy_loss, points_text), verdict.limits.accuracy_loss),
+        )
+        cells = [f"{figure} ({limit:g})" for figure, limit in figures]
+        rows.append([name, verdict.verdict, verdict.owner, *cells])
     return padded([header, *rows], left=3)
 
 
@@ -49,13 +49,14 @@ def points_text(points: float) -> str:
 
 
 def count_text(verdicts: Mapping[str, Verdict]) -> str:
-    names = {v: [name for name, one in verdicts.items() if one.verdict == v] for v in WORST_FIRST}
-    counts = [f"{len(names[PASS])} of {len(verdicts)} models pass"]
-    counts += [f"{len(names[FAIL])} fail: {', '.join(names[FAIL])}"] if names[FAIL] else []
-    counts += (
-        [f"{len(names[VACUOUS])} vacuous: {', '.join(names[VACUOUS])}"] if names[VACUOUS] else []
-    )
-    return "; ".join(counts)
+    names = {verdict: [] for verdict in WORST_FIRST}
+    for name, verdict in verdicts.items():
+        names[verdict.verdict].append(name)
+    text = f"{len(names[PASS])} of {len(verdicts)} models pass"
+    for verdict, verb in ((FAIL, "fail"), (VACUOUS, "vacuous")):
+        if names[verdict]:
+            text += f"; {len(names[verdict])} {verb}: {', '.join(names[verdict])}"
+    return text
 
 
 def overview(results: Results, verdict: Verdict) -> dict:

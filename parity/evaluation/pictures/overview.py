@@ -1,13 +1,14 @@
 """All models side by side: inference times, accuracy and parity."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from pathlib import Path
 
 from parity.backends.contract import BACKENDS, LABELS, PAIRS
 from parity.core.params import Task
 from parity.evaluation import charts
-from parity.evaluation.results import Results
+from parity.evaluation.results import Results, Timing
 from parity.evaluation.summary import (
     agreement_or_vacuous,
     environment_text,
@@ -27,19 +28,15 @@ LOG_SPAN = 20  # ratio of the longest to the shortest time above which the axis 
 
 def draw_times(path: Path, models: Sequence[Results], dpi: int) -> None:
     """Draw bars up to the median, with a whisker to the 95th percentile."""
-    timings = [one.benchmark.timings for one in models]
-    medians = {
-        backend: [one[backend].median_ms if backend in one else None for one in timings]
-        for backend in BACKENDS
-    }
-    p95s = {
-        backend: [one[backend].p95_ms if backend in one else None for one in timings]
-        for backend in BACKENDS
-    }
-    shortest = min(timing.median_ms for one in timings for timing in one.values())
-    longest = max(timing.p95_ms for one in timings for timing in one.values())
+    timings = [timing for results in models for timing in results.benchmark.timings.values()]
+    medians = _by_backend(models, attrgetter("median_ms"))
+    p95s = _by_backend(models, attrgetter("p95_ms"))
+    shortest = min(timing.median_ms for timing in timings)
+    longest = max(timing.p95_ms for timing in timings)
     with charts.new_figure(path, WIDTH, charts.bars_height(len(models)) + 0.9, dpi) as figure:
-        runs = "/".join(str(runs) for runs in sorted({one.benchmark.runs for one in models}))
+        runs = "/".join(
+            str(runs) for runs in sorted({results.benchmark.runs for results in models})
+        )
         legend = f"Bar and number: median of {runs} runs; whisker: to the 95th percentile."
         charts.header(figure, "Inference time in ms", f"{legend}\n{environment_text(models)}")
         axes = figure.subplots()
@@ -57,7 +54,9 @@ def draw_times(path: Path, models: Sequence[Results], dpi: int) -> None:
 
 def draw_accuracy(path: Path, models: Sequence[Results], dpi: int) -> None:
     """Draw one panel per task, as their scores do not compare."""
-    panels = {task: [one for one in models if one.task == task] for task in ACCURACY_TITLES}
+    panels = {
+        task: [results for results in models if results.task == task] for task in ACCURACY_TITLES
+    }
     panels = {task: members for task, members in panels.items() if members}
     heights = [charts.bars_height(len(members)) for members in panels.values()]
     height = sum(heights) + 0.4 * len(panels) + 0.7
@@ -66,7 +65,8 @@ def draw_accuracy(path: Path, models: Sequence[Results], dpi: int) -> None:
         grid = figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
         for axes, (task, members) in zip(grid, panels.items(), strict=True):
             values = {
-                backend: [one.accuracy.get(backend) for one in members] for backend in BACKENDS
+                backend: [results.accuracy.get(backend) for results in members]
+                for backend in BACKENDS
             }
             axes.set_title(ACCURACY_TITLES[task])
             axes.set(xlim=(0, 106), xticks=range(0, 101, 20))
@@ -74,14 +74,14 @@ def draw_accuracy(path: Path, models: Sequence[Results], dpi: int) -> None:
             charts.grouped_bars(axes, _names(members), values, "{:.2f}".format, missing=reasons)
             if has_published(members):
                 charts.right_of(axes, -0.5, "published", above=True)
-                for number, one in enumerate(members):
-                    charts.right_of(axes, number, text_or_dash(one.published, "{:.2f}".format))
+                for number, results in enumerate(members):
+                    charts.right_of(axes, number, text_or_dash(results.published, "{:.2f}".format))
         charts.backend_legend(figure)
 
 
 def draw_parity(path: Path, models: Sequence[Results], least_spread: float, dpi: int) -> None:
     """Draw a dot per pair of backends, with their agreement to the right."""
-    limits = decades_around([pair.rel for one in models for pair in one.parity.values()])
+    limits = decades_around([pair.rel for results in models for pair in results.parity.values()])
     with charts.new_figure(path, WIDTH, charts.bars_height(len(models)) + 1.1, dpi) as figure:
         charts.header(
             figure,
@@ -93,10 +93,10 @@ def draw_parity(path: Path, models: Sequence[Results], least_spread: float, dpi:
         charts.log_axis(axes, *limits, (1,), "{:.0e}".format)
         for number, pair in enumerate(PAIRS):
             shift = (number - 1) * charts.bar_step(len(PAIRS))
-            for group, one in enumerate(models):
-                y, parity = group + shift, one.parity.get(pair)
+            for group, results in enumerate(models):
+                y, parity = group + shift, results.parity.get(pair)
                 if parity is None:
-                    failed = [LABELS[name] for name in PAIRS[pair] if name in one.failures]
+                    failed = [LABELS[name] for name in PAIRS[pair] if name in results.failures]
                     if failed:
                         charts.failure_label(axes, y, f"{failed[0]} failed")
                     continue
@@ -112,10 +112,21 @@ def draw_parity(path: Path, models: Sequence[Results], least_spread: float, dpi:
         charts.pair_legend(figure)
 
 
-def _failure_kinds(models: Sequence[Results]) -> dict[str, list[str | None]]:
-    """Return by backend how each model failed in it, in one word."""
+def _by_backend(
+    models: Sequence[Results], figure: Callable[[Timing], float]
+) -> dict[str, list[float | None]]:
+    """Return a figure of each model's timing by backend, None where it has no times."""
+    timings = [results.benchmark.timings for results in models]
     return {
-        backend: [one.failures.get(backend, {}).get("kind") for one in models]
+        backend: [figure(found[backend]) if backend in found else None for found in timings]
+        for backend in BACKENDS
+    }
+
+
+def _failure_kinds(models: Sequence[Results]) -> dict[str, list[str | None]]:
+    """Return by backend the kind of each model's failure, None without one."""
+    return {
+        backend: [results.failures.get(backend, {}).get("kind") for results in models]
         for backend in BACKENDS
     }
 
@@ -129,14 +140,14 @@ def decades_around(values: Sequence[float | None]) -> tuple[float, float]:
 
 
 def _names(models: Sequence[Results]) -> list[str]:
-    return [one.model for one in models]
+    return [results.model for results in models]
 
 
 def _images_text(models: Sequence[Results]) -> str:
     """Say how many images the scores are of, by task."""
     counts: dict[str, set[int]] = {}
-    for one in models:
-        counts.setdefault(one.task, set()).add(one.images)
+    for results in models:
+        counts.setdefault(results.task, set()).add(results.images)
     return "; ".join(
         f"{task}: {' or '.join(f'{number:,}' for number in sorted(numbers))} images"
         for task, numbers in counts.items()
