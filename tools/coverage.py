@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from parity.core.cli import InputError, log, run
-from parity.core.files import DISK_FULL, disk_full_named, locked
+from parity.core.files import DISK_FULL, full_disk_refused, locked
 from parity.core.machine import cores
 from parity.core.params import Params, Task, load_params
 from parity.core.processes import in_processes
@@ -113,7 +113,7 @@ def alone() -> Iterator[None]:
         before = signal.signal(signal.SIGTERM, end)
         try:
             shutil.rmtree(WORK, ignore_errors=True)
-            with disk_full_named(FOLDER, lambda: f"its files removed; {GOES_ON}"):
+            with full_disk_refused(FOLDER, lambda: f"its files removed; {GOES_ON}"):
                 yield
         finally:
             shutil.rmtree(WORK, ignore_errors=True)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from parity.backends.contract import BackendFailure
-from parity.backends.isolated import IsolatedForward, Worker
+from parity.backends.isolated import BackendWorker, IsolatedForward
 from parity.backends.onnxruntime import load_onnxruntime
 from parity.core.cli import InputError, log
 from parity.core.files import scratch_directory
@@ -98,7 +98,7 @@ def run_model(job: Job) -> int:
     limits = job.params.coverage
     with (
         scratch_directory(WORK / first.model) as folder,
-        Worker(limits.time_limit, quiet=True) as worker,
+        BackendWorker(limits.time_limit, quiet=True) as worker,
     ):
         model = ZooModel(first.model, first.task, folder.resolve())
 
@@ -361,7 +361,7 @@ def memory_named(limits: CoverageParams, function: Callable, *arguments, **optio
     whether it came as a failure or as a defect."""
     try:
         return function(*arguments, **options)
-    except RuntimeError as error:
+    except (OSError, RuntimeError) as error:
         message = str(error).strip().splitlines()[-1]
         if not ran_out(message):
             raise

@@ -11,10 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from parity.backends.contract import Forward
-from parity.backends.isolated import Worker
 from parity.core.cli import InputError, log
 from parity.core.files import new_directory
 from parity.core.params import OpenCVParams
+from parity.core.processes import Worker
 
 FOLDER = Path("data/coverage")
 DISTRIBUTION = "opencv-python"
@@ -78,7 +78,7 @@ def engines_of(wanted: str, folder: Path | None) -> list[str]:
     with Worker(START_S, quiet=True) as worker:
         try:
             return worker.call(_engines, wanted, folder)
-        except (InputError, RuntimeError) as error:  # the latter with a traceback, as of half one
+        except (InputError, OSError, RuntimeError) as error:  # the last with a traceback
             reason = str(error).strip().splitlines()[-1]
             raise InputError(f"OPENCV: {wanted} cannot be loaded: {reason}") from None
 

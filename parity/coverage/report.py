@@ -14,7 +14,7 @@ from pathlib import Path
 from parity.core.cli import InputError, log
 from parity.core.files import write_json, write_text
 from parity.core.machine import cpu_model
-from parity.core.markdown import padded
+from parity.core.markdown import markdown_table
 from parity.core.params import Params
 from parity.coverage.cells import (
     VERDICTS,
@@ -347,7 +347,7 @@ def totals(record: Figures) -> str:
     lines = [["exporter and opset, engine and OpenCV", "models", *used]]
     for column, count in counts.items():
         lines.append([column, str(count.total()), *(str(count[name]) for name in used)])
-    return padded(lines, left=1)
+    return markdown_table(lines, left=1)
 
 
 def word_of(cell: Figures) -> str:
@@ -467,7 +467,7 @@ def models_table(record: Figures) -> tuple[str, list[str]]:
         how = use.rpartition(" ")[0] if use else "" if use is None else "**none**"
         lines.append([name, size, *cells, how, times_text(model, use)])
     written = [f"[^{number}]: {reason}" for reason, number in notes.items()]
-    return padded(lines, left=1), written
+    return markdown_table(lines, left=1), written
 
 
 def cell_text(cell: Figures | None, notes: dict[str, int]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from parity.backends.contract import BackendFailure
 from parity.backends.dirty_heap import PERTURB, dirty_heap, is_dirty
-from parity.backends.isolated import IsolatedForward, Worker
+from parity.backends.isolated import BackendWorker, IsolatedForward
 from parity.backends.opencv import load_opencv
 from parity.core.params import OpenCVParams
 from parity.core.paths import onnx_path
@@ -35,7 +35,7 @@ def rerun_environments(perturb: Sequence[int]) -> tuple[str, dict[str, dict[str,
     One process per value of MALLOC_PERTURB_; plain ones where this system's heap ignores it.
     """
     for value in perturb:
-        with Worker(START_S, dirty_heap(value)) as worker:
+        with BackendWorker(START_S, dirty_heap(value)) as worker:
             if not worker.call(is_dirty, value):
                 plain = {f"process {number}": {} for number in range(2, len(perturb) + 2)}
                 return FRESH_PROCESSES, plain

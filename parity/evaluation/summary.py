@@ -2,10 +2,10 @@
 
 import json
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from parity.backends.contract import BACKENDS, LABELS, failure_text
-from parity.core.markdown import agreement_text, difference_text, padded
+from parity.core.markdown import NOTHING, agreement_text, difference_text, markdown_table
 from parity.evaluation.messages import nonfinite_text, stability_text
 from parity.evaluation.results import PairParity, Results
 from parity.evaluation.verdict import VACUOUS, is_vacuous
@@ -31,9 +31,8 @@ def summary_table(models: Sequence[Results], least_spread: float) -> str:
     header += ["l1", "linf", "rel", *STEPS.values(), "agree %"]
     header += [f"{name} ms" for name in HEADINGS.values()]
     header += ["OpenCV/PyTorch"]
-    return padded(
-        [header, *(_cells(results, published, least_spread) for results in models)], left=2
-    )
+    rows = [_cells(results, published, least_spread) for results in models]
+    return markdown_table([header, *rows], left=2)
 
 
 def _cells(results: Results, published: bool, least_spread: float) -> list[str]:
@@ -41,12 +40,12 @@ def _cells(results: Results, published: bool, least_spread: float) -> list[str]:
     steps = [results.parity.get(pair, NOT_COMPARED) for pair in STEPS]
     medians = results.benchmark.medians
     cells = [results.model, results.task, str(results.images)]
-    cells += [text_or_dash(results.published, "{:.2f}".format)] if published else []
-    cells += [text_or_dash(results.accuracy.get(name), "{:.2f}".format) for name in BACKENDS]
+    cells += [accuracy_text(results.published)] if published else []
+    cells += [accuracy_text(results.accuracy.get(name)) for name in BACKENDS]
     differences = (parity.l1, parity.linf, parity.rel, *(step.rel for step in steps))
-    cells += [text_or_dash(difference, difference_text) for difference in differences]
+    cells += map(difference_text, differences)
     cells += [agreement_or_vacuous(parity, least_spread)]
-    cells += [text_or_dash(medians.get(name), milliseconds) for name in BACKENDS]
+    cells += [milliseconds(medians[name]) if name in medians else NOTHING for name in BACKENDS]
     return [*cells, _ratio_text(results)]
 
 
@@ -54,15 +53,15 @@ def has_published(models: Sequence[Results]) -> bool:
     return any(results.published is not None for results in models)
 
 
-def text_or_dash(value: float | None, text: Callable[[float], str]) -> str:
-    return "-" if value is None else text(value)
+def accuracy_text(percent: float | None) -> str:
+    return NOTHING if percent is None else f"{percent:.2f}"
 
 
 def agreement_or_vacuous(parity: PairParity, least_spread: float) -> str:
     """Return the agreement, or `vacuous` for full agreement of outputs that could only agree."""
     if parity.agreement == 100 and is_vacuous(parity, least_spread):
         return VACUOUS
-    return text_or_dash(parity.agreement, agreement_text)
+    return agreement_text(parity.agreement)
 
 
 def milliseconds(value: float) -> str:
@@ -72,8 +71,10 @@ def milliseconds(value: float) -> str:
 def _ratio_text(results: Results) -> str:
     ratio, interval = results.benchmark.ratio, results.benchmark.ratio_interval
     mark = "" if results.reference == "pytorch" else "ORT: "
-    if ratio is None or interval.low is None or interval.high is None:
-        return mark + text_or_dash(ratio, "{:.2f}".format)
+    if ratio is None:
+        return mark + NOTHING
+    if interval.low is None or interval.high is None:
+        return f"{mark}{ratio:.2f}"
     return f"{mark}{ratio:.2f} ({interval.low:.2f}-{interval.high:.2f})"
 
 

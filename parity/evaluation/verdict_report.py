@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 
-from parity.core.markdown import agreement_text, difference_text, padded
+from parity.core.markdown import agreement_text, difference_text, loss_text, markdown_table
 from parity.evaluation.results import Results
-from parity.evaluation.summary import text_or_dash
 from parity.evaluation.verdict import FAIL, OWNERS, PASS, VACUOUS, Verdict
 
 WORST_FIRST = (FAIL, VACUOUS, PASS)
@@ -34,18 +33,13 @@ def verdict_table(verdicts: Mapping[str, Verdict]) -> str:
     rows = []
     for name, verdict in verdicts.items():
         figures = (
-            (text_or_dash(verdict.rel, difference_text), verdict.limits.rel),
-            (text_or_dash(verdict.agreement, agreement_text), verdict.limits.agreement),
-            (text_or_dash(verdict.accuracy_loss, points_text), verdict.limits.accuracy_loss),
+            (difference_text(verdict.rel), verdict.limits.rel),
+            (agreement_text(verdict.agreement), verdict.limits.agreement),
+            (loss_text(verdict.accuracy_loss), verdict.limits.accuracy_loss),
         )
         cells = [f"{figure} ({limit:g})" for figure, limit in figures]
         rows.append([name, verdict.verdict, verdict.owner, *cells])
-    return padded([header, *rows], left=3)
-
-
-def points_text(points: float) -> str:
-    """Format percentage points with two decimals, never as -0.00."""
-    return f"{round(points, 2) + 0.0:.2f}"
+    return markdown_table([header, *rows], left=3)
 
 
 def count_text(verdicts: Mapping[str, Verdict]) -> str:

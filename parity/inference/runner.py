@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from parity.backends.contract import BackendFailure, Forward, failure_text
 from parity.core.cli import log
-from parity.core.files import disk_full_named, new_directory, write_text
+from parity.core.files import full_disk_refused, new_directory, write_text
 from parity.core.fingerprints import digest, fingerprint, stamp
 from parity.core.machine import machine
 from parity.core.params import ModelParams, Params, Task, entry, first, load_params
@@ -120,7 +120,7 @@ def predict(
     blob = None
     bar = tqdm(total=len(split), initial=before, desc=str(work.target), unit="image", disable=None)
     open_forward = loaded if isinstance(loaded, AbstractContextManager) else nullcontext(loaded)
-    with bar, disk_full_named(work.folder, shortage), open_forward as forward:
+    with bar, full_disk_refused(work.folder, shortage), open_forward as forward:
         for start, stop in split.batches(batch_size, before):
             blob = normalize(split.images(start, stop), mean, std, out=blob)
             called = time.perf_counter()

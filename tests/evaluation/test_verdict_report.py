@@ -15,7 +15,7 @@ from helpers.results import (
 
 from parity.evaluation.results import Results
 from parity.evaluation.verdict import Limits, Verdict, judge
-from parity.evaluation.verdict_report import overview, points_text, verdict_report, worst_verdict
+from parity.evaluation.verdict_report import overview, verdict_report, worst_verdict
 
 LIMITS = Limits(rel=1e-4, agreement=99.9, accuracy_loss=0.1)
 TIES = {"agreement": 99.0, "ties": 1.0}
@@ -60,14 +60,6 @@ def test_the_column_of_the_agreement_says_that_it_counts_ties():
 def test_a_gain_that_rounds_to_nothing_is_no_negative_loss():
     table = verdict_report(judged(faithful({"opencv": 90.001})))
     assert " 0.00 (0.1) " in table and "-0.00" not in table
-
-
-@pytest.mark.parametrize(
-    ("points", "text"),
-    [(-0.0, "0.00"), (-0.004, "0.00"), (0.004, "0.00"), (-0.006, "-0.01"), (1.5, "1.50")],
-)
-def test_points_are_never_minus_nothing(points, text):
-    assert points_text(points) == text
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import resource
 import signal
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -147,12 +146,3 @@ def load_crashing_once_dirty():
     if "MALLOC_PERTURB_" in os.environ:
         os.kill(os.getpid(), signal.SIGSEGV)
     return load_doubling()
-
-
-def note_id_and_hang(folder):
-    Path(folder, str(os.getpid())).touch()
-    time.sleep(60)
-
-
-def refuse(number):
-    raise InputError(f"{number}: no")

@@ -4,21 +4,19 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 from helpers import loaders
-from helpers.checkout import ROOT, stage_process
+from helpers.checkout import stage_process
 from helpers.params import write_params
 from helpers.refusals import refused
 
 from parity.core.cli import InputError
 from parity.core.files import locked
 from parity.core.params import load_params
-from parity.core.processes import in_processes
 from parity.coverage import measure as coverage_model
 from parity.coverage.cells import Cell, Verdict, judge
 from parity.coverage.measure import (
@@ -37,9 +35,6 @@ from tools import coverage
 MODEL = "squeezenet1_1"
 ONE = ["--models", MODEL, "--exporters", "dynamo", "--engines", "new", "--jobs", "1"]
 FOLDER = Path("data/coverage")
-AT_ITS_END = (
-    f"import sys; sys.path[:0] = {[str(ROOT), str(ROOT / 'tests')]}; from helpers import loaders\n"
-)
 
 
 def cells() -> list[dict]:
@@ -107,28 +102,6 @@ def test_a_run_of_several_processes_that_is_ended_leaves_none_and_no_large_files
         process.communicate()
     assert not psutil.wait_procs(children, 10)[1]
     assert not work.exists()
-
-
-def test_the_processes_of_a_pool_end_with_one_that_is_killed(tmp_path):
-    code = "from parity.core.processes import in_processes\n"
-    code += f"list(in_processes(loaders.note_id_and_hang, 4 * [{str(tmp_path)!r}], 2))"
-    parent = subprocess.Popen([sys.executable, "-c", AT_ITS_END + code])
-    wait_for(lambda: len(list(tmp_path.iterdir())) == 2, parent)
-    processes = [psutil.Process(int(path.name)) for path in tmp_path.iterdir()]
-    parent.kill()
-    parent.wait()
-    assert not psutil.wait_procs(processes, 10)[1]
-
-
-def test_a_process_whose_parent_has_ended_before_it_could_ask_ends_itself():
-    code = "from parity.core.cli import end_with; end_with(-1)"
-    done = subprocess.run([sys.executable, "-c", AT_ITS_END + code], check=False)
-    assert done.returncode == -signal.SIGKILL
-
-
-def test_what_a_process_of_a_pool_refuses_comes_out():
-    with refused("0: no"):
-        list(in_processes(loaders.refuse, range(4), 2))
 
 
 def test_a_process_of_the_run_that_is_killed_is_one_line(project, monkeypatch):

@@ -6,15 +6,16 @@ from operator import attrgetter
 from pathlib import Path
 
 from parity.backends.contract import BACKENDS, LABELS, PAIRS
+from parity.core.markdown import NOTHING
 from parity.core.params import Task
 from parity.evaluation import charts
 from parity.evaluation.results import Results, Timing
 from parity.evaluation.summary import (
+    accuracy_text,
     agreement_or_vacuous,
     environment_text,
     has_published,
     milliseconds,
-    text_or_dash,
 )
 from parity.evaluation.verdict import VACUOUS
 
@@ -71,11 +72,11 @@ def draw_accuracy(path: Path, models: Sequence[Results], dpi: int) -> None:
             axes.set_title(ACCURACY_TITLES[task])
             axes.set(xlim=(0, 106), xticks=range(0, 101, 20))
             reasons = _failure_kinds(members)
-            charts.grouped_bars(axes, _names(members), values, "{:.2f}".format, missing=reasons)
+            charts.grouped_bars(axes, _names(members), values, accuracy_text, missing=reasons)
             if has_published(members):
                 charts.right_of(axes, -0.5, "published", above=True)
                 for number, results in enumerate(members):
-                    charts.right_of(axes, number, text_or_dash(results.published, "{:.2f}".format))
+                    charts.right_of(axes, number, accuracy_text(results.published))
         charts.backend_legend(figure)
 
 
@@ -102,7 +103,7 @@ def draw_parity(path: Path, models: Sequence[Results], least_spread: float, dpi:
                     continue
                 charts.parity_dot(axes, y, parity.rel, pair, limits)
                 agreement = agreement_or_vacuous(parity, least_spread)
-                text = agreement if agreement in (VACUOUS, "-") else f"{agreement} %"
+                text = agreement if agreement in (VACUOUS, NOTHING) else f"{agreement} %"
                 charts.right_of(axes, y, text, strong=agreement != "100")
         charts.right_of(axes, -0.5, "agreement", above=True)
         charts.name_rows(axes, _names(models))
