@@ -11,7 +11,7 @@ from parity.evaluation.results import PairParity, Results
 from parity.evaluation.verdict import VACUOUS, is_vacuous
 
 HEADINGS = LABELS | {"onnxruntime": "ORT"}  # the table is wide enough
-# The pairs whose rel add up to that of OpenCV and PyTorch, by the step that owns it.
+# The two steps from PyTorch to OpenCV, each with the owner of its deviation.
 STEPS = {"onnxruntime_vs_pytorch": "export", "opencv_vs_onnxruntime": "engine"}
 NOT_COMPARED = PairParity(None, None, None, None, None, None)
 MAX_FAILURE = 300  # characters of a failure's message

@@ -415,6 +415,15 @@ def test_a_verdict_that_fails_is_a_result_like_any_other(pipeline, copy):
     assert verdicts(copy) == verdicts(pipeline)
 
 
+def test_an_experiment_that_does_not_pass_is_kept(copy):
+    done = dvc(copy, "exp", "run", "--name", "strict", "-S", "gate.limits.classification.rel=1e-12")
+    assert done.stages == ["check_params", "gate"]
+    table = dvc(copy, "exp", "show", "--csv").output
+    header, *rows = [line.split(",") for line in table.splitlines()]
+    verdict = header.index(f"{CLS}.verdict")
+    assert {row[0]: row[verdict] for row in rows}["strict"] == "FAIL"
+
+
 def test_make_ends_with_the_summary_and_the_verdict_unless_another_stage_failed(copy):
     done = make(copy)
     summary = (copy / "plots/summary.md").read_text(encoding="utf-8")
