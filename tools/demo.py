@@ -190,13 +190,13 @@ def judge(task: Task, opencv: np.ndarray, reference: np.ndarray) -> tuple[bool, 
         parity.update_logits(opencv, reference)
     parity.update_classes(predicted_classes(opencv), predicted_classes(reference))
     scores = parity.scores()
-    rel = scores["rel"] if scores["linf"] else 0.0  # outputs may be all zero, and the same
-    agree = rel <= CLOSE and scores["agreement"] >= SAME
+    rel = scores.rel if scores.linf else 0.0  # outputs may be all zero, and the same
+    agree = rel <= CLOSE and scores.agreement >= SAME
     if task == "classification":
-        same = "the same class" if scores["agreement"] else "another class"
+        same = "the same class" if scores.agreement else "another class"
     else:
-        same = f"the same class in {scores['agreement']:.6g} % of the pixels"
-    by = f"logits at most {scores['linf']:.1e} apart, {rel:.1e} of the largest"
+        same = f"the same class in {scores.agreement:.6g} % of the pixels"
+    by = f"logits at most {scores.linf:.1e} apart, {rel:.1e} of the largest"
     return agree, f"{'agree' if agree else 'differ'}: {same}, {by}"
 
 

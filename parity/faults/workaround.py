@@ -252,7 +252,7 @@ def judge(outcome: Outcome, case: Case, answers: list[np.ndarray]) -> None:
         parity.update_classes(*classes)
         parity.update_ties(*classes, expected)
     scores = parity.scores()
-    outcome.rel, outcome.agreement = scores["rel"], with_ties(scores, case.limits)
+    outcome.rel, outcome.agreement = scores.rel, with_ties(scores, case.limits)
     if not all(np.isfinite(answer).all() for answer in answers):
         outcome.failure = "NaN or infinity in the output"
     else:
