@@ -9,6 +9,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
 
 from parity.backends.contract import BackendFailure
+from parity.backends.onnxruntime import run_onnxruntime
 from parity.graphs.graph import (
     all_values,
     ancestors,
@@ -20,7 +21,6 @@ from parity.graphs.graph import (
     input_names,
     output_names,
     producers,
-    run_onnxruntime,
 )
 from parity.graphs.tied_axes import cut_axes, tied_axes
 

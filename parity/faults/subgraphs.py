@@ -10,6 +10,7 @@ from onnx import ModelProto
 
 from parity.backends.contract import BackendFailure
 from parity.backends.isolated import Worker
+from parity.backends.opencv import run_opencv
 from parity.graphs.difference import Difference, compare, of_failure
 from parity.graphs.graph import (
     ancestors,
@@ -20,7 +21,6 @@ from parity.graphs.graph import (
     input_names,
     node_inputs,
     output_names,
-    run_opencv,
     save,
 )
 

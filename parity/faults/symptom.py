@@ -10,10 +10,11 @@ from onnx import ModelProto
 
 from parity.backends.contract import BackendFailure
 from parity.backends.dirty_heap import VALUES, dirty_heap
+from parity.backends.onnxruntime import run_onnxruntime
 from parity.evaluation.scores import same_bits
 from parity.faults.subgraphs import Engine
 from parity.graphs.difference import Difference, compare, of_failure
-from parity.graphs.graph import output_names, run_onnxruntime
+from parity.graphs.graph import output_names
 
 Feeds = Mapping[str, np.ndarray]
 

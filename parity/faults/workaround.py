@@ -16,7 +16,7 @@ import onnx
 from parity.backends.contract import BackendFailure, Forward
 from parity.backends.dirty_heap import PERTURB, VALUES, dirty_heap
 from parity.backends.isolated import IsolatedForward
-from parity.backends.onnxruntime import load_onnxruntime
+from parity.backends.onnxruntime import load_onnxruntime, write_optimized
 from parity.backends.opencv import engines, load_opencv
 from parity.core.class_ids import predicted_classes
 from parity.core.cli import InputError, log
@@ -281,13 +281,7 @@ def common_shape(blobs: list[np.ndarray]) -> Shape:
 
 def basic_optimised(source: Path, target: Path, shape: Shape) -> None:
     """Constants folded and nodes merged by ONNX Runtime, in standard ONNX operators alone."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(target)
-    options.log_severity_level = 3
-    onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    write_optimized(source, target)
     model = onnx.load(str(target))
     used = {node.domain for node in model.graph.node} | {""}
     kept = [one for one in model.opset_import if one.domain in used]

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from parity.backends.contract import BackendFailure
+from parity.backends.onnxruntime import run_onnxruntime
 from parity.core.cli import InputError
 
 SCOPES, CLASSES = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy"
@@ -151,30 +151,6 @@ def all_values(
     fed = {name: feeds[name] for name in input_names(model)}
     values = run_onnxruntime(whole, fed, names)
     return fed | {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-
-
-def run_onnxruntime(
-    model: ModelProto | Path, feeds: Mapping[str, np.ndarray], outputs: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """The values of `outputs` by ONNX Runtime without graph optimisation.
-
-    Raises BackendFailure when it refuses the model or the feeds.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    what = model if isinstance(model, Path) else model.SerializeToString()
-    kind = "refused"
-    try:
-        session = onnxruntime.InferenceSession(what, options, providers=["CPUExecutionProvider"])
-        kind = "error"
-        return dict(zip(outputs, session.run(list(outputs), dict(feeds)), strict=True))
-    except Exception as error:  # its exceptions have no common base but Exception
-        verb = "read" if kind == "refused" else "run"
-        message = f"ONNX Runtime cannot {verb} it: {' '.join(str(error).split())}"
-        raise BackendFailure(kind, message) from None
 
 
 def float_tensors(model: ModelProto, values: Mapping[str, np.ndarray]) -> dict[str, NodeProto]:
@@ -320,47 +296,6 @@ def _type(name: str, types: Mapping[str, ValueInfoProto]) -> int:
 def save(model: ModelProto, path: Path) -> None:
     """Write a model; unlike `onnx.save`, without a temporary copy of external data."""
     path.write_bytes(model.SerializeToString())
-
-
-def run_opencv(
-    path: Path,
-    engine: int | None,
-    threads: int,
-    feeds: Mapping[str, np.ndarray],
-    outputs: Sequence[str],
-) -> list[np.ndarray]:
-    """Read an ONNX file with OpenCV's `engine`, feed each input by its name, return `outputs`.
-
-    On the CPU; the engine of OpenCV 4 is None. It is meant for a `Worker`: what an engine does with
-    a part of a graph is anybody's guess. Raises BackendFailure `refused`, `error` or `shape`.
-    """
-    import cv2
-
-    cv2.setNumThreads(threads)
-    kind = "refused"
-    try:
-        network = cv2.dnn.readNetFromONNX(str(path), *([] if engine is None else [engine]))
-        if network.empty():  # so the new engine says that it cannot, and why only in its log
-            raise BackendFailure("refused", "OpenCV cannot read it: its network is empty")
-        kind = "error"
-        for name, value in feeds.items():
-            network.setInput(np.ascontiguousarray(value), name)
-        if len(outputs) == 1:
-            return _arrays([network.forward()])
-        # The classic engine calls an output onnx_node_output_0!<name>.
-        names = {name.split("!")[-1]: name for name in network.getUnconnectedOutLayersNames()}
-        return _arrays(network.forward([names.get(name, name) for name in outputs]))
-    except cv2.error as error:
-        verb = "read" if kind == "refused" else "run"
-        message = f"OpenCV cannot {verb} it: {' '.join(str(error).split())}"
-        raise BackendFailure(kind, message) from None
-
-
-def _arrays(outputs: Sequence[object]) -> list[np.ndarray]:
-    for output in outputs:
-        if not isinstance(output, np.ndarray):  # as where a slice leaves nothing
-            raise BackendFailure("shape", f"found {output!r} as its output; expected an array")
-    return list(outputs)
 
 
 def describe_node(node: NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> NodeText:

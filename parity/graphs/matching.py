@@ -11,6 +11,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto
 
 from parity.backends.contract import BackendFailure
+from parity.backends.onnxruntime import run_onnxruntime
 from parity.graphs.difference import Difference, compare
 from parity.graphs.graph import (
     all_values,
@@ -22,7 +23,6 @@ from parity.graphs.graph import (
     node_inputs,
     output_names,
     producers,
-    run_onnxruntime,
 )
 from parity.graphs.pairing import names_in_common, tensor_pairs
 from parity.graphs.signatures import missing, node_keys

@@ -1,6 +1,3 @@
-from pathlib import Path
-
-import cv2
 import numpy as np
 import onnx
 import pytest
@@ -10,7 +7,7 @@ from helpers.refusals import refused
 from onnx import helper
 
 from parity.backends.contract import BackendFailure
-from parity.backends.isolated import Worker
+from parity.backends.onnxruntime import run_onnxruntime
 from parity.graphs.graph import (
     all_values,
     constant_values,
@@ -25,9 +22,6 @@ from parity.graphs.graph import (
     node_inputs,
     output_names,
     producers,
-    run_onnxruntime,
-    run_opencv,
-    save,
     source_module,
 )
 
@@ -203,25 +197,6 @@ def test_a_node_keeps_its_metadata_in_a_cut():
 def test_what_no_node_makes_behind_the_cut_is_no_output(name):
     with pytest.raises(ValueError, match=name):
         cut(MODEL, {"relu_out": VALUES["relu_out"]}, [name])
-
-
-@pytest.mark.parametrize("engine", [cv2.dnn.ENGINE_NEW, cv2.dnn.ENGINE_CLASSIC])
-def test_opencv_runs_a_graph_of_several_inputs_and_outputs(tmp_path, engine):
-    fed = {name: VALUES[name] for name in ("relu_out", "pool_out")}
-    names = ["add_out", "resize_out"]
-    save(cut(MODEL, fed, names), tmp_path / "a.onnx")
-    with Worker(60, quiet=True) as worker:
-        found = worker.call(run_opencv, tmp_path / "a.onnx", engine, 1, fed, names)
-    for name, value in zip(names, found, strict=True):
-        np.testing.assert_allclose(value, VALUES[name], atol=1e-5)
-
-
-def test_what_opencv_does_not_read_is_refused_in_one_line(tmp_path):
-    path = Path(tmp_path / "a.onnx")
-    path.write_bytes(b"no model")
-    with pytest.raises(BackendFailure) as caught:
-        run_opencv(path, cv2.dnn.ENGINE_CLASSIC, 1, {}, ["y"])
-    assert caught.value.kind == "refused" and "\n" not in str(caught.value)
 
 
 def test_a_node_says_what_it_is():

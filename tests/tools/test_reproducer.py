@@ -13,8 +13,9 @@ from helpers.faulty import BLOB, change_weight, network
 from helpers.refusals import refused
 from onnx import ModelProto, helper, numpy_helper
 
+from parity.backends.onnxruntime import run_onnxruntime
 from parity.faults.reduce import Reduction
-from parity.graphs.graph import all_values, run_onnxruntime
+from parity.graphs.graph import all_values
 from parity.graphs.tied_axes import cut_axes, tied_axes
 from tools import reproducer
 
