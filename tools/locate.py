@@ -32,7 +32,7 @@ from parity.faults.in_file import SIDES, locate_in_file
 from parity.faults.inputs import feeds_of, read_blob, real_blob
 from parity.graphs.difference import Difference, compare, of_failure, worst
 from parity.graphs.graph import all_values, load_model, output_names, source_module
-from parity.graphs.matching import Computed, compute, differs_inside, errors_by_name
+from parity.graphs.divergence import Computed, compute, differs_inside, errors_by_name
 from parity.graphs.pairing import output_pairs
 
 ENGINES = ("auto", "classic", "new")

@@ -7,7 +7,7 @@ from onnx import ModelProto, NodeProto
 
 from parity.faults.fault import Fault
 from parity.graphs.graph import describe_node, float_tensors, node_name
-from parity.graphs.matching import Computed, Parting, part_of
+from parity.graphs.divergence import Computed, Parting, part_of
 
 SIDES = ("candidate", "reference")
 
