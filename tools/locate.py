@@ -33,7 +33,7 @@ from parity.faults.inputs import feeds_of, read_blob, real_blob
 from parity.graphs.difference import Difference, compare, of_failure, worst
 from parity.graphs.graph import all_values, load_model, output_names, source_module
 from parity.graphs.divergence import Computed, compute, differs_inside, errors_by_name
-from parity.graphs.pairing import output_pairs
+from parity.graphs.matching import output_pairs
 
 ENGINES = ("auto", "classic", "new")
 LIMIT = 1e-4  # of two files; a model has the gate's

@@ -24,7 +24,7 @@ from parity.graphs.graph import (
     output_names,
     producers,
 )
-from parity.graphs.pairing import names_in_common, tensor_pairs
+from parity.graphs.matching import names_in_common, tensor_pairs
 from parity.graphs.signatures import missing, node_keys
 
 # Of the limit: where nothing was changed, the same kernels give the same bits, and what a change
