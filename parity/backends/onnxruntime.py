@@ -75,7 +75,7 @@ def _run(
     prefix: str = "",
 ) -> list[np.ndarray]:
     try:
-        return session.run(outputs, dict(feeds))
+        return session.run(outputs and list(outputs), dict(feeds))
     except Exception as error:  # as above
         raise _failure("error", f"{prefix}ONNX Runtime cannot run it", error) from None
 

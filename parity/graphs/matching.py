@@ -1,29 +1,33 @@
-"""Which tensor of a candidate's ONNX file is which of its reference's."""
+"""Match the tensors of two ONNX files of one model, and compare those that match."""
 
 from collections.abc import Mapping
+from math import inf
 
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 
-from parity.graphs.graph import ancestors, constants, output_names, producers
-from parity.graphs.signatures import aligned, digest, node_keys
+from parity.graphs.difference import Difference, compare
+from parity.graphs.graph import ancestors, constants, float_tensors, output_names, producers
+from parity.graphs.signatures import align, digest, node_signatures
 
-SAME = 0.5  # the share of a reference's nodes from which on a candidate is the same network
+LEAST_SHARE = 0.5  # of the reference's tensors that must match for two files to be one network
 
 
 def output_pairs(reference: ModelProto, candidate: ModelProto) -> dict[str, str]:
-    """The candidate's output of each of the reference's, of which there are as many: of the same
-    name where both have the same names, else of the same number."""
+    """Map each output of the reference to the candidate's, which has as many.
+
+    Outputs match by name where both files have the same names, else by position.
+    """
     ours, theirs = output_names(reference), output_names(candidate)
     return dict(zip(ours, ours if set(ours) == set(theirs) else theirs, strict=True))
 
 
 def names_in_common(reference: ModelProto, candidate: ModelProto) -> dict[str, str]:
-    """The candidate's name of each tensor that both have: its own, the outputs' by their pair."""
-    outputs, made = output_pairs(reference, candidate), producers(candidate)
-    taken = set(outputs.values())
-    same = {name: name for name in producers(reference) if name in made and name not in taken}
-    return same | outputs
+    """Map each tensor that both files compute to the candidate's name of it: the same name, except
+    for outputs, which `output_pairs` matches."""
+    outputs = output_pairs(reference, candidate)
+    shared = producers(candidate).keys() - set(outputs.values())
+    return {name: name for name in producers(reference) if name in shared} | outputs
 
 
 def tensor_pairs(
@@ -32,50 +36,75 @@ def tensor_pairs(
     candidate: ModelProto,
     values: Mapping[str, np.ndarray],
 ) -> tuple[dict[str, str], bool]:
-    """The candidate's name of each of the reference's tensors, as far as it can be told, and
-    whether the files are one network at all.
+    """Map the reference's tensors to the candidate's, and tell whether the files are one network.
 
-    By names; what is left by its bits, which where nothing was changed are the same; and what is
-    left then by its place among nodes that are equal.
+    Tensors match by name, then by identical bits, then by their place among equal nodes. Both files
+    are run in ONNX Runtime, so what the files do not change has identical bits.
     """
     pairs = names_in_common(reference, candidate)
     ours, theirs = _computed(reference), _computed(candidate)
-    known = sum(name in pairs for name in ours)
-    left = [name for name in ours if name not in pairs]
+    matched = sum(name in pairs for name in ours)
+
     taken = set(pairs.values())
-    bits: dict[tuple, list[str]] = {}
+    by_bits: dict[tuple, list[str]] = {}
     for name in theirs:
-        if name not in taken and name in values and _telling(values[name]):
-            bits.setdefault(digest(values[name]), []).append(name)
-    for name in left:
-        same = bits.get(digest(expected[name])) if name in expected else None
+        if name not in taken and name in values and _is_distinctive(values[name]):
+            by_bits.setdefault(digest(values[name]), []).append(name)
+    for name in [name for name in ours if name not in pairs and name in expected]:
+        same = by_bits.get(digest(expected[name]))
         if same:
             pairs[name] = same.pop(0)
-            known += 1
+            matched += 1
+
     taken = set(pairs.values())
-    left = [name for name in ours if name not in pairs]
-    there = [name for name in theirs if name not in taken]
-    our_key, their_key = node_keys(reference), node_keys(candidate)
-    keys = [our_key(ours[name]) for name in left], [their_key(theirs[name]) for name in there]
-    for place, other, equal in aligned(*keys):
-        one, its = left[place], there[other]
-        if equal or _alike(expected.get(one), values.get(its)):
-            pairs[one] = its
-            known += equal
-    return pairs, known >= SAME * len(ours)
+    our_rest = [name for name in ours if name not in pairs]
+    their_rest = [name for name in theirs if name not in taken]
+    our_signature, their_signature = node_signatures(reference), node_signatures(candidate)
+    for place, other, equal in align(
+        [our_signature(ours[name]) for name in our_rest],
+        [their_signature(theirs[name]) for name in their_rest],
+    ):
+        name, counterpart = our_rest[place], their_rest[other]
+        if equal or _is_alike(expected.get(name), values.get(counterpart)):
+            pairs[name] = counterpart
+            matched += equal
+    return pairs, matched >= LEAST_SHARE * len(ours)
 
 
-def _computed(model: ModelProto) -> dict:
-    """The nodes by the tensors that they make and an output needs, no constants."""
+def compare_pairs(
+    reference: ModelProto,
+    expected: Mapping[str, np.ndarray],
+    values: Mapping[str, np.ndarray],
+    pairs: Mapping[str, str],
+) -> dict[str, Difference]:
+    """Compare the float tensors that match and were computed, in the reference's order."""
+    return {
+        name: compare(values[pairs[name]], expected[name])
+        for name in float_tensors(reference, expected)
+        if pairs.get(name) in values
+    }
+
+
+def differs_inside(errors: Mapping[str, Difference], limit: float) -> bool:
+    """Whether any tensor differs, even if a later node, such as a Relu, hides it on this blob.
+
+    An infinite error against a tensor of zeros does not count.
+    """
+    return any(error.kind != "values" or limit < error.rel < inf for error in errors.values())
+
+
+def _computed(model: ModelProto) -> dict[str, NodeProto]:
+    """Map the tensors that an output needs, except constants, to their nodes."""
     needed, fixed = ancestors(model, output_names(model)), constants(model)
-    made = producers(model)
-    return {name: node for name, node in made.items() if name in needed and name not in fixed}
+    computed_by = producers(model).items()
+    return {name: node for name, node in computed_by if name in needed and name not in fixed}
 
 
-def _telling(value: np.ndarray) -> bool:
-    """Whether a tensor's bits say which one it is: one number all over may be another's as well."""
+def _is_distinctive(value: np.ndarray) -> bool:
+    """Whether the bits identify a tensor: many tensors may be filled with one number."""
     return value.dtype == np.float32 and value.size > 1 and bool((value != value.flat[0]).any())
 
 
-def _alike(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+def _is_alike(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    """Whether two tensors have the same shape and type, as far as both are known."""
     return one is None or other is None or (one.shape, one.dtype) == (other.shape, other.dtype)
