@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto
 
-from parity.backends.isolated import Worker
+from parity.backends.isolated import BackendWorker
 from parity.backends.opencv import run_opencv
 from parity.faults.settings import EngineSettings
 from parity.graphs.graph import save
@@ -23,7 +23,7 @@ class EngineProcess:
         self, settings: EngineSettings, environment: Mapping[str, str] | None = None
     ) -> None:
         self.settings = settings
-        self._worker = Worker(settings.limit_s, environment, quiet=True)
+        self._worker = BackendWorker(settings.limit_s, environment, quiet=True)
         self._folder = tempfile.TemporaryDirectory(prefix="graphs-")
 
     def __enter__(self) -> "EngineProcess":

@@ -19,7 +19,7 @@ from parity.backends.onnxruntime import load_onnxruntime
 from parity.backends.opencv import engines, load_opencv
 from parity.core.class_ids import predicted_classes
 from parity.core.cli import log
-from parity.core.markdown import agreement_text, difference_text, padded
+from parity.core.markdown import agreement_text, difference_text, markdown_table
 from parity.core.params import PARAMS, BackendParams, ModelParams, OpenCVParams, Params
 from parity.core.paths import onnx_path
 from parity.evaluation.scores import Parity, same_bits
@@ -307,7 +307,7 @@ def known_model(
 def table(outcomes: list[Outcome]) -> str:
     """Return the outcomes as a Markdown table."""
     rows = [[cell.replace("|", "/") for cell in one.row()] for one in outcomes]
-    return padded([list(COLUMNS), *rows], left=4).rstrip()
+    return markdown_table([list(COLUMNS), *rows], left=4).rstrip()
 
 
 def conclusion(name: str, outcomes: list[Outcome]) -> Iterator[str]:

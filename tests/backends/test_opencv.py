@@ -9,7 +9,7 @@ from helpers.params import SMALL
 from helpers.refusals import refused
 
 from parity.backends.contract import BackendFailure
-from parity.backends.isolated import Worker
+from parity.backends.isolated import BackendWorker
 from parity.backends.opencv import load_opencv, run_opencv
 from parity.core.params import OpenCVParams
 
@@ -37,7 +37,7 @@ def test_a_graph_of_several_inputs_and_outputs_runs(tmp_path, engine):
     onnx.save(model, tmp_path / "a.onnx")
     rng = np.random.default_rng(0)
     feeds = {name: rng.standard_normal((1, 2, 4, 4)).astype(np.float32) for name in ("b", "a")}
-    with Worker(60, quiet=True) as worker:
+    with BackendWorker(60, quiet=True) as worker:
         d, c = worker.call(run_opencv, tmp_path / "a.onnx", engine, 1, feeds, ["d", "c"])
     np.testing.assert_array_equal(c, feeds["a"] + feeds["b"])
     np.testing.assert_array_equal(d, np.maximum(c, 0))
