@@ -46,7 +46,7 @@ from pydantic import BaseModel
 
 from parity.core.params import load_params
 from parity.datasets.sample import write_classification
-from parity.faults.exported import made
+from parity.faults.exported import exported_file
 from stages import fetch, preprocess, transform
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
@@ -203,16 +203,15 @@ def test_a_change_of_the_pictures_leaves_the_verdict_alone(editable):
 
 
 def test_a_model_that_is_no_longer_what_was_asked_for_is_told(editable, capsys):
-    with made(CLS):
+    with exported_file(CLS):
         pass
     assert not capsys.readouterr().err
     edit(editable, {"export.opset": 17})
-    with made(CLS) as path:
+    with exported_file(CLS) as path:
         assert path == Path(f"models/{CLS}/model.onnx")
-    assert (
-        f"{path}: params.yaml, or what else it is made of, has changed" in capsys.readouterr().err
-    )
-    with refused("models/none/model.onnx: no such file; `make` writes it"), made("none"):
+    stale = f"{path}: stale: params.yaml or another dependency has changed"
+    assert stale in capsys.readouterr().err
+    with refused("models/none/model.onnx: no such file; `make` writes it"), exported_file("none"):
         pass
 
 
