@@ -1,6 +1,6 @@
 """Try a model on one image, in OpenCV and in PyTorch: `make classify` and `make segment`.
 
-What OpenCV does is what the stand-alone scripts classify.py and segment.py do; PyTorch gets the
+What OpenCV does is what the stand-alone scripts run_onnx.py and segment.py do; PyTorch gets the
 very same blob. Exit code 1 where the two answers differ.
 """
 
@@ -23,7 +23,8 @@ from parity.core.params import PARAMS, Params, Task, entry, load_params
 from parity.core.paths import dataset_path, onnx_path, weights_path
 from parity.datasets.dataset import Dataset
 from parity.evaluation.scores import Parity
-from tools import classify, segment
+from tools import run_onnx as classify
+from tools import segment
 
 SCRIPTS: dict[Task, ModuleType] = {"classification": classify, "segmentation": segment}
 CLOSE = 1e-3  # the largest difference of the logits, relative, of answers that agree,

@@ -16,7 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from helpers.images import noise
 from helpers.params import STD
-from tools import classify, segment
+from tools import run_onnx as classify
+from tools import segment
 
 SCRIPTS = {"classification": classify, "segmentation": segment}
 

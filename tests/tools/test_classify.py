@@ -1,4 +1,4 @@
-"""classify.py, and what it shares with segment.py."""
+"""run_onnx.py, and what it shares with segment.py."""
 
 import json
 import os
@@ -38,9 +38,10 @@ from helpers.standalone import (
 from parity.backends.pytorch import load_pytorch
 from parity.core.paths import onnx_path, weights_path
 from parity.networks.network import load_network
-from tools import classify, segment
+from tools import run_onnx as classify
+from tools import segment
 
-SHARED = "# From here on classify.py and segment.py are the same"
+SHARED = "# From here on run_onnx.py and segment.py are the same"
 TO_48 = {"size": {"resize": 64, "crop": 48}}
 SEVEN = np.random.default_rng(7).normal(size=(7, 3)).tolist()
 ROW = re.compile(r" *(\d+)  (.+?) +(-?\d+\.\d{4}) +(\d+\.\d\d) %")
@@ -74,7 +75,7 @@ def test_both_scripts_share_one_block():
     mine, other = (text.partition(SHARED)[2] for text in texts)
     if mine != other:
         pytest.fail(
-            f"tools/classify.py and tools/segment.py differ below the line {SHARED!r}:"
+            f"tools/run_onnx.py and tools/segment.py differ below the line {SHARED!r}:"
             " copy all that follows it from the one you changed to the other"
         )
 

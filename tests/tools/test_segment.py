@@ -1,4 +1,4 @@
-"""segment.py, but for what it shares with classify.py."""
+"""segment.py, but for what it shares with run_onnx.py."""
 
 import json
 import re
@@ -20,7 +20,8 @@ from helpers.standalone import (
     write_model,
 )
 
-from tools import classify, segment
+from tools import run_onnx as classify
+from tools import segment
 
 NAMES = ["nothing", "red", "green", "blue"]
 BLACK, RED, GREEN, BLUE = (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)

@@ -1,4 +1,4 @@
-"""The windows of classify.py, segment.py and the demo, on a screen of their own: Xvfb."""
+"""The windows of run_onnx.py, segment.py and the demo, on a screen of their own: Xvfb."""
 
 import os
 import shutil
@@ -182,7 +182,9 @@ def start(tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
     processes = []
 
     def start(stage: str, *args: str) -> subprocess.Popen:
-        processes.append(stage_process(stage, *args, "--show", cwd=tmp_path))
+        processes.append(
+            stage_process({"classify": "run_onnx"}.get(stage, stage), *args, "--show", cwd=tmp_path)
+        )
         return processes[-1]
 
     yield start

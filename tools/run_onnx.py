@@ -84,8 +84,8 @@ def draw(
 
 
 # --------------------------------------------------------------------------------------------------
-# From here on classify.py and segment.py are the same, since each must run when it is copied alone.
-# tests/tools/test_classify.py compares them.
+# From here on run_onnx.py and segment.py are the same, since each must run when it is copied alone.
+# tests/tools/test_run_onnx.py compares them.
 # --------------------------------------------------------------------------------------------------
 
 PARAMS = Path("params.yaml")
