@@ -10,7 +10,7 @@ from pathlib import Path
 
 from parity.core.cli import run
 from parity.core.files import read_json, write_json
-from parity.core.markdown import agreement_text, difference_text, padded
+from parity.core.markdown import agreement_text, difference_text, loss_text, markdown_table
 from parity.core.params import load_params
 from parity.core.paths import plot_data_folder
 from parity.evaluation.verdict import (
@@ -79,11 +79,11 @@ def table(verdicts: dict[str, Verdict]) -> str:
             one.owner,
             f"{_text(one.rel, difference_text)} ({one.limits.rel:g})",
             f"{_text(one.agreement, agreement_text)} ({one.limits.agreement:g})",
-            f"{_text(one.accuracy_loss, '{:.2f}'.format)} ({one.limits.accuracy_loss:g})",
+            f"{loss_text(one.accuracy_loss)} ({one.limits.accuracy_loss:g})",
         ]
         for name, one in verdicts.items()
     ]
-    return padded([header, *lines], left=3)
+    return markdown_table([header, *lines], left=3)
 
 
 def _text(value: float | None, text: Callable[[float], str]) -> str:

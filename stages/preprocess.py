@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from parity.core.class_ids import IGNORED
 from parity.core.cli import InputError, log, run
-from parity.core.files import disk_full_named, new_directory
+from parity.core.files import full_disk_refused, new_directory
 from parity.core.machine import cores
 from parity.core.params import CropParams, OnCorrupt, ResizeParams, entry, load_params
 from parity.core.paths import dataset_path, profile_folder
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
         check_files(dataset)  # at once rather than when their turn comes
     write = write_classification if profile.task == "classification" else write_segmentation
     folder, kept = profile_folder(name), []
-    with new_directory(folder) as out, disk_full_named(out.parent, lambda: need(dataset, size)):
+    with new_directory(folder) as out, full_disk_refused(out.parent, lambda: need(dataset, size)):
         write_lines(out / "classes.txt", dataset.classes)
         if dataset.colors:
             write_array(out / "colors.npy", np.array(dataset.colors, np.uint8))

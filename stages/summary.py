@@ -12,7 +12,7 @@ from pathlib import Path
 from parity.backends.contract import BACKENDS, LABELS, PAIRS, failure_text
 from parity.core.cli import InputError, log, run
 from parity.core.files import read_json, write_text
-from parity.core.markdown import agreement_text, difference_text, padded
+from parity.core.markdown import agreement_text, difference_text, markdown_table
 from parity.core.params import load_params
 from parity.core.paths import plot_data_folder, plot_folder
 from parity.evaluation.messages import nonfinite_text, stability_text
@@ -64,7 +64,7 @@ def table(rows: list[dict]) -> str:
     header += [f"{name} ms" for name in HEADINGS.values()]
     header += ["OpenCV/PyTorch"]
     lines = [table_cells(row, any_published(rows)) for row in rows]
-    return padded([header, *lines], left=2)
+    return markdown_table([header, *lines], left=2)
 
 
 def table_cells(row: dict, with_published: bool) -> list[str]:

@@ -1,4 +1,4 @@
-"""Put the last run's table and pictures into README.md, between the markers of one section."""
+"""Renew one section of README.md with the last run's table, and copy its pictures."""
 
 import argparse
 import shutil

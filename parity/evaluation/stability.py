@@ -7,7 +7,7 @@ import numpy as np
 
 from parity.backends.contract import BackendFailure
 from parity.backends.dirty_heap import PERTURB, dirty_heap, is_dirty
-from parity.backends.isolated import IsolatedForward, Worker
+from parity.backends.isolated import BackendWorker, IsolatedForward
 from parity.backends.opencv import load_opencv
 from parity.core.params import OpenCVParams
 from parity.core.paths import onnx_path
@@ -31,7 +31,7 @@ def ways(values: Sequence[int]) -> tuple[str, dict[str, dict[str, str]]]:
     """How OpenCV is tried: the method, and by name the environments of the new processes."""
     environments = {f"{PERTURB}={value}": dirty_heap(value) for value in values}
     for value in values:
-        with Worker(START_S, dirty_heap(value)) as worker:
+        with BackendWorker(START_S, dirty_heap(value)) as worker:
             if not worker.call(is_dirty, value):
                 return PROCESSES, {f"process {number}": {} for number, _ in enumerate(values, 2)}
     return PERTURB, environments

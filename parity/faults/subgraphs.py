@@ -9,7 +9,7 @@ import numpy as np
 from onnx import ModelProto
 
 from parity.backends.contract import BackendFailure
-from parity.backends.isolated import Worker
+from parity.backends.isolated import BackendWorker
 from parity.graphs.difference import Difference, compare, of_failure
 from parity.graphs.graph import (
     ancestors,
@@ -44,7 +44,7 @@ class Engine:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.engine, self.threads = engine, threads
-        self._worker = Worker(limit_s, environment, quiet=True)
+        self._worker = BackendWorker(limit_s, environment, quiet=True)
         self._folder = tempfile.TemporaryDirectory(prefix="parts-")
 
     def __enter__(self) -> "Engine":

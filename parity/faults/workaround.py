@@ -21,7 +21,7 @@ from parity.backends.opencv import engines, load_opencv
 from parity.core.class_ids import predicted_classes
 from parity.core.cli import InputError, log
 from parity.core.files import new_file
-from parity.core.markdown import agreement_text, difference_text, padded
+from parity.core.markdown import agreement_text, difference_text, markdown_table
 from parity.core.params import (
     PARAMS,
     BackendParams,
@@ -430,7 +430,7 @@ def known_answers(name: str, model: ModelParams, params: Params, blobs: list[np.
 def table(outcomes: list[Outcome]) -> str:
     """The outcomes in Markdown."""
     rows = [[cell.replace("|", "/") for cell in one.row()] for one in outcomes]
-    return padded([list(COLUMNS), *rows], left=4).rstrip()
+    return markdown_table([list(COLUMNS), *rows], left=4).rstrip()
 
 
 def conclusion(name: str, outcomes: list[Outcome]) -> Iterator[str]:

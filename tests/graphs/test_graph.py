@@ -10,7 +10,7 @@ from helpers.refusals import refused
 from onnx import helper
 
 from parity.backends.contract import BackendFailure
-from parity.backends.isolated import Worker
+from parity.core.processes import Worker
 from parity.graphs.graph import (
     all_values,
     constant_values,

@@ -1,6 +1,5 @@
 """The pipeline as a whole, small, with real `dvc repro`: what runs, what stays, what comes out."""
 
-import hashlib
 import importlib
 import json
 import os
@@ -31,11 +30,14 @@ from helpers.dvc_runs import (
     SMALL_PIPELINE,
     TEMPLATES,
     Run,
-    copy_working_tree,
+    copied,
+    digests,
     dvc,
     edit,
+    fingerprinted,
     git,
     is_params,
+    make,
     run,
     stage_params,
 )
@@ -53,48 +55,8 @@ BACKENDS = ("pytorch", "onnxruntime", "opencv")
 PAIRS = ("opencv_vs_pytorch", "onnxruntime_vs_pytorch", "opencv_vs_onnxruntime")
 
 
-def digests(root: Path, *names: str) -> dict[str, str]:
-    """The content of every file in some files and folders, which must be there."""
-    assert all((root / name).exists() for name in names)
-    paths = [path for name in names for path in (root / name, *(root / name).rglob("*"))]
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in paths
-        if path.is_file()
-    }
-
-
 def scores(root: Path) -> dict[str, str]:
     return digests(root, f"metrics/{CLS}.json", f"metrics/{SEG}.json")
-
-
-@pytest.fixture(scope="session")
-def pipeline(tmp_path_factory) -> Path:
-    """The pipeline, small, run once and committed. Who writes into it takes a `copy`."""
-    root = tmp_path_factory.mktemp("pipeline")
-    copy_working_tree(root)
-    edit(root, SMALL_PIPELINE)
-    git(root, "config", "user.name", "test")
-    git(root, "config", "user.email", "test@localhost")
-    dvc(root, "repro")
-    git(root, "add", "--all")
-    git(root, "commit", "--quiet", "--message", "small")
-    return root
-
-
-def _copied(root: Path, to: Path) -> Path:
-    # Unlike shutil, cp keeps hard links between DVC's cache and the workspace.
-    subprocess.run(["cp", "-a", f"{root}/.", str(to)], check=True)
-    config = to / ".dvc/config.local"
-    config.write_text(config.read_text(encoding="utf-8").replace(str(root), str(to)))
-    return to
-
-
-@pytest.fixture
-def copy(pipeline, tmp_path) -> Iterator[Path]:
-    """The finished pipeline, to change and to run again."""
-    yield _copied(pipeline, tmp_path)
-    shutil.rmtree(tmp_path)
 
 
 @pytest.fixture
@@ -103,6 +65,7 @@ def editable(pipeline, monkeypatch) -> Iterator[Path]:
     monkeypatch.chdir(pipeline)
     yield pipeline
     git(pipeline, "checkout", "--quiet", "--", ".")
+    fingerprinted(pipeline)
 
 
 # What a change reruns
@@ -114,8 +77,9 @@ def of(*stages: str, models: tuple[str, ...] = (CLS, SEG)) -> set[str]:
 
 def changed(root: Path) -> set[str]:
     """The stages of which a dependency or a param is not what it was."""
+    fingerprinted(root)
     with Repo(str(root)) as repo:
-        return {name.rpartition(":")[2] for name in repo.status()}
+        return {name.rpartition(":")[2] for name in repo.status()} - {"fingerprints"}
 
 
 def may_run(root: Path) -> set[str]:
@@ -215,6 +179,9 @@ def test_a_changed_constant_reruns_what_depends_on_it(editable, key, value, expe
 def test_changed_code_reruns_the_stages_that_use_it(editable, path, expected):
     with (editable / path).open("a", encoding="utf-8") as file:
         file.write("# changed\n")
+    assert changed(editable) == set()
+    with (editable / path).open("a", encoding="utf-8") as file:
+        file.write("pass\n")
     assert changed(editable) == expected
 
 
@@ -290,7 +257,7 @@ def test_repro_runs_what_changed_and_what_follows_from_changed_results(
 @pytest.fixture(scope="module")
 def random_weights(pipeline, tmp_path_factory) -> Iterator[tuple[Path, Run]]:
     """The pipeline run again after one model's weights became random."""
-    root = _copied(pipeline, tmp_path_factory.mktemp("random"))
+    root = copied(pipeline, tmp_path_factory.mktemp("random"))
     edit(root, {f"models.{CLS}.weights": "random"})
     yield root, dvc(root, "repro")
     shutil.rmtree(root)
@@ -360,17 +327,6 @@ def verdicts(root: Path) -> dict[str, str]:
     return models | {"all": content["verdict"]}
 
 
-def make(root: Path, *target: str) -> Run:
-    """Run make with this Python in place of `.venv`."""
-    installed = root / ".dvc/tmp/installed"
-    version = f"Python {sys.version.split()[0]}\n{root}\n"
-    requirements = (root / "requirements.txt").read_text(encoding="utf-8")
-    installed.write_text(version + requirements, encoding="utf-8")
-    hidden = ("-uMAKEFLAGS", "-uMAKELEVEL")
-    settings = (f"VENV={sys.prefix}", f"INSTALLED={installed}", "PYTHON=false")
-    return run(root, "env", *hidden, "make", *settings, *target, ok=False)
-
-
 def test_every_model_of_the_pipeline_passes(pipeline):
     assert verdicts(pipeline) == {CLS: "pass", SEG: "pass", "all": "pass"}
     table = dvc(pipeline, "metrics", "show", "metrics/gate.json", "--md").output
@@ -381,7 +337,7 @@ def test_a_failed_gate_stops_nothing_else_and_is_asked_again(pipeline, copy):
     kept = ("metrics/benchmark", "plots/summary.md", "plots/data", "data/predictions")
     edit(copy, {"gate.overrides": {CLS: {"rel": 1e-12}}})
     with (copy / "stages/summary.py").open("a", encoding="utf-8") as file:
-        file.write("# changed\n")
+        file.write("pass\n")
     done = dvc(copy, "repro", ok=False)
     assert done.code
     assert done.stages == ["check_params", *FOLLOWING]
@@ -443,7 +399,7 @@ def test_a_typo_in_params_yaml_stops_the_run_before_anything_ran(editable, chang
     edit(editable, change)
     done = dvc(editable, "repro", ok=False)
     assert done.code
-    assert done.stages == ["check_params"]
+    assert set(done.stages) <= {"check_params"}
     (line,) = [line for line in done.output.splitlines() if line.startswith("error: ")]
     assert line.startswith(f"error: params.yaml: {named}: ")
     assert "exited with 2" in done.output
@@ -457,7 +413,7 @@ def test_a_name_that_a_shell_would_run_stops_a_single_stage_too(editable):
     (editable / "params.yaml").write_text(f"{params}  'x; touch hacked #': {entry}\n")
     for target in ("weights", "weights@x; touch hacked #"):
         done = dvc(editable, "repro", target, ok=False)
-        assert done.code and done.stages == ["check_params"]
+        assert done.code and not done.stages
         assert "models.x; touch hacked #: found 'x; touch hacked #'" in done.output
     assert not (editable / "hacked").exists()
 
@@ -478,7 +434,7 @@ def test_a_typo_that_dvc_itself_stumbles_over_runs_nothing(editable):
 @pytest.fixture(scope="module")
 def own_folder(pipeline, tmp_path_factory) -> Iterator[tuple[Path, Path]]:
     """A pipeline whose classification dataset is a folder elsewhere, preprocessed; the folder."""
-    root = _copied(pipeline, tmp_path_factory.mktemp("own"))
+    root = copied(pipeline, tmp_path_factory.mktemp("own"))
     folder = tmp_path_factory.mktemp("folder") / "my images"
     folder.mkdir()
     write_classification(folder, seed=1, train_images=12, val_images=6)
@@ -492,10 +448,6 @@ def image_of(folder: Path) -> Path:
     return min(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
 
 
-def changed_datasets(root: Path) -> str:
-    return run(root, sys.executable, "-m", "stages.stale").output.strip()
-
-
 def test_a_folder_is_used_in_place(own_folder):
     root, folder = own_folder
     assert list(digests(root, "data/textures")) == ["data/textures/dataset.json"]
@@ -504,16 +456,16 @@ def test_a_folder_is_used_in_place(own_folder):
     assert len(dataset["val"]) == 6
 
 
-def test_a_changed_image_makes_its_dataset_changed(own_folder):
+def test_plain_repro_notices_a_changed_image(own_folder):
     root, folder = own_folder
-    assert changed_datasets(root) == ""
-    image = image_of(folder)
-    content, stat = image.read_bytes(), image.stat()
-    image.write_bytes(content[:-2] + b"\0\0")
-    assert changed_datasets(root) == "fetch@textures"
-    image.write_bytes(content)
-    os.utime(image, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert changed_datasets(root) == ""
+    assert not dvc(root, "repro", "preprocess@imagenet").stages
+    stat = image_of(folder).stat()
+    os.utime(image_of(folder), ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    assert dvc(root, "repro", "preprocess@imagenet").stages == [
+        "fetch@textures",
+        "preprocess@imagenet",
+    ]
+    assert not dvc(root, "repro", "preprocess@imagenet").stages
 
 
 def test_a_broken_image_stops_its_stage_and_leaves_earlier_results(own_folder):
@@ -523,7 +475,6 @@ def test_a_broken_image_stops_its_stage_and_leaves_earlier_results(own_folder):
     image = image_of(folder)
     content = image.read_bytes()
     image.write_bytes(content[: len(content) // 2])
-    dvc(root, "repro", "--single-item", "--force", "fetch@textures")
     done = dvc(root, "repro", ok=False)
     image.write_bytes(content)
     assert done.code
@@ -587,7 +538,7 @@ def kill_all(dvc_process: subprocess.Popen, stage: psutil.Process) -> None:
 )
 def test_an_interrupted_run_is_completed_by_the_next(pipeline, copy, end: Callable, stage):
     path = copy / "stages" / f"{stage}.py"
-    path.write_text(path.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8") + "pass\n", encoding="utf-8")
     (copy / f"metrics/{CLS}.json").unlink()
     evaluate = f"evaluate@{CLS}"
     process = start_repro(copy, evaluate)
@@ -811,7 +762,7 @@ def read_params(command: str) -> set[str]:
 @pytest.fixture(scope="module")
 def rerun(pipeline, tmp_path_factory) -> Iterator[tuple[Path, dict[str, StageParams]]]:
     """All stages, run once more, in this process, with the params that they list and read."""
-    root = _copied(pipeline, tmp_path_factory.mktemp("rerun"))
+    root = copied(pipeline, tmp_path_factory.mktemp("rerun"))
     found = {}
     with pytest.MonkeyPatch.context() as patch, one_thread(), Repo(str(root)) as repo:
         patch.chdir(root)

@@ -9,12 +9,14 @@ import psutil
 import pytest
 from helpers.checkout import REAL, needs_real, stage_process
 from helpers.images import noise, png, write_image
+from helpers.in_process import die_of_the_sixth
 from helpers.params import SMALL, write_params
 from helpers.refusals import refused
 
 from parity.core.class_ids import IGNORED
 from parity.core.machine import cores
 from parity.core.params import entry, load_params
+from parity.datasets.dataset import Item
 from parity.preprocessing.images import read_image, read_mask, resize_and_crop
 from parity.preprocessing.splits import Split, read_classes
 from stages import (
@@ -264,6 +266,15 @@ def test_an_end_of_the_stage_ends_its_processes(many, end):
     assert "Traceback" not in err
     assert not psutil.wait_procs(children, timeout=20)[1]
     assert process.returncode == (130 if end == signal.SIGINT else -end)
+
+
+def test_an_image_that_kills_the_process_decoding_it_is_narrowed_down(tmp_path, monkeypatch):
+    monkeypatch.setattr(preprocess, "cores", lambda: 2)
+    monkeypatch.setattr(preprocess, "CHUNK", 4)
+    monkeypatch.setattr(preprocess, "STARTED", 1)
+    items = [Item(f"{index}.jpg", 0) for index in range(20)]
+    with refused("mine/4.jpg: ", "this or one of the 3 images behind it", "SIGKILL"):
+        preprocess.decode(tmp_path, "mine", items, die_of_the_sixth, "skip")
 
 
 def test_a_mask_of_another_size_than_its_image_is_refused_by_name(prepared):

@@ -11,8 +11,8 @@ from torchvision.models.segmentation import deeplabv3_resnet50
 from parity.backends import dirty_heap as heap
 from parity.backends.contract import BackendFailure
 from parity.backends.dirty_heap import PERTURB, dirty_heap, is_dirty
-from parity.backends.isolated import Worker
 from parity.core.paths import onnx_path
+from parity.core.processes import Worker
 from parity.evaluation.messages import stability_text
 from parity.evaluation.stability import Answers, report
 from parity.preprocessing.splits import write_array, write_lines
