@@ -55,6 +55,8 @@ OPENCV_BLUE, PYTORCH_ORANGE = (0x00, 0x72, 0xB2), (0xE6, 0x9F, 0x00)  # bars of 
 LIMITS = Limits(rel=1e-4, agreement=99.9, accuracy_loss=0.1)
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 
+pytestmark = pytest.mark.process
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -503,6 +505,7 @@ def make(root: Path, *args: str) -> Run:
 SHELL_READS = 'it\'s `touch 1` $(touch 2) $(shell touch 3); touch 4 & "#" $HOME $$ \\ *'
 
 
+@pytest.mark.pipeline
 def test_a_missing_model_is_made_and_tried_on_an_image_of_any_name(clone):
     name = f"-{SHELL_READS}.png"
     write_image(clone / name, noise(60, 80))
@@ -526,6 +529,7 @@ def test_a_missing_model_is_made_and_tried_on_an_image_of_any_name(clone):
     assert "params.yaml" in line and "`make`" in line
 
 
+@pytest.mark.pipeline
 @pytest.mark.parametrize("target", ["segment", "locate"])
 def test_a_model_of_any_name_is_no_command(clone, target):
     before = {path.name for path in clone.iterdir()}
@@ -535,6 +539,7 @@ def test_a_model_of_any_name_is_no_command(clone, target):
     assert {path.name for path in clone.iterdir()} == before
 
 
+@pytest.mark.pipeline
 @pytest.mark.parametrize("flag", ["VERBOSE", "SHOW"])
 def test_a_flag_is_set_by_any_value_but_0(clone, flag):
     for value, is_set in ((1, True), (0, False), ("", False)):
@@ -542,6 +547,7 @@ def test_a_flag_is_set_by_any_value_but_0(clone, flag):
         assert (f" --{flag.lower()}" in recipe) == is_set
 
 
+@pytest.mark.pipeline
 def test_ctrl_c_lets_dvc_end_by_itself(clone):
     """Whatever its stage still has to do."""
     slow = """

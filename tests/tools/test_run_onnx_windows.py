@@ -22,6 +22,7 @@ from tools.run_onnx import voc_colors
 
 TITLES = ("classification", "segmentation")  # the tasks
 both_tasks = pytest.mark.parametrize("task", TITLES)
+pytestmark = pytest.mark.window
 KEYS = {"a": 38, "q": 24, "Esc": 9, "Shift": 50}  # codes of a PC's keyboard
 SECONDS = 30  # after which what a test waits for is not to come
 CORNER = (1279, 1023)  # where the mouse is out of the way
