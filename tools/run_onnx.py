@@ -126,23 +126,24 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
     media = "an image, a folder of images, a video file, or the index of a camera, such as 0"
     add("--input", required=True, help=media)
     add("--task", choices=TASKS, help="default: the model's metadata")
-    lines = "a file of one class name per line, in the order of the class ids; for a segmentation"
-    add("--classes", **path, help=f"{lines} also `name r g b`; default: the model's metadata")
-    folder = "the folder for pictures, or the MJPG video of a video or camera; default: %(default)s"
+    names = "a text file with one class per line in the order of the ids: `name`, or `name r g b`"
+    add("--classes", **path, help=f"{names}; default: the model's metadata")
+    folder = "where pictures go, and the MJPG video of a video or camera; default: %(default)s"
     add("--output", **path, default=Path("plots/demo"), help=folder)
     window = "open a window: any key continues, q or Esc quits; a video is shown, not written"
     add("--show", action="store_true", help=window)
-    arrays = "write `blob`, `output` and `milliseconds` of one image to this file for np.load"
-    add("--save", **path, metavar="FILE.npz", help=f"{arrays}, in place of a picture")
+    arrays = "write `blob`, `output` and `milliseconds` of one image for np.load, and no picture"
+    add("--save", **path, metavar="FILE.npz", help=arrays)
     add("--verbose", action="store_true", help="print the names of the layers that OpenCV created")
 
     add = parser.add_argument_group(
         "from an image to the blob",
         "blob = (image, resized and cropped, - mean) * scale / std. The defaults are the model's\n"
-        "metadata, else params.yaml, else the values below. A number may be a fraction: 1/255.",
+        "metadata, else params.yaml, else the values below. A number may be a fraction, 1/255.\n"
+        "Switches have an opposite: --crop and --no-crop.",
     ).add_argument
     factor, channels = {"type": positive}, {"nargs": 3, "metavar": ("R", "G", "B")}
-    add("--scale", **factor, help="factor of the values 0 to 255, less mean; default: 1/255")
+    add("--scale", **factor, help="factor of the values 0 to 255 minus mean; default: 1/255")
     mean = " ".join(decimal(255 * number(value)) for value in MEAN)
     add("--mean", type=number, **channels, help=f"of the values 0 to 255; default: {mean}")
     std = " ".join(map(str, STD))
@@ -155,17 +156,17 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
     add("--width", **pixels, help="of the blob; both default to 224, segmentation: 0")
     add("--interpolation", choices=INTERPOLATIONS, help="default: linear")
     for name, meaning in (
-        ("rgb", "the blob's channels are red, green, blue (default), or blue, green, red"),
-        ("keep-aspect", "resize until these sides are just covered, or to these sides (default)"),
-        ("crop", "cut the blob out of the centre (default), or resize to it (of a segmentation)"),
-        ("antialias", "shrink by the means of areas, or by the interpolation (default)"),
+        ("rgb", "the blob's channels are red, green, blue (default), not blue, green, red"),
+        ("keep-aspect", "resize until the image just covers both sides; default: to these sides"),
+        ("crop", "cut the blob out of the centre (default), not resize to it (segmentation)"),
+        ("antialias", "shrink by averaging areas; default: by the interpolation"),
     ):
-        add(f"--{name}", action="store_true", default=None, help=f"or --no-{name}: {meaning}")
+        add(f"--{name}", action="store_true", default=None, help=meaning)
         dest = name.replace("-", "_")
         add(f"--no-{name}", dest=dest, action="store_false", help=argparse.SUPPRESS)
 
     add = parser.add_argument_group(
-        "OpenCV", "The defaults are those of params.yaml, else the values below."
+        "OpenCV", "The defaults are params.yaml's, else the values below."
     ).add_argument
     add("--engine", help="cv2.dnn.ENGINE_*: auto, classic, new; default: auto")
     add("--backend", help="cv2.dnn.DNN_BACKEND_*: default, opencv, cuda, ...; default: default")
@@ -178,8 +179,8 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
 
 
 def number(value: str | float) -> Fraction:
-    """Read a number, such as 0.485 or 1/255, exactly: in a flag it then makes the same blob, to the
-    last bit, as in the metadata. Raises ValueError for anything else, and beyond 1e9."""
+    """Read a number exactly: 0.485 or 1/255, or the float nearest to it. A flag and the metadata
+    thus make the same blob to the bit. Raises ValueError for anything else, and beyond 1e9."""
     try:
         written = Fraction(str(value))
     except ZeroDivisionError:
@@ -207,8 +208,8 @@ def decimal(value: Fraction) -> str:
 
 
 class Model(NamedTuple):
-    """An ONNX file's name for pictures, its metadata, and the fixed height and width of its input,
-    None where they are dynamic."""
+    """What an ONNX file says: the name for its pictures, the metadata, and the height and width of
+    its input, None where they are dynamic."""
 
     name: str
     metadata: dict[str, str]
@@ -216,11 +217,9 @@ class Model(NamedTuple):
 
 
 def read_model(path: Path) -> Model:
-    """Read what OpenCV does not tell of an ONNX file; refuses one whose input is anything else than
-    one batch of images, which OpenCV does not check. The numbers of fields are onnx.proto's."""
+    """Read an ONNX file's metadata and check that its only input is one image, which OpenCV does
+    not do. The numbers of the fields are those of onnx.proto."""
     check_name(path)
-    if not path.is_file():
-        refuse(f"{path}: no such file")
     try:
         with path.open("rb") as file:
             model = fields(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
@@ -245,17 +244,17 @@ def read_model(path: Path) -> Model:
         expected = "expected one of float32 images (1 x 3 x height x width)"
         refuse(f"{path}: found the inputs {found or 'none'}; {expected}")
     ((_, (_, _, *sides)),) = inputs.values()
-    # model.onnx is the file of every model of the pipeline: what tells them apart is the metadata.
+    # The pipeline calls every file model.onnx; the metadata names the model.
     known = re.sub(r"[^\w.+-]", "_", metadata.get("model", ""))
     names = [known, path.stem if path.stem not in (known, "model") or not known else ""]
     return Model("-".join(filter(None, names)), metadata, tuple(sides) if all(sides) else None)
 
 
 def fields(message: memoryview) -> dict[int, list]:
-    """Return the fields of a protobuf message by number, each a list: an int, or the bytes of a
-    number, text or message. See "Encoding" in the documentation of Protocol Buffers.
+    """Decode a protobuf message into lists of values by field number: ints, or bytes for floats,
+    strings and messages within. See "Encoding" in the documentation of Protocol Buffers.
 
-    Raises IndexError, KeyError or ValueError where the bytes are no such message.
+    Raises IndexError, KeyError or ValueError for bytes that are not a message.
     """
     found: dict[int, list] = {}
     place = 0
@@ -299,7 +298,7 @@ def element_and_shape(value: dict[int, list]) -> tuple[int, list[int | None]]:
 
 
 def find_task(args: argparse.Namespace, model: Model) -> str:
-    """Return the task of the flag or of the metadata; refuses none, and two that differ."""
+    """Return the task that the flag or the metadata name; refuses two different ones."""
     known = model.metadata.get("task", "none")
     task = args.task or known
     if task not in TASKS:
@@ -335,9 +334,8 @@ def section(content: object, *keys: str) -> dict:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image becomes a blob, in the words of the flags: `resize` and `size` are (height,
-    width) in pixels, None for 0; `mean` and `std` are of red, green and blue. `source` says where
-    all that comes from."""
+    """How an image becomes a blob, as the flags put it: `resize` and `size` are (height, width) in
+    pixels, None for 0; `mean` and `std` are for red, green and blue. `source` names the origin."""
 
     scale: Fraction
     mean: Sequence[Fraction]
@@ -352,7 +350,7 @@ class Preprocessing:
     source: str
 
     def flags(self) -> str:
-        """Return the same as flags; they reproduce the blob to the bit."""
+        """Return the flags that reproduce the blob to the bit."""
         (rsz_height, rsz_width), (height, width) = self.resize or (0, 0), self.size or (0, 0)
         mean, std = (" ".join(map(decimal, values)) for values in (self.mean, self.std))
         rgb, keep_aspect, crop, antialias = (
@@ -367,10 +365,8 @@ class Preprocessing:
         )
 
     def table(self) -> np.ndarray:
-        """Return the value in the blob of each byte of blue, green and red: float32 (1, 256, 3).
-
-        Computed in float64 and rounded once, as the evaluation does it.
-        """
+        """Return the blob's value for each byte of blue, green and red: float32 (1, 256, 3),
+        computed in float64 and rounded once, as the evaluation does it."""
         mean = [float(value * self.scale) for value in self.mean[::-1]]
         std = [float(value) for value in self.std[::-1]]
         values = np.arange(256)[:, None] / float(1 / self.scale)
@@ -380,8 +376,8 @@ class Preprocessing:
 def find_preprocessing(
     args: argparse.Namespace, task: str, model: Model, params: dict
 ) -> Preprocessing:
-    """Put together the flags, the profile of the metadata, params.yaml or ImageNet, and the fixed
-    size of the model's input, if it has one; refuses what makes no sense."""
+    """Combine the flags, the profile and the size of the model's input where it is fixed; refuses
+    a combination that makes no sense."""
     profile, source = find_profile(args.model, task, model.metadata, params)
     try:
         how = read_profile(profile, task)
@@ -410,28 +406,25 @@ def find_preprocessing(
 
 
 def find_profile(path: Path, task: str, metadata: dict[str, str], params: dict) -> tuple[dict, str]:
-    """Return the profile of the metadata, of params.yaml or of ImageNet, and where it is from."""
+    """Return the profile in the metadata, in params.yaml or else ImageNet's, and its origin."""
     try:
         profile = json.loads(metadata.get("preprocess", ""))
     except ValueError:  # no entry, or one of another program's
         profile = None
     if isinstance(profile, dict) and {"mean", "std"} <= profile.keys():
         return profile, f"metadata of {path}"
-    profiles = section(params, "preprocess")
-    known = {name: section(profiles, name) for name in profiles}
-    # What `from_weights` stands for, torchvision alone knows.
-    known = {name: one for name, one in known.items() if "from_weights" not in one}
-    names = [name for name, one in known.items() if one.get("task") == task]
-    for name in (section(params, "models", path.parent.name).get("preprocess"), *names):
-        if name in names:
-            return known[name], f"{PARAMS}: preprocess.{name}"
+    own = section(params, "models", path.parent.name).get("preprocess")
+    for name in sorted(section(params, "preprocess"), key=lambda name: name != own):
+        profile = section(params, "preprocess", name)
+        if profile.get("task") == task and "from_weights" not in profile:  # torchvision has those
+            return profile, f"{PARAMS}: preprocess.{name}"
     return {"mean": MEAN, "std": STD, "size": SIZES[task]}, "ImageNet's constants"
 
 
 def read_profile(profile: dict, task: str) -> dict:
-    """Turn a profile, as params.yaml and the metadata have it, into fields of Preprocessing.
+    """Turn a profile, as params.yaml and the metadata have it, into the fields of Preprocessing.
 
-    Raises KeyError, TypeError, ValueError or OverflowError where it is none.
+    Raises KeyError, TypeError, ValueError or OverflowError for a profile that is not valid.
     """
     size = {} if profile["size"] == "own" else dict(profile["size"])
     mean, std = map(number, profile["mean"]), map(positive, profile["std"])
@@ -442,7 +435,7 @@ def read_profile(profile: dict, task: str) -> dict:
         "std": list(std),
         "rgb": profile.get("color", "RGB") == "RGB",
         "resize": (int(size["resize"]),) * 2 if size else None,
-        # A size of segmentation has no such key: it is that of the shorter side.
+        # Segmentation has no such key: its size is the shorter side's.
         "keep_aspect": bool(size.get("keep_aspect", size and "crop" not in size)),
         "size": (int(size["crop"]),) * 2 if "crop" in size else None,
         "crop": task == "classification",
@@ -486,8 +479,8 @@ def blob_of(image: np.ndarray, how: Preprocessing) -> np.ndarray:
 
 
 def covering(image: np.ndarray, how: Preprocessing) -> tuple[int, int]:
-    """Return height and width after `--rsz-height` and `--rsz-width`, rounded as torchvision's
-    `Resize` does where the aspect ratio is kept."""
+    """Return the height and width that `--rsz-height` and `--rsz-width` resize to; a side that
+    follows from the aspect ratio is rounded as torchvision's `Resize` does."""
     if not how.keep_aspect:
         return how.resize
     (height, width), (rows, columns) = how.resize, image.shape[:2]
@@ -513,7 +506,7 @@ def resized(image: np.ndarray, size: tuple[int, int], how: Preprocessing) -> np.
 
 
 def seen_part(image: np.ndarray, how: Preprocessing) -> np.ndarray:
-    """Return what of an image, (H, W, 3), reaches the blob: all, or the centre that --crop cuts."""
+    """Return the part of an image, (H, W, 3), that reaches the blob: all, or --crop's centre."""
     if not how.crop:
         return image
     sides = covering(image, how)
@@ -527,7 +520,7 @@ def seen_part(image: np.ndarray, how: Preprocessing) -> np.ndarray:
 
 
 class Network:
-    """A model in OpenCV: `layers` are the names of its layers, `title` has version and settings."""
+    """A model in OpenCV: the names of its `layers`, and a `title` with version and settings."""
 
     def __init__(self, args: argparse.Namespace, params: dict) -> None:
         chosen = {"engine": "auto", "backend": "default", "target": "cpu"}
@@ -611,8 +604,6 @@ def frames(source: str) -> Iterator[tuple[str, np.ndarray, float]]:
         stems = [image.stem for image in images]
         for image in images:
             yield image.stem if stems.count(image.stem) == 1 else image.name, read_image(image), 0
-    elif not path.is_file():
-        refuse(f"{path}: no such file")
     elif not path.stat().st_size:
         refuse(f"{path}: the file is empty")
     elif path.suffix.lower() in IMAGE_FILES or cv2.haveImageReader(source):
@@ -650,10 +641,9 @@ def stream(name: str, source: str | int) -> Iterator[tuple[str, np.ndarray, floa
     """Yield the frames of a video file, or of a camera until the caller stops."""
     capture = cv2.VideoCapture(source)
     has_frame, image = capture.read()
-    if not has_frame and isinstance(source, int):
-        refuse(f"--input {source}: there is no such camera, or no such file")
     if not has_frame:
-        refuse(f"{source}: neither an image nor a video that OpenCV can read")
+        camera, other = "no such camera and no such file", "neither an image nor a video"
+        refuse(f"{source}: {camera if isinstance(source, int) else other} that OpenCV can read")
     per_second = capture.get(cv2.CAP_PROP_FPS)
     while has_frame:
         yield name, image, per_second if 0 < per_second < 1000 else 25
@@ -664,7 +654,7 @@ def stream(name: str, source: str | int) -> Iterator[tuple[str, np.ndarray, floa
 
 
 class Answers:
-    """What the outputs of a task mean; `names` are those of the classes, if known, by class id."""
+    """What a model's outputs mean; `names` are those of its classes by id, empty if unknown."""
 
     def __init__(self, classes: Path | None, model: Model) -> None:
         try:
@@ -902,7 +892,7 @@ def put_corner(picture: np.ndarray, lines: Sequence[str]) -> None:
 
 
 def check_target(path: Path, source: str) -> None:
-    """Make the folder of a file to write; refuses one that is the input `source`."""
+    """Create the folder of a file to write; refuses to overwrite the input `source`."""
     inputs = [Path(source), Path(source) / path.name]
     try:
         if path.exists() and path.resolve() in [entry.resolve() for entry in inputs]:
@@ -914,7 +904,7 @@ def check_target(path: Path, source: str) -> None:
 
 @contextmanager
 def new_file(path: Path, source: str) -> Iterator[Path]:
-    """Yield a path to write to; it becomes `path` when the file is whole, and is removed else."""
+    """Yield a temporary path that is renamed to `path` on success, and removed on an error."""
     check_target(path, source)
     partial = path.with_name(f".{os.getpid()}.partial{path.suffix}")
     try:
@@ -928,8 +918,7 @@ def new_file(path: Path, source: str) -> Iterator[Path]:
 
 
 class Viewer:
-    """Writes pictures to a folder, and shows them in a window named `title` if there is one; frames
-    become a video."""
+    """Writes pictures, or frames as a video, and shows them in a window if `title` names one."""
 
     def __init__(self, folder: Path, source: str, title: str | None) -> None:
         self.folder, self.source = folder, source

@@ -377,7 +377,7 @@ def prepare_bad_files() -> None:
 
 BAD = {
     "--model none.onnx": "none.onnx: no such file",
-    "--model nothing": "nothing: no such file",
+    "--model nothing": "nothing: is a directory",
     "--model empty.onnx": "empty.onnx: not an ONNX model",
     "--model text.onnx": "text.onnx: not an ONNX model",
     "--model truncated.onnx": "truncated.onnx: not an ONNX model, or only a part of one",
@@ -395,7 +395,7 @@ BAD = {
     "--input notes.txt": "notes.txt: neither an image nor a video",
     "--input nothing": "nothing: the folder holds no image",
     "--input folder": "folder/a.png: not an image",
-    "--input 99": "--input 99: there is no such camera",
+    "--input 99": "99: no such camera and no such file",
     "--input 99999999999999999999": "OpenCV",
     "--classes none.txt": "none.txt: no such file",
     "--classes nothing": "nothing: is a directory",
