@@ -51,6 +51,7 @@ RUN_ONNX = Path(__file__).with_name("run_onnx.py")
 TARGETS: dict[Task, str] = {"classification": "classify", "segmentation": "segment"}  # of make
 TOP = 5  # classes of an image
 WIDTH = 10  # inches of a picture
+MAX_WINDOW = 1280, 800  # pixels
 MARK = (230, 0, 126)  # pixels that differ or have no class: a colour that is in no mask
 
 
@@ -381,7 +382,9 @@ def show_picture(path: Path, title: str) -> bool:
         return False
     picture = cv2.imread(str(path))
     cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL)
-    cv2.resizeWindow(title, picture.shape[1], picture.shape[0])
+    height, width = picture.shape[:2]
+    share = min(1, MAX_WINDOW[0] / width, MAX_WINDOW[1] / height)
+    cv2.resizeWindow(title, round(width * share), round(height * share))
     cv2.imshow(title, picture)
     with suppress(cv2.error):  # Qt knows no window that was closed
         while cv2.waitKey(20) < 0 and cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) >= 1:

@@ -163,6 +163,22 @@ def test_a_constant_that_is_listed_as_an_input_is_none(here):
     assert run_onnx.read_model(Path("model.onnx")).fixed is None
 
 
+def test_a_damaged_file_is_read_or_refused_in_one_line(here, capfd):
+    """Cut off anywhere, or with any byte changed."""
+    data = Path("model.onnx").read_bytes()
+    damaged, refused = [data[:end] for end in range(len(data))], 0
+    for place, byte in enumerate(data):
+        damaged.append(data[:place] + bytes([byte ^ 255]) + data[place + 1 :])
+    for content in damaged:
+        Path("model.onnx").write_bytes(content)
+        try:
+            run_onnx.read_model(Path("model.onnx"))
+        except SystemExit as end:
+            refused += end.code == 2
+    assert refused > len(data) - 50
+    assert capfd.readouterr().err.count("\n") == refused
+
+
 def test_the_task_is_that_of_the_metadata_else_of_the_flag(here, capfd):
     assert "output (1, 7)" in call(capfd, "--task", "classification")
     assert "made for classification; found --task segm" in refusal(capfd, "--task", "segmentation")

@@ -24,14 +24,14 @@ TITLES = ("classification", "segmentation")  # the tasks
 both_tasks = pytest.mark.parametrize("task", TITLES)
 pytestmark = pytest.mark.window
 KEYS = {"a": 38, "q": 24, "Esc": 9, "Shift": 50}  # codes of a PC's keyboard
-SECONDS = 30  # after which what a test waits for is not to come
+SECONDS = 30  # how long a test waits
 CORNER = (1279, 1023)  # where the mouse is out of the way
 RED, BLUE = (0, 0, 255), (255, 0, 0)  # BGR
 FRAMES = 30  # of a video in one of the two colours, before it changes to the other
 
 
 class Screen:
-    """The window on an X display that is told by its title, with a keyboard and a mouse for it.
+    """The window on an X display that has one of TITLES, with a keyboard and a mouse for it.
 
     Speaks the protocol itself, so that the tests need no program but Xvfb: "X Window System
     Protocol", X version 11, appendix B, and "X Test Extension Protocol", section 6.
@@ -54,7 +54,7 @@ class Screen:
         self._point_at(CORNER)
 
     def pixels(self) -> np.ndarray | None:
-        """What the window holds, uint8 (H, W, 3), BGR; none without a window."""
+        """The window's content, uint8 (H, W, 3), BGR; None without a window."""
         window = self.window()
         if window is None:
             return None
@@ -197,8 +197,8 @@ def start(tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
 def wait_for(condition: Callable[[], bool], screen: Screen, process: subprocess.Popen) -> None:
     """Wait until a condition holds, as long as the process runs.
 
-    Where the machine is busy, the Qt of OpenCV 5.0.0 loses what an X server without a window
-    manager says first, so that it leaves its window black until it has to draw it again.
+    On a busy machine, the Qt of OpenCV 5.0.0 misses the first events of an X server without a
+    window manager, and leaves its window black until it has to draw it again.
     """
     began = tried = time.monotonic()
     while not condition():
@@ -300,7 +300,7 @@ def write_video(path: Path, changes: int) -> int:
 
 
 def wait_for_color(screen: Screen, color: Sequence[float], process: subprocess.Popen) -> None:
-    """Wait until most of the window is of a colour, BGR, as near as a video keeps it."""
+    """Wait until most of the window has a colour, BGR, as closely as a video keeps it."""
 
     def is_there() -> bool:
         pixels = screen.pixels()
