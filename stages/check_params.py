@@ -27,7 +27,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def _check_what_torch_knows(params: Params) -> None:
     from parity.backends.pytorch import check_device
-    from parity.networks.network import check_name, import_factory, published_weights
+    from parity.networks.factory import import_factory
+    from parity.networks.weights import find_weights
     from parity.preprocessing.profile import resolve
 
     check_device(params.pytorch)
@@ -39,22 +40,16 @@ def _check_what_torch_knows(params: Params) -> None:
             continue
         if model.factory:
             import_factory(name, model.factory)
-        else:
-            check_name(name, model.task)
-        made = model.weights in ("probe", "random") or published_weights(name, model)
-        if not made and not Path(model.weights).expanduser().exists():
-            found = f"found {model.weights!r}, which is no file"
-            expected = "expected probe, random, a name of torchvision's weights or a checkpoint"
-            raise InputError(f"{PARAMS}: models.{name}.weights: {found}; {expected}")
+        find_weights(name, model)
 
 
 def _check_onnx(name: str, model: ModelParams, params: Params) -> None:
     """An ONNX file is taken as it is: one of a fixed batch runs in no other."""
-    from parity.networks.onnx_file import fixed_batch, read_given
+    from parity.networks.onnx_file import fixed_batch_size, read_onnx_file
 
     path = Path(model.onnx).expanduser()
-    read_given(path)
-    fixed = fixed_batch(path)
+    read_onnx_file(path)
+    fixed = fixed_batch_size(path)
     for section in ("inference", "benchmark"):
         size = getattr(params, section).batch_size.of(model.task)
         if fixed not in (None, size):

@@ -12,7 +12,7 @@ from parity.core.params import ModelParams, entry, load_params
 from parity.core.paths import onnx_path
 from parity.networks.export import check_opset, describe, export, metadata, own_metadata
 from parity.networks.network import saved_network
-from parity.networks.onnx_file import read_given
+from parity.networks.onnx_file import read_onnx_file
 from parity.preprocessing.splits import Split, read_classes
 
 
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
 def take_onnx(name: str, model: ModelParams, classes: list[str]) -> None:
     """Take over a model that is ONNX from the start, with what this project knows of it added."""
     source = Path(model.onnx).expanduser()
-    given = read_given(source)
+    given = read_onnx_file(source)
     describe(given, own_metadata(name, model, classes, given))
     with new_file(onnx_path(name)) as partial:
         onnx.save(given, str(partial))

@@ -11,7 +11,8 @@ from parity.core.fingerprints import stamp
 from parity.core.params import ModelParams, Params
 from parity.core.paths import weights_path
 from parity.inference.runner import infer
-from parity.networks.network import factory_files, saved_network
+from parity.networks.factory import factory_files
+from parity.networks.network import saved_network
 
 # oneDNN, which computes PyTorch's convolutions, keeps what it prepared for each shape of blob: with
 # its own 1024, 0.9 GB for fcn_resnet50 on images that all differ in size; with 256, 0.25 GB.

@@ -12,7 +12,8 @@ from torchvision.models.regnet import ResBottleneckBlock
 
 from parity.core.params import ModelParams, Task
 from parity.coverage.synthetic_images import patterns
-from parity.networks.network import Logits, build, heads, model_names
+from parity.networks.heads import find_heads
+from parity.networks.network import Logits, build, model_names
 from parity.networks.probe import calibrate, damp_residuals, seeded
 
 CALIBRATION_IMAGES = 8
@@ -56,7 +57,7 @@ def zoo_network(
     # Not the images that are compared: the seed differs.
     blob = torch.from_numpy(patterns(CALIBRATION_IMAGES, *size, seed + 1))
     calibrate(logits, [blob])
-    for layer in heads(logits, classes, blob[:1]):
+    for layer in find_heads(logits, classes, blob[:1]):
         draw_head(logits, layer, blob)
     return network
 

@@ -8,7 +8,7 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 from parity.core.cli import InputError
 
 
-def read_given(path: Path) -> onnx.ModelProto:
+def read_onnx_file(path: Path) -> onnx.ModelProto:
     """Read an ONNX file of the user's; raises InputError when it is missing or not valid."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
@@ -20,14 +20,14 @@ def read_given(path: Path) -> onnx.ModelProto:
         raise InputError(f"{path}: not a valid ONNX model: {reason}") from None
 
 
-def external_files(path: Path) -> list[Path]:
+def external_data_files(path: Path) -> list[Path]:
     """The files beside an ONNX file that hold its large tensors."""
     tensors = onnx.load(str(path), load_external_data=False).graph.initializer
     names = {ExternalDataInfo(one).location for one in tensors if uses_external_data(one)}
     return sorted(path.parent / name for name in names)
 
 
-def fixed_batch(path: Path) -> int | None:
+def fixed_batch_size(path: Path) -> int | None:
     """The number of images that the model takes at a time, None where that is free."""
     model = onnx.load(str(path), load_external_data=False)
     constants = {tensor.name for tensor in model.graph.initializer}

@@ -14,7 +14,7 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from parity.core.class_ids import IGNORED
-from parity.networks.network import heads
+from parity.networks.heads import find_heads
 
 # The logits fitted for "not this class" and "this class": far enough apart for a confident softmax.
 TARGET_OFF, TARGET_ON = 0.0, 10.0
@@ -77,7 +77,7 @@ def fit_head(
     gram, moment, total = torch.zeros(()), torch.zeros(()), 0
     layers: list[nn.Module] = []
     for blob, target in batches:
-        layers = layers or heads(network, classes, blob[:1])
+        layers = layers or find_heads(network, classes, blob[:1])
         features, labels = _features(network, layers, blob, target)
         features = torch.cat([features, torch.ones(len(features), 1)], dim=1).double()
         wanted = torch.full((len(labels), classes), TARGET_OFF, dtype=torch.float64)

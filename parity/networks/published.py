@@ -18,7 +18,7 @@ from torchvision.models import WeightsEnum
 
 from parity.core.cli import InputError, log
 from parity.core.http import download_reason, socket_timeout
-from parity.networks.network import unpickling_reason
+from parity.networks.checkpoints import unpickling_reason
 
 CHUNK_BYTES = 1 << 20
 

@@ -6,11 +6,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from helpers.refusals import refused
 
 from parity.core.processes import QUEUED, in_processes
-from parity.datasets.dataset import Item
-from stages import preprocess
 
 
 def double(chunk: list[int]) -> list[int]:
@@ -75,18 +72,3 @@ def test_processes_end_with_the_iterator():
     assert all(psutil.pid_exists(number) for number in ids)
     results.close()
     assert not any(psutil.pid_exists(number) for number in ids)
-
-
-def die_of_the_sixth(index: int, item: Item) -> None:
-    if index == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_an_image_that_kills_the_process_that_decodes_it_is_narrowed_down(tmp_path, monkeypatch):
-    monkeypatch.setattr(preprocess, "cores", lambda: 2)
-    monkeypatch.setattr(preprocess, "CHUNK", 4)
-    monkeypatch.setattr(preprocess, "STARTED", 1)
-    items = [Item(f"{index}.jpg", 0) for index in range(20)]
-    died = "a process died of this or one of the 3 images behind it: signal 9"
-    with refused(f"mine/4.jpg: {died}"):
-        preprocess.decode(tmp_path, "mine", items, die_of_the_sixth, "skip")

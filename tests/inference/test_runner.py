@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.checkout import ROOT, stage_process
+from helpers.folders import file_contents
 from helpers.params import MEAN, STD, write_params
 from helpers.refusals import refused
 
@@ -30,11 +31,6 @@ NOTE = FOLDER / "progress.json"
 TASKS = pytest.mark.parametrize(
     ("profile", "task"), [("imagenet", "classification"), ("voc", "segmentation")]
 )
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def run(
@@ -83,12 +79,12 @@ def test_a_run_that_is_interrupted_twice_computes_each_batch_once(
 ):
     split = Split(profile, "val", task)
     whole = run(split)
-    expected = contents(OUT)
+    expected = file_contents(OUT)
     assert run(split, until=1) == whole[:1]
     assert run(split, until=1) == whole[1:2]
-    assert contents(OUT) == expected, "the results of before stay until there are others"
+    assert file_contents(OUT) == expected, "the results of before stay until there are others"
     assert run(split) == whole[2:]
-    assert contents(OUT) == expected
+    assert file_contents(OUT) == expected
     assert not (prepared / "data/unfinished").exists()
 
 
@@ -97,11 +93,11 @@ def test_what_was_written_and_not_noted_is_written_again(prepared, monkeypatch, 
     monkeypatch.setattr(unfinished, "SHARE", 0)
     split = Split(profile, "val", task)
     whole = run(split)
-    expected = contents(OUT)
+    expected = file_contents(OUT)
     run(split, until=2)
     assert noted(NOTE) == whole[0], "to note the second batch too would have cost too much"
     assert run(split) == whole[1:]
-    assert contents(OUT) == expected
+    assert file_contents(OUT) == expected
 
 
 @TASKS
@@ -131,12 +127,12 @@ def test_results_that_somebody_removed_are_computed_again(
 ):
     split = Split(profile, "val", task)
     whole = run(split)
-    expected = contents(OUT)
+    expected = file_contents(OUT)
     run(split, until=2)
     removed = next(path for path in sorted(FOLDER.rglob("*")) if path.suffix in (".npy", ".png"))
     removed.unlink()
     assert run(split) == whole
-    assert contents(OUT) == expected
+    assert file_contents(OUT) == expected
 
 
 def test_saving_takes_at_most_its_share_of_the_time(tmp_path, monkeypatch):
@@ -274,7 +270,7 @@ def test_a_stage_that_is_killed_twice_ends_with_the_bytes_of_one_that_is_not(lon
     stage, out = f"infer_{backend}", prediction_folder("squeezenet1_1", backend)
     note = unfinished_folder("squeezenet1_1", backend) / "progress.json"
     finish(stage, long)
-    expected = contents(out)
+    expected = file_contents(out)
     done = 0
     for end in (signal.SIGKILL, signal.SIGINT):
         process = stage_process(stage, "squeezenet1_1", cwd=long)
@@ -288,7 +284,7 @@ def test_a_stage_that_is_killed_twice_ends_with_the_bytes_of_one_that_is_not(lon
         done = noted(note)
     log = finish(stage, long)
     assert f"goes on behind {done} images" in log and f"{600 - done} of them now" in log
-    assert contents(out) == expected
+    assert file_contents(out) == expected
     assert not (long / "data/unfinished").exists()
 
 
@@ -297,7 +293,7 @@ def test_a_stage_that_is_killed_twice_ends_with_the_bytes_of_one_that_is_not(lon
 
 def test_a_full_disk_is_named_and_what_is_done_is_kept(long):
     finish("infer_onnxruntime", long)
-    expected = contents(OUT)
+    expected = file_contents(OUT)
     # Of the logits, 40 bytes an image, half fit.
     command = [sys.executable, "-m", "stages.infer_onnxruntime", "squeezenet1_1"]
     done = subprocess.run(
@@ -313,15 +309,15 @@ def test_a_full_disk_is_named_and_what_is_done_is_kept(long):
     assert line.startswith(f"error: {FOLDER}: file too large: ")
     needed = f"about {(600 - kept) * 40 / 1e6:.3f} MB needed"
     assert line.endswith(f"{needed} for {600 - kept} images; the other {kept} are kept")
-    assert 0 < kept < 300 and contents(OUT) == expected
+    assert 0 < kept < 300 and file_contents(OUT) == expected
     assert f"goes on behind {kept} images" in finish("infer_onnxruntime", long)
-    assert contents(OUT) == expected
+    assert file_contents(OUT) == expected
 
 
 def test_no_space_left_for_a_mask_is_named_and_what_is_done_is_kept(prepared, saves_each_batch):
     split = Split("voc", "val", "segmentation")
     run(split)
-    expected = contents(OUT)
+    expected = file_contents(OUT)
     run(split, until=1)
     full = FOLDER / "masks" / f"{split.names[1]}.png"
     full.symlink_to("/dev/full")
@@ -331,4 +327,4 @@ def test_no_space_left_for_a_mask_is_named_and_what_is_done_is_kept(prepared, sa
         run(split)
     full.unlink()
     run(split)
-    assert contents(OUT) == expected
+    assert file_contents(OUT) == expected

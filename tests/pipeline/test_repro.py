@@ -875,7 +875,7 @@ def of_any_entry(key: str) -> str:
 def test_real_images_run_through(tmp_path, pipeline, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(pipeline / "params.yaml", tmp_path)
-    real = {"source": str(REAL / "imagenet"), "classes": "imagenet", "limit": 3}
+    real = {"source": str(REAL / "imagenet"), "train": "none", "classes": "imagenet", "limit": 3}
     edit(tmp_path, {f"datasets.textures.{key}": value for key, value in real.items()})
     edit(tmp_path, {f"models.{CLS}.weights": "random"})
     with one_thread():
