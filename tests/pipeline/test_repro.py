@@ -623,7 +623,7 @@ def test_an_interrupted_inference_goes_on_in_the_next_run(copy):
 
     again = dvc(copy, "repro", infer)
     assert again.stages == [infer]
-    assert f"goes on behind {done} images" in again.output
+    assert f"resuming after {done} images" in again.output
     assert not (copy / "data/unfinished").exists()
     went_on = digests(copy, out)
     run(copy, sys.executable, "-m", "stages.infer_onnxruntime", CLS)
