@@ -1,0 +1,117 @@
+from pathlib import Path
+
+import pytest
+from helpers.checkout import REAL, needs_real
+from helpers.datasets import read
+from helpers.images import noise, write_image
+from helpers.refusals import refused
+
+from parity.core.class_ids import IGNORED
+from parity.datasets.dataset import Item
+from parity.preprocessing.images import read_image, read_mask
+
+
+def test_the_split_names_the_list(imagenet):
+    (imagenet / "val.txt").rename(imagenet / "holdout.txt")
+    assert len(read(imagenet, split="holdout").val) == 2
+
+
+def test_a_list_may_be_given_by_its_path(imagenet, tmp_path_factory, monkeypatch):
+    """A relative path starts in the current folder, not in the dataset's; ~ is the home folder."""
+    lists = tmp_path_factory.mktemp("lists")
+    (lists / "some.txt").write_text("b.png 1\n")
+    monkeypatch.chdir(lists.parent)
+    monkeypatch.setenv("HOME", str(lists))
+    for path in (f"{lists.name}/some.txt", "./" + f"{lists.name}/some.txt", "~/some.txt"):
+        assert read(imagenet, split=path).val == [Item("images/b.png", 1)]
+        assert read(imagenet, train=path).train == [Item("images/b.png", 1)]
+    assert read(imagenet, split=str(lists / "some.txt")).val == [Item("images/b.png", 1)]
+
+
+def test_a_voc_list_may_be_given_by_its_path(voc, tmp_path_factory):
+    path = tmp_path_factory.mktemp("lists") / "seg11valid.txt"
+    path.write_text("b\n")
+    dataset = read(voc, "segmentation", split=str(path), train=str(path))
+    assert [item.name for item in dataset.val + dataset.train] == ["b", "b"]
+
+
+@pytest.mark.parametrize("key", ["split", "train"])
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_a_list_given_by_its_path_must_exist(request, task, key):
+    root = request.getfixturevalue("imagenet" if task == "classification" else "voc")
+    with refused("lists/none.txt: no such file"):
+        read(root, task, **{key: "lists/none.txt"})
+
+
+def test_a_train_list_may_be_left_out(imagenet):
+    (imagenet / "train.txt").write_text("nowhere.png 1\n")
+    with refused(f"{imagenet / 'train.txt'}:1: no image nowhere.png"):
+        read(imagenet, train="train")
+    assert read(imagenet, train="none").train == []
+
+
+def test_a_missing_folder_is_refused_with_its_key(tmp_path):
+    with refused(f"params.yaml: datasets.mine.source: no such folder: {tmp_path / 'x'}"):
+        read(tmp_path / "x")
+
+
+def test_a_limit_keeps_the_first_images_of_each_list(imagenet):
+    (imagenet / "train.txt").write_text("b.png 1\na.png 1\n")
+    dataset = read(imagenet, train="train", limit=1)
+    assert [item.image for item in dataset.val] == ["images/a.png"]
+    assert [item.image for item in dataset.train] == ["images/b.png"]
+
+
+def names_read(root: Path, **changes) -> tuple[list[str], list[str]]:
+    """The names of both lists, of 50 images each."""
+    names = [f"{number:02d}.png" for number in range(50)]
+    for name in names:
+        write_image(root / "images" / name, noise(2, 2))
+    for split in ("val", "train"):
+        (root / f"{split}.txt").write_text("".join(f"{name} 0\n" for name in names))
+    dataset = read(root, train="train", **changes)
+    return [item.name for item in dataset.val], [item.name for item in dataset.train]
+
+
+def test_shuffled_lists_hold_the_same_images_each_in_its_own_order(imagenet):
+    plain, _ = names_read(imagenet)
+    val, train = names_read(imagenet, shuffle=True)
+    assert sorted(val) == sorted(train) == plain
+    assert len({tuple(order) for order in (plain, val, train)}) == 3
+    assert (val, train) == names_read(imagenet, shuffle=True)
+    assert (val, train) != names_read(imagenet, shuffle=True, seed=1)
+
+
+def test_a_limit_keeps_the_first_images_of_the_shuffled_list(imagenet):
+    val, train = names_read(imagenet, shuffle=True)
+    assert names_read(imagenet, shuffle=True, limit=7) == (val[:7], train[:7])
+
+
+def test_a_shuffled_voc_list_keeps_images_and_masks_together(voc):
+    (voc / "ImageSets/Segmentation/train.txt").write_text("b\na\n")
+    for seed in range(4):
+        dataset = read(voc, "segmentation", train="train", shuffle=True, seed=seed)
+        assert sorted(item.name for item in dataset.val) == ["a", "b"]
+        assert all(Path(str(item.target)).stem == item.name for item in dataset.train)
+
+
+@needs_real
+def test_real_imagenet_images_are_read():
+    root = REAL / "imagenet"
+    dataset = read(root, classes="imagenet")
+    assert len(dataset.val) == 100
+    names = {item.name: dataset.classes[item.target] for item in dataset.val}
+    assert names["n02356798_fox_squirrel"] == "fox squirrel"
+    images = [read_image(root / item.image) for item in dataset.val[::5]]
+    assert all(image.ndim == 3 and image.shape[2] == 3 for image in images)
+
+
+@needs_real
+def test_real_voc_images_are_read():
+    root = REAL / "voc"
+    dataset = read(root, "segmentation", classes="voc", split="seg11valid")
+    assert len(dataset.val) == 2
+    for item in dataset.val:
+        mask = read_mask(root / item.target, len(dataset.classes), IGNORED)
+        assert mask.shape == read_image(root / item.image).shape[:2]
+        assert 0 in mask and mask.any()
