@@ -24,19 +24,25 @@ def class_folders_of_root(root: Path, train: str) -> list[Path]:
     A folder `train` without an image right in it is the train split and no class. The list is empty
     when fewer than two folders hold images. Raises InputError when only some folders do.
     """
-    from torchvision.datasets.folder import is_image_file
-
-    def holds_image(folder: Path) -> bool:
-        return any(is_image_file(path.name) for path in folder.iterdir())
-
-    folders = [path for path in class_folders(root) if path.name != train or holds_image(path)]
-    with_images = [path for path in folders if holds_image(path)]
+    folders = [path for path in class_folders(root) if path.name != train or _holds_image(path)]
+    with_images = [path for path in folders if _holds_image(path)]
     if len(with_images) < 2:
         return []
     if len(with_images) < len(folders):
         other = min(set(folders) - set(with_images))
         raise InputError(f"{other}: found no image right in it; expected some, as in {folders[0]}")
     return folders
+
+
+def holds_class_folders(folder: Path) -> bool:
+    """Return whether a folder holds class folders and is not one itself."""
+    return bool(class_folders(folder)) and not _holds_image(folder)
+
+
+def _holds_image(folder: Path) -> bool:
+    from torchvision.datasets.folder import is_image_file
+
+    return any(is_image_file(path.name) for path in folder.iterdir())
 
 
 def classes_of_folders(val: list[Path], train: list[Path]) -> list[str]:

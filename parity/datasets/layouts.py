@@ -14,6 +14,7 @@ from parity.datasets.class_folders import (
     class_folders_of_root,
     class_ids,
     classes_of_folders,
+    holds_class_folders,
     read_class_folders,
 )
 from parity.datasets.class_names import PUBLISHED_CLASSES, read_classes
@@ -91,8 +92,11 @@ class Place:
 
 
 def _read_classification(key: str, params: DatasetParams, root: Path) -> Layout:
-    val = _find(params.split, root) or _find_without_split(params, root)
-    train = None if params.train == NO_TRAIN else _find(params.train, root)
+    val = _find(params.split, root) or _find_in_root(params, root)
+    if val is None:
+        _check_for_archives(params, root)
+    train = None if params.train == NO_TRAIN else _find_train(key, params, root)
+    val = val or _extract_archives(params, root)
     train_folders = train.folders if train else []
     if params.classes != FOLDERS:
         classes, _ = read_classes(params, root)
@@ -118,19 +122,48 @@ def _find(split: str, root: Path) -> Place | None:
     return Place(split, None, folders) if folders else None
 
 
-def _find_without_split(params: DatasetParams, root: Path) -> Place:
-    """Return the split to evaluate on when neither a list nor a folder has its name."""
-    if folders := class_folders_of_root(root, params.train):
-        missing = f"no {params.split}.txt and no class folders in {params.split}/"
-        log(f"{root}: {missing}: taking its own folders for the classes")
-        return Place(params.split, None, folders)
+def _find_in_root(params: DatasetParams, root: Path) -> Place | None:
+    """Return the class folders right in `root`, None when it holds none."""
+    folders = class_folders_of_root(root, params.train)
+    if not folders:
+        return None
+    missing = f"no {params.split}.txt and no class folders in {params.split}/"
+    log(f"{root}: {missing}: taking its own folders for the classes")
+    return Place(params.split, None, folders)
+
+
+def _check_for_archives(params: DatasetParams, root: Path) -> None:
+    """Raise InputError unless `root` holds ImageNet's official archives of the split."""
     archives = imagenet.archives(root)
-    if params.split == imagenet.SPLIT and all(path.is_file() for path in archives):
-        imagenet.extract(root)
-        return Place(params.split, None, class_folders(root / params.split))
-    layouts = f"class folders in {root / params.split} or {root}"
-    names = " with ".join(path.name for path in archives)
-    raise InputError(f"{root / params.split}.txt: no such file, nor {layouts}, nor {names}")
+    if params.split != imagenet.SPLIT or not all(path.is_file() for path in archives):
+        layouts = f"class folders in {root / params.split} or {root}"
+        names = " with ".join(path.name for path in archives)
+        raise InputError(f"{root / params.split}.txt: no such file, nor {layouts}, nor {names}")
+
+
+def _extract_archives(params: DatasetParams, root: Path) -> Place:
+    imagenet.extract(root)
+    return Place(params.split, None, class_folders(root / params.split))
+
+
+def _find_train(key: str, params: DatasetParams, root: Path) -> Place:
+    train = _find(params.train, root)
+    if train is None:
+        missing = f"no {params.train}.txt and no class folders in {params.train}/"
+        lists = {path.stem for path in root.glob("*.txt") if path.name != params.classes}
+        folders = {path.name for path in class_folders(root) if holds_class_folders(path)}
+        raise _unknown_train(key, params, root, missing, lists | folders)
+    return train
+
+
+def _unknown_train(
+    key: str, params: DatasetParams, root: Path, missing: str, names: set[str]
+) -> InputError:
+    found = f"found {params.train!r}, but {root} has {missing}"
+    present = f"; it has {', '.join(sorted(names))}" if names else ""
+    return InputError(
+        f"{key}.train: {found}{present}; `train: {NO_TRAIN}` leaves the train list out"
+    )
 
 
 def _read_place(place: Place, root: Path, classes: int, ids: dict[str, int]) -> Listing:
@@ -149,11 +182,15 @@ def _read_segmentation(key: str, params: DatasetParams, root: Path) -> Layout:
     if params.classes == FOLDERS:
         raise InputError(f"{key}.classes: `{FOLDERS}` is for classification alone")
     classes, colors = read_classes(params, root)
-    val = _voc_listing(root, params.split)
-    train = NO_LISTING if params.train == NO_TRAIN else _voc_listing(root, params.train)
-    return Layout(classes, colors, val, train)
+    val, train = _voc_list_path(root, params.split), _voc_list_path(root, params.train)
+    val_listing = Listing(read_voc_list(val), [val])
+    if params.train == NO_TRAIN:
+        return Layout(classes, colors, val_listing, NO_LISTING)
+    if not train.exists() and not params.train.endswith(".txt"):
+        names = {path.stem for path in train.parent.glob("*.txt")}
+        raise _unknown_train(key, params, root, f"no {train.relative_to(root)}", names)
+    return Layout(classes, colors, val_listing, Listing(read_voc_list(train), [train]))
 
 
-def _voc_listing(root: Path, split: str) -> Listing:
-    path = list_path(split, root / "ImageSets" / "Segmentation" / f"{split}.txt")
-    return Listing(read_voc_list(path), [path])
+def _voc_list_path(root: Path, split: str) -> Path:
+    return list_path(split, root / "ImageSets" / "Segmentation" / f"{split}.txt")

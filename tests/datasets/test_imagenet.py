@@ -189,6 +189,13 @@ def test_the_official_archives_are_extracted_beside_them_once(official, capsys):
     assert "extracting" not in capsys.readouterr().err
 
 
+def test_a_missing_train_list_is_refused_before_the_extraction(official):
+    write_params(official.parent, own(classes="imagenet", train="train"))
+    with refused("params.yaml: datasets.textures.train: found 'train', but mine has no train.txt"):
+        fetch.main(["textures"])
+    assert files_of(official) == {VAL, DEVKIT}
+
+
 def test_a_changed_extracted_image_is_noticed(official, capsys):
     fetch.main(["textures"])
     stale.main([])

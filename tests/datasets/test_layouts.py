@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 from helpers.checkout import REAL, needs_real
-from helpers.datasets import read
+from helpers.datasets import read, write_classes
 from helpers.images import noise, write_image
 from helpers.refusals import refused
 
@@ -48,6 +48,39 @@ def test_a_train_list_may_be_left_out(imagenet):
     with refused(f"{imagenet / 'train.txt'}:1: no image nowhere.png"):
         read(imagenet, train="train")
     assert read(imagenet, train="none").train == []
+
+
+LEAVE_OUT = "; `train: none` leaves the train list out"
+
+
+def test_a_misspelt_train_list_is_refused_with_the_lists_that_exist(imagenet):
+    (imagenet / "train.txt").write_text("a.png 0\n")
+    missing = f"{imagenet} has no trian.txt and no class folders in trian/; it has train, val"
+    with refused(f"params.yaml: datasets.mine.train: found 'trian', but {missing}{LEAVE_OUT}"):
+        read(imagenet, train="trian")
+
+
+def test_a_misspelt_train_folder_is_refused_with_the_folders_that_exist(tmp_path):
+    write_classes(tmp_path / "val", "cat", "dog")
+    write_classes(tmp_path / "train", "cat", "dog")
+    (tmp_path / "empty").mkdir()
+    with refused("datasets.mine.train: found 'trian'", f"; it has train, val{LEAVE_OUT}"):
+        read(tmp_path, classes="folders", train="trian")
+    with refused("datasets.mine.train: found 'empty'", "no class folders in empty/"):
+        read(tmp_path, classes="folders", train="empty")
+
+
+def test_class_folders_of_the_root_are_no_train_lists(tmp_path):
+    write_classes(tmp_path, "cat", "dog/below", "dog")
+    with refused(f"{tmp_path} has no train.txt and no class folders in train/{LEAVE_OUT}"):
+        read(tmp_path, classes="folders", train="train")
+
+
+def test_a_misspelt_voc_train_list_is_refused_with_the_lists_that_exist(voc):
+    (voc / "ImageSets/Segmentation/train.txt").write_text("a\n")
+    missing = f"{voc} has no ImageSets/Segmentation/trian.txt; it has train, val{LEAVE_OUT}"
+    with refused(f"params.yaml: datasets.mine.train: found 'trian', but {missing}"):
+        read(voc, "segmentation", train="trian")
 
 
 def test_a_missing_folder_is_refused_with_its_key(tmp_path):

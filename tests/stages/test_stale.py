@@ -43,12 +43,6 @@ def test_a_changed_list_elsewhere_is_noticed(mine, capsys):
     assert changed(capsys) == ["fetch@textures"]
 
 
-def test_a_train_list_that_appears_is_noticed(mine, capsys):
-    fetch.main(["textures"])
-    (mine / "train.txt").write_text("a.png 0\n")
-    assert changed(capsys) == ["fetch@textures"]
-
-
 def test_a_checkpoint_written_anew_is_noticed(prepared, capsys):
     weights.main(["squeezenet1_1"])
     assert changed(capsys) == []
