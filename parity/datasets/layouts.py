@@ -63,8 +63,11 @@ def read_dataset(
     layout = read(key, params, root)
     val = _select(layout.val.items, params, [seed, SHUFFLES["val"]])
     train = _select(layout.train.items, params, [seed, SHUFFLES["train"]])
-    if params.task == "classification" and len(val) > 1 and len({item.target for item in val}) == 1:
-        log(f"warning: {name}: all {len(val)} images are of one class; see `shuffle` and `limit`")
+    if params.task == "classification":
+        _check_limit(key, params, params.split, layout.val.items, val)
+        _check_limit(key, params, params.train, layout.train.items, train)
+        if len(val) > 1 and len(_classes(val)) == 1:
+            log(f"warning: {name}: all {len(val)} images to evaluate on are of one class")
     depends_on = [*layout.val.depends_on, *layout.train.depends_on]
     if params.classes not in (FOLDERS, *PUBLISHED_CLASSES):
         depends_on.append(root / params.classes)
@@ -77,6 +80,24 @@ def _select(items: list[Item], params: DatasetParams, seed: list[int]) -> list[I
     if params.shuffle:
         items = [items[index] for index in np.random.default_rng(seed).permutation(len(items))]
     return items[: first(params.limit, len(items))]
+
+
+def _check_limit(
+    key: str, params: DatasetParams, split: str, items: list[Item], kept: list[Item]
+) -> None:
+    """Raise InputError when a limit keeps a single class of a list that has several.
+
+    It does so when the list is in class order, as that of class folders is.
+    """
+    classes = len(_classes(items))
+    if params.shuffle or len(kept) < 2 or classes < 2 or len(_classes(kept)) > 1:
+        return
+    found = f"found {params.limit}, which keeps 1 of the {classes} classes of {split!r}"
+    raise InputError(f"{key}.limit: {found}; set `shuffle: true`, or a larger limit")
+
+
+def _classes(items: list[Item]) -> set[int | str]:
+    return {item.target for item in items}
 
 
 # Classification

@@ -95,6 +95,27 @@ def test_a_limit_keeps_the_first_images_of_each_list(imagenet):
     assert [item.image for item in dataset.train] == ["images/b.png"]
 
 
+def test_a_limit_that_keeps_one_class_of_several_is_refused(tmp_path):
+    write_classes(tmp_path / "val", "cat", "dog", images=("1.png", "2.png", "3.png"))
+    write_classes(tmp_path / "train", "cat", "dog", images=("1.png", "2.png"))
+    folders = {"classes": "folders", "train": "train"}
+    with refused(
+        "params.yaml: datasets.mine.limit: found 3, which keeps 1 of the 2 classes of 'val'; set "
+        "`shuffle: true`, or a larger limit"
+    ):
+        read(tmp_path, **folders, limit=3)
+    with refused("found 2, which keeps 1 of the 2 classes of 'train'"):
+        read(tmp_path, "classification", **folders | {"split": "train", "train": "none"}, limit=2)
+    for fits in ({"limit": 4}, {"limit": 1}, {"limit": 2, "shuffle": True}):
+        assert len(read(tmp_path, **folders, **fits).val) == fits["limit"]
+
+
+def test_a_limit_may_keep_the_only_class_of_a_list(imagenet, capsys):
+    (imagenet / "val.txt").write_text("a.png 2\n" * 3)
+    assert len(read(imagenet, limit=2).val) == 2
+    assert "all 2 images to evaluate on are of one class" in capsys.readouterr().err
+
+
 def names_read(root: Path, **changes) -> tuple[list[str], list[str]]:
     """The names of both lists, of 50 images each."""
     names = [f"{number:02d}.png" for number in range(50)]
