@@ -17,7 +17,6 @@ from parity.networks.published import published_accuracy
 from parity.networks.weights import (
     WeightsSource,
     check_classes,
-    check_output,
     network_with_weights,
 )
 from parity.preprocessing.splits import read_classes
@@ -39,7 +38,6 @@ def main(argv: list[str] | None = None) -> None:
         log(f"{name}: {path} holds its own weights")
         return
     network, source = network_with_weights(name, model, params, classes)
-    check_output(name, model, network, classes)
     published = published_accuracy(source) if isinstance(source, WeightsEnum) else None
     write(name, network.state_dict(), files_outside(name, model, source), published)
     size = sum(parameter.numel() for parameter in network.parameters()) / 1e6

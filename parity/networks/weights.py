@@ -14,6 +14,7 @@ from parity.networks.checkpoints import load_state, read_checkpoint
 from parity.networks.network import Logits, build, check_name, pick_output, published_weights
 from parity.networks.probe import calibrate, damp_residuals, fit_head, seeded
 from parity.networks.published import load_published
+from parity.networks.random_weights import spread_logits
 from parity.preprocessing.images import normalize
 from parity.preprocessing.profile import read_normalization
 from parity.preprocessing.splits import Split
@@ -49,7 +50,8 @@ def network_with_weights(
 ) -> tuple[nn.Module, WeightsSource]:
     """Build the network of an entry of `models` with its weights; return it with their source.
 
-    Raises InputError when weights are not found, cannot be read, or do not fit the network.
+    Raises InputError when weights are not found, cannot be read, or do not fit the network, and
+    when its output is not logits of `classes` classes.
     """
     source = find_weights(name, model)
     if source is None:
@@ -61,6 +63,7 @@ def network_with_weights(
         state = read_checkpoint(source, model.checkpoint_key)
     network = build(name, model, classes)
     load_state(network, state, str(source))
+    check_output(name, model, network, classes)
     return network, source
 
 
@@ -89,17 +92,21 @@ def _offline_network(name: str, model: ModelParams, params: Params, classes: int
         )
     seeded(params.seed, name)
     network = build(name, model, classes)
-    damp_residuals(network, params.probe.residual_scale)
+    check_output(name, model, network, classes)
     logits = Logits(network, model.output)
     # Statistics need no labels, so without a train list the val images serve.
     images = train if len(train) else Split(model.preprocess, "val", model.task)
     total = min(params.probe.calibration_images.of(model.task), len(images))
-    calibrate(
-        logits, (blob for blob, _ in labelled_batches(images, total, model, params, "calibrate"))
-    )
-    if model.weights == "probe":
-        batches = labelled_batches(train, len(train), model, params, "fit")
-        fit_head(logits, batches, classes, params.probe.ridge)
+    batches = labelled_batches(images, total, model, params, "calibrate")
+    blobs = (blob for blob, _ in batches)
+    scale = params.probe.residual_scale
+    if model.weights == "random":
+        spread_logits(logits, blobs, classes, scale)
+        return network
+    damp_residuals(network, scale)
+    calibrate(logits, blobs)
+    labelled = labelled_batches(train, len(train), model, params, "fit")
+    fit_head(logits, labelled, classes, params.probe.ridge)
     return network
 
 

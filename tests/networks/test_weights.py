@@ -70,6 +70,22 @@ def test_the_batch_norms_of_random_weights_are_calibrated(prepared):
     assert means and all(value.abs().max() > 0 for value in means)
 
 
+def test_the_logits_of_random_weights_differ_between_images(prepared):
+    """Else nothing could differ between backends, and the verdict would be vacuous."""
+    entry = {"factory": "helpers.factories:with_head_of_zeros", "weights": "random"}
+    images = Split("imagenet", "val", "classification").images(0, 10)
+    with torch.inference_mode():
+        logits = network("mine", **entry).eval()(torch.from_numpy(normalize(images, MEAN, STD)))
+    spread = (logits.amax(dim=0) - logits.amin(dim=0)).max() / logits.abs().max()
+    assert spread > load_params().gate.spread
+
+
+def test_random_weights_of_a_network_with_a_wrong_output_are_refused(prepared):
+    entry = {"factory": "helpers.factories:with_head_of_zeros", "weights": "random"}
+    with refused("params.yaml: models.mine.output: found 'out'; the network returns one tensor"):
+        network("mine", **entry, output="out")
+
+
 def test_a_probe_needs_train_images_and_random_weights_do_not(prepared):
     (prepared / "data/preprocessed/imagenet/train/names.txt").write_text("")
     with refused(f"params.yaml: models.{NAME}.weights: ", "has 0", "`random`"):
