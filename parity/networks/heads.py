@@ -1,4 +1,4 @@
-"""The layers that make a network's logits."""
+"""The layers that compute a network's logits."""
 
 import torch
 import torchvision
@@ -6,9 +6,10 @@ from torch import nn
 
 
 def find_heads(network: nn.Module, classes: int, blob: torch.Tensor) -> list[nn.Module]:
-    """The layers that make the logits: those run last with `classes` outputs.
+    """Return the layers that compute the logits: the last to run with `classes` outputs.
 
-    One for most networks, two where the network adds up two of them (LR-ASPP).
+    Most networks have one; LR-ASPP, which adds two, has both. Empty when no layer has `classes`
+    outputs.
     """
     ran: list[nn.Module] = []
     hooks = [

@@ -1,4 +1,4 @@
-"""PyTorch networks, torchvision's or a factory's, built and loaded."""
+"""Build the PyTorch network of an entry of `models`, torchvision's or a factory's, and load it."""
 
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,8 +18,10 @@ from parity.preprocessing.splits import read_classes
 
 
 class Logits(nn.Module):
-    """A network whose output is one tensor: entry `output` of a dict or tuple, of a dict else
-    `out`, the head of torchvision's segmentation models."""
+    """A network that returns its logits alone: entry `output` of a dict or tuple.
+
+    Without `output`, a dict's entry `out`, where torchvision's segmentation models have them.
+    """
 
     def __init__(self, network: nn.Module, output: str | int | None = None) -> None:
         super().__init__()
@@ -31,14 +33,14 @@ class Logits(nn.Module):
 
 
 def pick_output(output: Any, entry: str | int | None) -> torch.Tensor:
-    """The tensor of logits in what a network returned; raises LookupError where it is not there."""
+    """Return the logits in a network's output; raises LookupError when the entry is missing."""
     if entry is not None:
         return output[entry]
     return output["out"] if isinstance(output, dict) else output
 
 
 def model_names(task: Task) -> list[str]:
-    """The names of torchvision's models for a task."""
+    """Return the names of torchvision's models for a task."""
     models = torchvision.models
     module = models.segmentation if task == "segmentation" else models
     return models.list_models(module=module)
@@ -56,11 +58,11 @@ def check_name(name: str, task: Task) -> None:
 
 
 def build(name: str, model: ModelParams, classes: int) -> nn.Module:
-    """Build the network of an entry of `models`, without weights and without auxiliary head.
+    """Build the network of an entry of `models`, randomly initialised, without auxiliary head.
 
-    torchvision's network of that name gets `classes` outputs; nothing is downloaded, for a
-    segmentation model's backbone neither. Raises InputError when torchvision has no model of this
-    name for the task, or the factory cannot be called.
+    torchvision's network of that name gets `classes` outputs. Nothing is downloaded, not even a
+    segmentation model's backbone. Raises InputError when torchvision has no model of this name for
+    the task, or the factory fails.
     """
     if model.factory:
         return build_from_factory(name, model)
@@ -70,23 +72,22 @@ def build(name: str, model: ModelParams, classes: int) -> nn.Module:
     if model.task == "segmentation":
         options["weights_backbone"] = None
     if name in RESCALED:
-        # The auxiliary heads serve training alone; init_weights draws from scipy for a minute.
+        # Auxiliary heads serve training alone; init_weights samples with SciPy for a minute.
         options |= {"aux_logits": False, "init_weights": False}
         options["transform_input"] = published is not None
     if published is not None and name.startswith("vit_"):
-        options["image_size"] = published.meta["min_size"][0]  # the one size that it runs
+        options["image_size"] = published.meta["min_size"][0]  # the only size that it runs
     return torchvision.models.get_model(name, weights=None, num_classes=classes, **options)
 
 
-# torchvision took their published weights from a framework that scales its input to -1..1, and
-# begins these networks with a layer from one scale to the other.
+# Their published weights expect input scaled to -1..1; torchvision's networks rescale it first.
 RESCALED = ("googlenet", "inception_v3")
 
 
 def published_weights(name: str, model: ModelParams) -> WeightsEnum | None:
-    """Return torchvision's weights of the name that an entry's `weights` has, if there are any.
+    """Return torchvision's weights that an entry's `weights` names, None when it names none.
 
-    The name may be that of the enum's member or the full one: ResNet50_Weights.IMAGENET1K_V2.
+    The name is that of a member, IMAGENET1K_V2, or the full one, ResNet50_Weights.IMAGENET1K_V2.
     """
     if model.factory or model.weights is None:
         return None
@@ -95,13 +96,14 @@ def published_weights(name: str, model: ModelParams) -> WeightsEnum | None:
 
 
 def saved_network(name: str, model: ModelParams) -> nn.Module:
-    """The network of an entry of `models` with the weights that the stage `weights` wrote, ready
-    for inference."""
+    """Return the network of an entry of `models` with the weights that the stage `weights` wrote,
+    ready for inference."""
     return load_network(weights_path(name), name, model, len(read_classes(model.preprocess)))
 
 
 def load_network(weights: Path, name: str, model: ModelParams, classes: int) -> nn.Module:
-    """Build the network and load the state dict in `weights`; returns it ready for inference."""
+    """Build the network and load the state dict of the file `weights`; return it ready for
+    inference."""
     network = build(name, model, classes)
     load_state(network, read_checkpoint(weights), source=str(weights))
     return Logits(network, model.output).eval()

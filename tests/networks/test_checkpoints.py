@@ -46,7 +46,7 @@ def test_an_entry_too_many_is_refused_but_an_auxiliary_heads():
     network = nn.Sequential(nn.Linear(2, 2))
     state = network.state_dict() | {"aux_classifier.0.weight": torch.zeros(1)}
     load_state(network, state, "x.pth")
-    with refused("x.pth: entry more belongs to no part of the model"):
+    with refused("x.pth: entry more belongs to no layer of the model"):
         load_state(network, state | {"more": torch.zeros(1)}, "x.pth")
 
 
@@ -54,13 +54,13 @@ def test_an_entry_too_many_is_refused_but_an_auxiliary_heads():
 def test_a_file_that_is_no_checkpoint_is_refused_by_name(tmp_path, content):
     path = tmp_path / "weights.pth"
     path.write_bytes(content)
-    with refused(f"{path}: not a checkpoint of PyTorch, or not all of it"):
+    with refused(f"{path}: not a PyTorch checkpoint, or cut off"):
         read_checkpoint(path)
 
 
 def test_a_truncated_checkpoint_is_refused_by_name(checkpoint):
     checkpoint.write_bytes(checkpoint.read_bytes()[:100_000])
-    with refused(f"{checkpoint}: not a checkpoint"):
+    with refused(f"{checkpoint}: not a PyTorch checkpoint"):
         read_checkpoint(checkpoint)
 
 

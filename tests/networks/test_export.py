@@ -17,7 +17,7 @@ EXPORTERS = ["dynamo", "torchscript"]
 
 
 class Function(nn.Module):
-    """A network that is one function of the blob."""
+    """A network that applies a function to the blob."""
 
     def __init__(self, function) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ def assert_same(path: Path, network: nn.Module, *shapes: tuple[int, ...]) -> Non
 
 
 def axes(value: onnx.ValueInfoProto) -> list[bool]:
-    """For each axis, whether it may change at run time."""
+    """For each axis, whether it is dynamic."""
     return [not axis.HasField("dim_value") for axis in value.type.tensor_type.shape.dim]
 
 
@@ -86,7 +86,7 @@ def test_a_segmentation_takes_any_number_of_images_of_any_size(segmentation):
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
-def test_axes_that_may_not_change_are_fixed(tmp_path, exporter):
+def test_axes_that_are_not_dynamic_are_fixed(tmp_path, exporter):
     path = tmp_path / "model.onnx"
     changes = {"exporter": exporter, "dynamic_axes.segmentation": ["batch"]}
     network = nn.Sequential(nn.Conv2d(3, 5, 1)).eval()
@@ -112,7 +112,7 @@ def test_an_opset_that_the_exporter_does_not_write_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
-def test_what_cannot_be_exported_is_refused_with_the_reason(tmp_path, exporter):
+def test_a_network_that_cannot_be_exported_is_refused_with_the_reason(tmp_path, exporter):
     network = Function(lambda blob: torch.linalg.qr(blob[:, 0])[0])
     with refused(f"cannot be exported (exporter {exporter}, opset 18)", "linalg_qr"):
         export(network, tmp_path / "model.onnx", "classification", exporter=exporter)

@@ -37,7 +37,7 @@ def test_wrong_weights_leave_the_earlier_file(prepared):
     write_weights(prepared, "random")
     before = PATH.read_bytes()
     Path("mine.pth").write_text("no checkpoint")
-    with refused("mine.pth: not a checkpoint of PyTorch"):
+    with refused("mine.pth: not a PyTorch checkpoint"):
         write_weights(prepared, "mine.pth")
     assert PATH.read_bytes() == before
     assert sorted(path.name for path in PATH.parent.iterdir()) == ["source.json", "weights.pth"]
