@@ -96,7 +96,7 @@ def test_a_missing_or_empty_file_is_found_before_any_is_decoded(prepared, profil
 
 DAMAGES = {
     "cut off": lambda path: path.write_bytes(path.read_bytes()[:-700]),
-    "not an image that can be read": lambda path: path.write_text("text"),
+    "not a readable image": lambda path: path.write_text("text"),
     "no such file": lambda path: path.unlink(),
     "the file is empty": lambda path: path.write_bytes(b""),
     "found 100000x100000 pixels": lambda path: path.write_bytes(png(100_000, 100_000, b"")),
