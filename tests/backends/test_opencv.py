@@ -27,6 +27,7 @@ def test_a_model_that_opencv_cannot_read_is_refused_also_where_it_returns_an_emp
     assert ("its network is empty" in str(caught.value)) == (engine == "new")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_graph_of_several_inputs_and_outputs_runs(tmp_path, engine):
     model = onnx.parser.parse_model(

@@ -46,6 +46,7 @@ def test_a_file_that_cannot_be_rewritten_is_a_failure_with_its_reason(tmp_path):
     assert not (tmp_path / "out.onnx").exists()
 
 
+@pytest.mark.process
 def test_an_export_of_fixed_sizes_is_tried_image_by_image(converted):
     params = load_params()
     now = params.export

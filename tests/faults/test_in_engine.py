@@ -3,6 +3,7 @@ from math import inf
 
 import numpy as np
 import onnx
+import pytest
 from helpers.faulty import BLOB, network, unstable
 
 from parity.faults.in_engine import locate_in_engine, locate_in_subgraphs, run_whole
@@ -78,6 +79,7 @@ class Whole:
         return run_whole(path, self.model, values, settings), values, settings
 
 
+@pytest.mark.process
 def test_uninitialized_memory_shows_on_the_heaps_that_are_asked_for(tmp_path):
     whole = Whole(tmp_path, unstable())
     runs, values, settings = whole.run("new", (165,))
@@ -89,6 +91,7 @@ def test_uninitialized_memory_shows_on_the_heaps_that_are_asked_for(tmp_path):
     assert fault.environment["MALLOC_PERTURB_"] == "165"
 
 
+@pytest.mark.process
 def test_an_engine_that_is_right_has_no_fault(tmp_path):
     whole = Whole(tmp_path, unstable())
     runs, values, settings = whole.run("classic", (1,))

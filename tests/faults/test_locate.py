@@ -75,6 +75,7 @@ def search_model(name: str = MODEL) -> Search:
     return Search(locate_in_model(name, load_params(), path, lines.append), "\n".join(lines))
 
 
+@pytest.mark.process
 @ENGINES
 def test_a_good_file_has_no_fault(tmp_path, engine):
     found = search_files(tmp_path, network(), engine=engine)
@@ -95,6 +96,7 @@ def test_a_fault_put_into_a_file_is_detected_owned_and_located(tmp_path, name):
     assert any("the outputs agree" in note for note in fault.notes) == ("hides" in name)
 
 
+@pytest.mark.process
 def test_the_limit_decides_what_differs(tmp_path):
     candidate = network()
     FAULTS["perturbed weight"][0](candidate)
@@ -102,6 +104,7 @@ def test_the_limit_decides_what_differs(tmp_path):
     assert search_files(tmp_path, candidate, limit=1e-3).fault.limit == 1e-3
 
 
+@pytest.mark.process
 def test_a_difference_within_the_limit_is_said(tmp_path):
     candidate = network()
     FAULTS["perturbed weight"][0](candidate)
@@ -110,6 +113,7 @@ def test_a_difference_within_the_limit_is_said(tmp_path):
     assert "within the limit" not in search_files(tmp_path, network()).text
 
 
+@pytest.mark.process
 def test_a_file_with_other_tensor_names_is_no_fault(tmp_path):
     assert search_files(tmp_path, rename_tensors(network())).fault is None
 
@@ -164,6 +168,7 @@ def test_a_file_with_fewer_outputs_is_wrong_input(tmp_path):
         search_files(tmp_path, network(), two_outputs())
 
 
+@pytest.mark.process
 def test_outputs_of_the_same_names_are_matched_by_name(tmp_path):
     swapped = two_outputs(("sum_out", "output"))
     assert search_files(tmp_path, swapped, two_outputs()).fault is None
@@ -182,6 +187,7 @@ def test_a_fault_at_the_second_output_is_found(tmp_path):
 # Real faults of OpenCV 5.0.0's engines
 
 
+@pytest.mark.process
 @ENGINES
 def test_an_operation_that_opencv_refuses_is_located(tmp_path, engine):
     model = network()
@@ -199,6 +205,7 @@ def mobilenet(mobilenet_by_dynamo) -> Path:
     return mobilenet_by_dynamo
 
 
+@pytest.mark.process
 @ENGINES
 def test_mobilenet_by_dynamo_breaks_in_its_first_squeeze_and_excitation(mobilenet, engine):
     found = search_file(mobilenet / "dynamo.onnx", engine)
@@ -209,11 +216,13 @@ def test_mobilenet_by_dynamo_breaks_in_its_first_squeeze_and_excitation(mobilene
     assert fault.evidence.startswith("confirmed by a second cut; shows only together with")
 
 
+@pytest.mark.process
 @ENGINES
 def test_mobilenet_by_torchscript_passes(mobilenet, engine):
     assert search_file(mobilenet / "torchscript.onnx", engine).fault is None
 
 
+@pytest.mark.process
 def test_a_fault_of_the_engine_at_the_second_output_is_found(mobilenet):
     model = onnx.load(mobilenet / "dynamo.onnx")
     (value,) = model.graph.input
@@ -239,6 +248,7 @@ class Pooling(torch.nn.Module):
         return self.pool(features) + features
 
 
+@pytest.mark.process
 def test_a_read_of_uninitialized_memory_is_located_on_a_dirty_heap(tmp_path):
     torch.manual_seed(0)
     blob, path = torch.randn(2, 3, 32, 32), tmp_path / "pooling.onnx"
@@ -263,6 +273,7 @@ def break_file(path: Path, weight: str) -> None:
     onnx.save(model, path)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
 def test_a_good_model_has_no_fault_whichever_exporter_wrote_it(converted, exporter):
     shutil.copy(f"{exporter}.onnx", f"models/{MODEL}/model.onnx")
@@ -272,11 +283,13 @@ def test_a_good_model_has_no_fault_whichever_exporter_wrote_it(converted, export
     assert "on image 0 (" in found.text
 
 
+@pytest.mark.process
 def test_the_heaps_of_params_yaml_are_used(converted):
     write_params(converted, {"stability.perturb": [7]})
     assert "(the same in 2 processes)" in search_model().text
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
 def test_a_weight_that_differs_from_pytorchs_is_located_at_its_module(converted, exporter):
     path = Path(f"models/{MODEL}/model.onnx")
@@ -299,6 +312,7 @@ def test_a_file_that_onnxruntime_cannot_run_is_the_exports_fault(converted):
     assert found.fault.difference.kind in ("refused", "error")
 
 
+@pytest.mark.process
 def test_a_model_that_is_onnx_from_the_start_is_not_compared_with_pytorch(converted):
     entry = {"task": "classification", "preprocess": "imagenet", "onnx": "dynamo.onnx"}
     write_params(converted, {f"models.{MODEL}": entry})
@@ -307,6 +321,7 @@ def test_a_model_that_is_onnx_from_the_start_is_not_compared_with_pytorch(conver
     assert found.fault is None and "PyTorch" not in found.text
 
 
+@pytest.mark.process
 def test_a_fault_of_the_engine_in_a_model_has_the_gates_limit(mobilenet_by_dynamo):
     entry = {"task": "classification", "preprocess": "imagenet", "weights": "random"}
     name = "mobilenet_v3_small"

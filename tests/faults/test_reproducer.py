@@ -80,6 +80,7 @@ def unsupported() -> ModelProto:
     return parse(body, SHAPES[0], "float[1, 2, 1, 1] output")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("engine", ["classic", "new"])
 def test_an_operator_that_is_not_supported_remains_alone(tmp_path, engine):
     assert reproduce(suspect_of(unsupported(), tmp_path, engine)).is_new
@@ -88,6 +89,7 @@ def test_an_operator_that_is_not_supported_remains_alone(tmp_path, engine):
     assert run.code == 1 and "GlobalLpPool" in run.text
 
 
+@pytest.mark.process
 def test_the_script_ends_well_where_opencv_is_right(tmp_path):
     """Replace the faulty graph by one that OpenCV runs, and its output by the right one."""
     reproduce(suspect_of(unsupported(), tmp_path, "classic"))
@@ -110,6 +112,7 @@ def test_the_script_ends_well_where_opencv_is_right(tmp_path):
     assert run.code == 2 and "expected.npy: no such file" in run.text
 
 
+@pytest.mark.process
 def test_a_crash_is_shown_in_a_process_of_its_own(tmp_path):
     """GELU as the exporter dynamo writes it, without another node before."""
     body = """
@@ -125,6 +128,7 @@ def test_a_crash_is_shown_in_a_process_of_its_own(tmp_path):
     assert "the process crashes" in (tmp_path / "out/REPORT.md").read_text()
 
 
+@pytest.mark.process
 @needs_glibc
 def test_a_read_of_uninitialized_memory_is_shown_on_a_dirty_heap(tmp_path):
     suspect = suspect_of(unstable(), tmp_path, "new")
@@ -138,6 +142,7 @@ def test_a_read_of_uninitialized_memory_is_shown_on_a_dirty_heap(tmp_path):
     assert not reproduce(suspect).is_new
 
 
+@pytest.mark.process
 @needs_glibc
 def test_only_the_heaps_that_are_asked_for_are_used(tmp_path):
     reproduce(suspect_of(unstable(), tmp_path, "new", perturb=(165,)))
@@ -183,16 +188,19 @@ def test_a_folder_with_another_finding_is_replaced(tmp_path, name):
     assert contents(tmp_path / "missing/folder") == FILES
 
 
+@pytest.mark.process
 def test_a_model_that_is_right_has_no_symptom(tmp_path):
     model = parse("output = Relu (input)", *SHAPES)
     assert find_symptom(suspect_of(model, tmp_path, "auto")) is None
 
 
+@pytest.mark.process
 def test_auto_stands_for_the_engine_that_is_wrong(tmp_path):
     symptom, engine = find_symptom(suspect_of(unsupported(), tmp_path, "auto"))
     assert symptom.kind == "refused" and engine in ("classic", "new")
 
 
+@pytest.mark.process
 @needs_glibc
 @pytest.mark.parametrize(
     "folder",

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 from helpers.faulty import parse
 from helpers.params import write_params
 
@@ -22,6 +23,7 @@ from parity.faults.workaround import (
 MODEL = "squeezenet1_1"
 
 
+@pytest.mark.process
 def test_another_engine_is_the_smallest_change(tmp_path, one_rewrite):
     path = tmp_path / "given.onnx"
     onnx.save(parse("y = Unique (x)", "float[N, 2, H, W] x", "float[M] y"), path)
@@ -49,6 +51,7 @@ def test_the_smallest_change_that_works_is_named():
     )
 
 
+@pytest.mark.process
 def test_the_heaps_of_params_yaml_are_used(converted, monkeypatch):
     write_params(converted, {"stability.perturb": [7, 9]})
     params, values = load_params(), []

@@ -53,6 +53,7 @@ def write_files(folder: Path, fault: str | None = None) -> list[object]:
     return [part for key, name in names.items() for part in (f"--{key}", folder / name)]
 
 
+@pytest.mark.process
 def test_where_nothing_differs_the_exit_code_is_0_and_the_node_null(locating, tmp_path):
     run = locating(*write_files(tmp_path))
     assert run.code == 0 and run.result == {"node": None}
@@ -80,6 +81,7 @@ def test_an_infinite_rel_is_null(locating, tmp_path):
     assert run.result["kind"] in ("refused", "error")
 
 
+@pytest.mark.process
 def test_options_reach_the_search(locating, tmp_path):
     arguments = write_files(tmp_path, "perturbed weight")
     assert locating(*arguments, "--limit", "0.9", "--engine", "classic").code == 0
@@ -92,6 +94,7 @@ def test_a_picture_that_cannot_be_written_does_not_hide_the_result(locating, tmp
     assert run.code == 1 and run.result["node"] == "conv3"
 
 
+@pytest.mark.process
 def test_a_model_of_params_yaml_is_searched_on_the_image_that_is_named(
     converted, locating, monkeypatch
 ):
@@ -131,6 +134,7 @@ def test_a_missing_model_or_image_is_named(prepared, locating, monkeypatch):
         locating(MODEL, "--image", 10)
 
 
+@pytest.mark.process
 def test_the_process_ends_with_the_exit_code(tmp_path):
     arguments = write_files(tmp_path)
     for args, code in ((["--reference", "no.onnx", *arguments[2:]], 2), (arguments, 0)):

@@ -11,6 +11,8 @@ from helpers.refusals import refused
 
 from tools import reproducer
 
+pytestmark = pytest.mark.process
+
 FILES = ["REPORT.md", "expected.npy", "input.npy", "model.onnx", "reproduce.py"]
 
 

@@ -10,6 +10,8 @@ from helpers.refusals import refused
 from parity.faults import candidates, workaround
 from tools import workaround as workaround_tool
 
+pytestmark = pytest.mark.process
+
 MODEL = "squeezenet1_1"
 
 
