@@ -22,8 +22,6 @@ ROOMS = sorted({path.parts[1] for path in FILES if path.parts[0] == "parity" and
 TESTS = [path for path in FILES if path.name.startswith("test_")]
 # About whole runs of the pipeline, or the house itself.
 NOT_ABOUT_A_MODULE = ("tests", "tests/pipeline")
-# About several modules of their folder.
-ABOUT_SEVERAL_MODULES = ("tests/tools/test_windows.py",)
 
 
 def imports(path: Path) -> set[str]:
@@ -84,12 +82,15 @@ def test_the_map_lists_every_room_in_order():
 
 @pytest.mark.parametrize("path", TESTS, ids=str)
 def test_a_test_is_named_after_the_module_that_it_tests(path):
+    """Several tests of one module add what they are about: test_run_onnx_pictures.py."""
     folder = path.parent.as_posix()
-    if folder in NOT_ABOUT_A_MODULE or path.as_posix() in ABOUT_SEVERAL_MODULES:
+    if folder in NOT_ABOUT_A_MODULE:
         return
     name = folder.removeprefix("tests/")
-    module = Path(name if name in SCRIPTS else f"parity/{name}", path.name.removeprefix("test_"))
-    assert module in FILES
+    words = path.stem.removeprefix("test_").split("_")
+    names = ["_".join(words[:count]) for count in range(1, len(words) + 1)]
+    room = Path(name if name in SCRIPTS else f"parity/{name}")
+    assert {room / f"{name}.py" for name in names} & {*FILES}
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.parts[0] == "tests"], ids=str)

@@ -1,5 +1,7 @@
 """How a stage or tool ends: exit code 0 done, 1 a check failed, 2 wrong input, 130 interrupted."""
 
+import errno
+import os
 import sys
 from collections.abc import Callable
 
@@ -13,10 +15,14 @@ def run(main: Callable[[], None]) -> None:
     """Run `main` and exit; turn an InputError into one line on stderr and exit code 2.
 
     A FileNotFoundError ends the same way: stages check the user's files themselves, so the missing
-    file is one that an earlier stage writes.
+    file is one that an earlier stage writes. A full disk behind stdout is one line as well, and a
+    reader of stdout that has left, as `head` does, ends the process quietly with exit code 141.
     """
     try:
-        main()
+        try:
+            main()
+        finally:
+            print(end="", flush=True)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -26,6 +32,15 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        # Python flushes stdout once more at exit, and would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if error.errno == errno.EPIPE:
+            sys.exit(141)
+        print(f"error: {error.strerror.lower()}", file=sys.stderr)
+        sys.exit(2)
 
 
 def log(message: str) -> None:

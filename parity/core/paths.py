@@ -71,6 +71,11 @@ def confusion_path(model: str) -> Path:
     return Path("data/evaluation") / model / "confusion.npz"
 
 
+def results_path(model: str) -> Path:
+    """All results of a model, in one file."""
+    return Path("data/results") / f"{model}.json"
+
+
 def plot_folder(model: str) -> Path:
     """The pictures of a model."""
     return Path("plots/models") / model
@@ -82,7 +87,7 @@ def locate_path(model: str) -> Path:
 
 
 def plot_data_folder(model: str) -> Path:
-    """The data behind a model's pictures, and its row of the summary."""
+    """The data behind a model's pictures."""
     return Path("plots/data") / model
 
 

@@ -17,7 +17,7 @@ from parity.coverage.opencv_versions import FOLDER, engines_of, provide
 from parity.coverage.record import check_nothing_is_lost, full_record, narrowed_record
 from parity.coverage.report import FULL, NARROWED, write_answer
 from parity.coverage.selection import Selection, select
-from parity.evaluation.stability import ways
+from parity.evaluation.stability import rerun_environments
 
 RESUMES = "the next run resumes there"
 
@@ -63,7 +63,7 @@ def run_coverage(
 
 def plan(selection: Selection, folders: Mapping[str, Path | None], params: Params) -> list[Job]:
     """Return a job for each model with missing cells. `folders`: of each version of OpenCV."""
-    _, fresh = ways(params.stability.perturb)
+    _, fresh = rerun_environments(params.stability.perturb)
     missing = [
         [cell for cell in selection.cells(model) if not is_done(cell, params)]
         for model in selection.models

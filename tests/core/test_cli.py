@@ -1,4 +1,8 @@
+import subprocess
+import sys
+
 import pytest
+from helpers.checkout import ROOT
 
 from parity.core.cli import InputError, log, run
 
@@ -30,9 +34,26 @@ def test_how_main_ends_is_the_exit_code_and_one_line(capsys, error, code, messag
     assert capsys.readouterr() == ("", message)
 
 
-def test_a_defect_keeps_its_traceback():
-    with pytest.raises(ZeroDivisionError):
-        run(lambda: 1 // 0)
+@pytest.mark.parametrize("error", [ZeroDivisionError("1 // 0"), OSError(22, "Invalid argument")])
+def test_a_defect_keeps_its_traceback(error):
+    with pytest.raises(type(error)):
+        run(raising(error))
+
+
+@pytest.mark.parametrize("unbuffered", ["", "-u"])
+@pytest.mark.parametrize("main", ["lambda: print(1)", "lambda: (print(1), exit(0))"])
+@pytest.mark.parametrize(
+    ("to", "code", "message"),
+    [("| true", 141, ""), ("> /dev/full", 2, "error: no space left on device\n"), (">&-", 0, "")],
+)
+def test_a_full_disk_or_a_reader_that_has_left_is_no_traceback(unbuffered, main, to, code, message):
+    script = f"import time; from parity.core.cli import run; time.sleep(0.1); run({main})"
+    command = (
+        f"set -o pipefail; env -u PYTHONUNBUFFERED {sys.executable} {unbuffered} -c '{script}'"
+    )
+    shell = ["bash", "-c", f"{command} {to}"]
+    ended = subprocess.run(shell, cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (code, message)
 
 
 def test_progress_leaves_stdout_to_results(capsys):

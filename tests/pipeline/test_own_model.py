@@ -69,6 +69,7 @@ MODEL_STAGES = (
     "evaluate",
     "stability",
     "benchmark",
+    "results",
     "plot",
 )
 

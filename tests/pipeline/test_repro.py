@@ -46,13 +46,14 @@ from pydantic import BaseModel
 
 from parity.core.params import load_params
 from parity.datasets.sample import write_classification
-from parity.faults.exported import made
+from parity.faults.exported import exported_file
 from stages import fetch, preprocess, transform
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
 
 BACKENDS = ("pytorch", "onnxruntime", "opencv")
 PAIRS = ("opencv_vs_pytorch", "onnxruntime_vs_pytorch", "opencv_vs_onnxruntime")
+OVERVIEW = "metrics/overview.json"
 
 
 def scores(root: Path) -> dict[str, str]:
@@ -95,7 +96,8 @@ def may_run(root: Path) -> set[str]:
 
 FOLLOWING = ("summary", "gate")
 INFER = tuple(f"infer_{backend}" for backend in BACKENDS)
-REPORTED = ("evaluate", "stability", "benchmark", "plot")
+SHOWN = ("results", "plot")
+REPORTED = ("evaluate", "stability", "benchmark", *SHOWN)
 CONVERTED = ("export_onnx", "infer_onnxruntime", "infer_opencv", *REPORTED)
 FROM_WEIGHTS = ("weights", "export_onnx", *INFER, *REPORTED)
 CHANGES = [
@@ -134,17 +136,16 @@ CHANGES = [
     ("probe.batch_size.classification", 7, of(*FROM_WEIGHTS, models=(CLS,))),
     ("export.opset", 17, of(*CONVERTED)),
     ("export.dynamic_axes.classification", [], of(*CONVERTED, models=(CLS,))),
-    ("inference.batch_size.classification", 4, of(*INFER, "evaluate", "plot", models=(CLS,))),
-    ("parity.images.segmentation", 1, of(*INFER, "evaluate", "plot", models=(SEG,))),
-    ("pytorch.threads", 2, of("infer_pytorch", "evaluate", "benchmark", "plot")),
-    ("onnxruntime.threads", 1, of("infer_onnxruntime", "evaluate", "benchmark", "plot")),
+    ("inference.batch_size.classification", 4, of(*INFER, "evaluate", *SHOWN, models=(CLS,))),
+    ("parity.images.segmentation", 1, of(*INFER, "evaluate", *SHOWN, models=(SEG,))),
+    ("pytorch.threads", 2, of("infer_pytorch", "evaluate", "benchmark", *SHOWN)),
+    ("onnxruntime.threads", 1, of("infer_onnxruntime", "evaluate", "benchmark", *SHOWN)),
     ("opencv.threads", 1, of("infer_opencv", *REPORTED)),
     ("opencv.engine", "classic", of("infer_opencv", *REPORTED)),
-    ("stability.images", 1, of("stability", "plot")),
-    ("stability.perturb", [85], of("stability", "plot")),
-    ("benchmark.runs", 3, of("benchmark", "plot")),
-    ("benchmark.batch_size.segmentation", 2, of("benchmark", "plot", models=(SEG,))),
-    ("plot.dpi", 31, of("plot")),
+    ("stability.images", 1, of("stability", *SHOWN)),
+    ("stability.perturb", [85], of("stability", *SHOWN)),
+    ("benchmark.runs", 3, of("benchmark", *SHOWN)),
+    ("benchmark.batch_size.segmentation", 2, of("benchmark", *SHOWN, models=(SEG,))),
 ]
 CODE = [
     ("parity/datasets/sample.py", {"fetch@textures", "fetch@shapes"}),
@@ -156,7 +157,8 @@ CODE = [
     ("parity/evaluation/scores.py", of("evaluate", "stability", "plot")),
     ("stages/stability.py", of("stability")),
     ("stages/benchmark.py", of("benchmark")),
-    ("parity/evaluation/verdict.py", {"gate"}),
+    ("parity/evaluation/verdict_report.py", {"gate"}),
+    ("parity/evaluation/pictures/gallery.py", of("plot")),
     ("README.md", set()),
 ]
 
@@ -195,17 +197,21 @@ def test_a_changed_limit_reruns_the_gate_alone(editable, key, value):
     assert changed(editable) == {"check_params", "gate"}
 
 
+def test_a_change_of_the_pictures_leaves_the_verdict_alone(editable):
+    edit(editable, {"plot.dpi": 31})
+    assert may_run(editable) == {"summary"} | of("plot")
+
+
 def test_a_model_that_is_no_longer_what_was_asked_for_is_told(editable, capsys):
-    with made(CLS):
+    with exported_file(CLS):
         pass
     assert not capsys.readouterr().err
     edit(editable, {"export.opset": 17})
-    with made(CLS) as path:
+    with exported_file(CLS) as path:
         assert path == Path(f"models/{CLS}/model.onnx")
-    assert (
-        f"{path}: params.yaml, or what else it is made of, has changed" in capsys.readouterr().err
-    )
-    with refused("models/none/model.onnx: no such file; `make` writes it"), made("none"):
+    stale = f"{path}: stale: params.yaml or another dependency has changed"
+    assert stale in capsys.readouterr().err
+    with refused("models/none/model.onnx: no such file; `make` writes it"), exported_file("none"):
         pass
 
 
@@ -278,14 +284,20 @@ def test_dvc_tells_which_constant_and_which_scores_changed(random_weights):
     root, _ = random_weights
     params = json.loads(dvc(root, "params", "diff", "--json").output)["params.yaml"]
     assert params == {f"models.{CLS}.weights": {"old": "probe", "new": "random"}}
-    metrics = json.loads(dvc(root, "metrics", "diff", "--json").output)
-    assert set(metrics) == {f"metrics/{CLS}.json", "metrics/gate.json"}  # DVC gives no order
+    changes = json.loads(dvc(root, "metrics", "diff", "--json").output)[OVERVIEW]
+    assert f"{CLS}.acc@1.opencv" in changes
+    times = {name for name in changes if ".ms." in name}
+    assert not [name for name in changes.keys() - times if name.startswith(SEG)]
 
 
-def test_metrics_show_lists_the_scores_of_every_model(pipeline):
-    table = dvc(pipeline, "metrics", "show", "--md").output
-    for name in (CLS, SEG, "opencv.acc@1", "opencv.mean_iou", "parity.opencv_vs_pytorch.rel"):
-        assert name in table
+def test_metrics_show_lists_the_few_figures_of_every_model_that_one_compares(pipeline):
+    shown = json.loads(dvc(pipeline, "metrics", "show", "--json").output)[""]["data"]
+    assert list(shown) == [OVERVIEW]
+    for model, metric in ((CLS, "acc@1"), (SEG, "mean_iou")):
+        figures = shown[OVERVIEW]["data"][model]
+        assert list(figures) == ["verdict", metric, "rel", "agreement", "ms"]
+        assert figures["verdict"] == "pass" and figures[metric].keys() == set(BACKENDS)
+        assert figures["ms"].keys() == {"pytorch", "opencv"}
 
 
 # Experiments
@@ -329,32 +341,32 @@ def verdicts(root: Path) -> dict[str, str]:
 
 def test_every_model_of_the_pipeline_passes(pipeline):
     assert verdicts(pipeline) == {CLS: "pass", SEG: "pass", "all": "pass"}
-    table = dvc(pipeline, "metrics", "show", "metrics/gate.json", "--md").output
-    assert f"models.{SEG}.verdict" in table
 
 
-def test_a_failed_gate_stops_nothing_else_and_is_asked_again(pipeline, copy):
-    kept = ("metrics/benchmark", "plots/summary.md", "plots/data", "data/predictions")
+def test_a_verdict_that_fails_is_a_result_like_any_other(pipeline, copy):
+    """The stage ends well, so that `dvc exp run` keeps the experiment."""
     edit(copy, {"gate.overrides": {CLS: {"rel": 1e-12}}})
-    with (copy / "stages/summary.py").open("a", encoding="utf-8") as file:
-        file.write("pass\n")
-    done = dvc(copy, "repro", ok=False)
-    assert done.code
-    assert done.stages == ["check_params", *FOLLOWING]
-    assert "python -m stages.gate, exited with 1" in done.output
+    done = dvc(copy, "repro")
+    assert done.stages == ["check_params", "gate"]
     assert f"\n{CLS}: FAIL: " in done.output and f"\n{SEG}: FAIL: " not in done.output
     assert verdicts(copy) == {CLS: "FAIL", SEG: "pass", "all": "FAIL"}
-    assert digests(copy, *kept) == digests(pipeline, *kept)
-    changes = json.loads(dvc(copy, "metrics", "diff", "--json").output)["metrics/gate.json"]
-    assert changes["verdict"] == {"old": "pass", "new": "FAIL"}
-    assert changes[f"models.{CLS}.verdict"] == {"old": "pass", "new": "FAIL"}
-
-    asked_again = dvc(copy, "repro", ok=False)
-    assert asked_again.code and asked_again.stages == ["gate"]
+    changes = json.loads(dvc(copy, "metrics", "diff", "--json").output)[OVERVIEW]
+    assert changes == {f"{CLS}.verdict": {"old": "pass", "new": "FAIL"}}
+    assert not dvc(copy, "repro").stages
+    assert run(copy, sys.executable, "-m", "stages.gate", "--check", ok=False).code == 1
 
     edit(copy, {"gate.overrides": {}})
     assert dvc(copy, "repro").stages == ["check_params", "gate"]
     assert verdicts(copy) == verdicts(pipeline)
+
+
+def test_an_experiment_that_does_not_pass_is_kept(copy):
+    done = dvc(copy, "exp", "run", "--name", "strict", "-S", "gate.limits.classification.rel=1e-12")
+    assert done.stages == ["check_params", "gate"]
+    table = dvc(copy, "exp", "show", "--csv").output
+    header, *rows = [line.split(",") for line in table.splitlines()]
+    verdict = header.index(f"{CLS}.verdict")
+    assert {row[0]: row[verdict] for row in rows}["strict"] == "FAIL"
 
 
 def test_make_ends_with_the_summary_and_the_verdict_unless_another_stage_failed(copy):
@@ -778,10 +790,13 @@ def rerun(pipeline, tmp_path_factory) -> Iterator[tuple[Path, dict[str, StagePar
 
 
 def test_results_are_the_same_each_time(pipeline, rerun):
-    """Byte for byte, and in another process; times are not results."""
+    """Byte for byte, and in another process, but for the times."""
     root, _ = rerun
     results = ("models", "data", f"metrics/{CLS}.json", f"metrics/{SEG}.json")
-    assert digests(root, *results) == digests(pipeline, *results)
+    before, after = digests(pipeline, *results), digests(root, *results)
+    assert before.keys() == after.keys()
+    differing = {name for name in before if before[name] != after[name]}
+    assert differing <= {f"data/results/{CLS}.json", f"data/results/{SEG}.json"}
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
