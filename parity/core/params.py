@@ -46,6 +46,7 @@ Mean = Annotated[list[float], Field(min_length=3, max_length=3)]
 Std = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)]
 OnCorrupt = Literal["fail", "skip"]
 Axis = Literal["batch", "height", "width"]
+OFFLINE_WEIGHTS = ("probe", "random")  # `weights` that are computed and not read from a file
 
 # data/<dataset> stands beside the folders that the pipeline makes for itself.
 RESERVED_DATASETS = (
@@ -404,7 +405,7 @@ def _check_model(path: Path, key: str, model: ModelParams) -> None:
     used_with["factory"] = tuple(name for name in ModelParams.model_fields if name != "onnx")
     used_with["neither"] = ("task", "preprocess", "classes", "weights", "checkpoint_key")
     kind = "onnx" if model.onnx else "factory" if model.factory else "neither"
-    if model.checkpoint_key and model.weights in ("probe", "random"):
+    if model.checkpoint_key and model.weights in OFFLINE_WEIGHTS:
         raise InputError(f"{path}: {key}.checkpoint_key: means nothing with {model.weights!r}")
     for field in sorted(model.model_fields_set):
         if field not in used_with[kind]:

@@ -8,17 +8,14 @@ outputs agree whatever an engine does.
 import torch
 from torch import nn
 from torchvision.models import get_model_weights
-from torchvision.models.regnet import ResBottleneckBlock
 
 from parity.core.params import ModelParams, Task
 from parity.coverage.synthetic_images import patterns
-from parity.networks.network import Logits, build, heads, model_names
-from parity.networks.probe import calibrate, damp_residuals, seeded
+from parity.networks.network import Logits, build, model_names
+from parity.networks.probe import seeded
+from parity.networks.random_weights import spread_logits
 
 CALIBRATION_IMAGES = 8
-# Where features hardly differ between images, the head amplifies them no further: it would amplify
-# their rounding errors too.
-MAX_AMPLIFICATION = 20
 
 
 def zoo_models(max_parameters: float) -> dict[str, Task]:
@@ -52,51 +49,7 @@ def zoo_network(
     """
     seeded(seed, "coverage", name)
     network = build(name, zoo_entry(task), classes)
-    damp_residuals(network, residual_scale)
-    scale_branches(network, residual_scale)
-    logits = Logits(network).eval()
-    # Another seed than that of the images that are compared.
+    # Not the images that are compared: the seed differs.
     blob = torch.from_numpy(patterns(CALIBRATION_IMAGES, *size, seed + 1))
-    calibrate(logits, [blob])
-    for layer in heads(logits, classes, blob[:1]):
-        draw_head(logits, layer, blob)
+    spread_logits(Logits(network), [blob], classes, residual_scale)
     return network
-
-
-def scale_branches(network: nn.Module, scale: float) -> None:
-    """Set the scale of residual branches that `damp_residuals` leaves alone.
-
-    ConvNeXt's start at a millionth and would have no effect; those of mobile networks and RegNet
-    would drown the blocks before them and amplify rounding errors.
-    """
-    for name, parameter in network.named_parameters():
-        if name.endswith("layer_scale"):
-            nn.init.constant_(parameter, scale)
-    for block in network.modules():
-        adds = getattr(block, "use_res_connect", getattr(block, "apply_residual", False))
-        if adds or isinstance(block, ResBottleneckBlock):
-            branch = block.f if isinstance(block, ResBottleneckBlock) else block
-            norms = [layer for layer in branch.modules() if isinstance(layer, nn.BatchNorm2d)]
-            nn.init.constant_(norms[-1].weight, scale)
-
-
-def draw_head(network: nn.Module, layer: nn.Module, blob: torch.Tensor) -> None:
-    """Draw the weights of a layer that computes logits, and scale its output on a blob to mean 0
-    and deviation 1 in each channel, amplifying it at most MAX_AMPLIFICATION times."""
-    outputs: list[torch.Tensor] = []
-    # A copy, since SqueezeNet's next layer is a ReLU in place.
-    hook = layer.register_forward_hook(lambda _, __, output: outputs.append(output.clone()))
-    with torch.no_grad():
-        nn.init.normal_(layer.weight)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
-        network(blob)
-        hook.remove()
-        values = outputs[0].transpose(0, 1).flatten(1)
-        mean = values.mean(dim=1)
-        deviation = values.std(dim=1).clamp_min(
-            values.square().mean(dim=1).sqrt() / MAX_AMPLIFICATION
-        )
-        layer.weight.div_(deviation.reshape(-1, *[1] * (layer.weight.ndim - 1)))
-        if layer.bias is not None:
-            layer.bias.copy_(-mean / deviation)

@@ -276,7 +276,7 @@ def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
         cli.run(lambda: fetch.main([name]))
     assert ended.value.code == 2
     *_, last = capsys.readouterr().err.splitlines()
-    by_hand = f"put {archive} into data/downloads/ by hand, or take `source: sample`"
+    by_hand = f"put {archive} into data/downloads/ by hand, or use `source: sample`"
     assert last.startswith(f"error: {server.url(archive)}: ") and reason in last and by_hand in last
     assert everything(project / "data/downloads") == set()
     assert {path: path.read_bytes() for path in before} == before

@@ -30,7 +30,8 @@ from torchvision.models.segmentation import (
 
 from parity.core import http as connection
 from parity.core.params import Task
-from parity.networks.network import AUXILIARY_HEADS, Logits, build, load_state, model_names
+from parity.networks.checkpoints import AUXILIARY_HEADS, load_state
+from parity.networks.network import Logits, build, model_names
 from parity.networks.published import cached_file, expected_hash, load_published, published_accuracy
 from stages import weights
 

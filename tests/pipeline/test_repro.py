@@ -586,7 +586,7 @@ def test_an_interrupted_inference_goes_on_in_the_next_run(copy):
 
     again = dvc(copy, "repro", infer)
     assert again.stages == [infer]
-    assert f"goes on behind {done} images" in again.output
+    assert f"resuming after {done} images" in again.output
     assert not (copy / "data/unfinished").exists()
     went_on = digests(copy, out)
     run(copy, sys.executable, "-m", "stages.infer_onnxruntime", CLS)
@@ -841,7 +841,7 @@ def of_any_entry(key: str) -> str:
 def test_real_images_run_through(tmp_path, pipeline, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(pipeline / "params.yaml", tmp_path)
-    real = {"source": str(REAL / "imagenet"), "classes": "imagenet", "limit": 3}
+    real = {"source": str(REAL / "imagenet"), "train": "none", "classes": "imagenet", "limit": 3}
     edit(tmp_path, {f"datasets.textures.{key}": value for key, value in real.items()})
     edit(tmp_path, {f"models.{CLS}.weights": "random"})
     with one_thread():

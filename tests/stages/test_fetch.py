@@ -58,6 +58,7 @@ def test_a_dataset_that_is_not_in_params_is_refused(project):
     ],
 )
 def test_real_datasets_are_fetched(project, name, changes, images):
+    changes = {"train": "none"} | changes
     write_params(project, {f"datasets.{name}.{key}": value for key, value in changes.items()})
     fetch.main([name])
     content = json.loads((project / f"data/{name}/dataset.json").read_text())
