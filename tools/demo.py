@@ -14,7 +14,6 @@ import sys
 import time
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NoReturn
@@ -22,27 +21,18 @@ from typing import NoReturn
 import cv2
 import numpy as np
 import onnx
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
-from parity.backends.contract import LABELS, BackendFailure, Forward
+from parity.backends.contract import BackendFailure, Forward
 from parity.backends.opencv import check_opencv
-from parity.core.class_ids import NO_CLASS, predicted_classes, voc_palette
+from parity.core.class_ids import predicted_classes
 from parity.core.cli import InputError, log, run
 from parity.core.machine import cores
 from parity.core.markdown import agreement_text
 from parity.core.params import PARAMS, OpenCVParams, Params, Task, entry, load_params
 from parity.core.paths import dataset_path, onnx_path, weights_path
 from parity.datasets.dataset import Dataset
-from parity.evaluation.charts import (
-    backend_legend,
-    bars_height,
-    grouped_bars,
-    header,
-    new_figure,
-    short,
-)
+from parity.evaluation.charts import short
+from parity.evaluation.pictures.answers import Answer, draw_answers
 from parity.evaluation.scores import Parity
 from parity.evaluation.verdict import Limits, exceeded, gate_limits, is_within
 from parity.faults.exported import exported_file
@@ -50,23 +40,7 @@ from parity.preprocessing.images import read_image
 
 RUN_ONNX = Path(__file__).with_name("run_onnx.py")
 TARGETS: dict[Task, str] = {"classification": "classify", "segmentation": "segment"}  # of make
-TOP = 5  # classes of an image
-WIDTH = 10  # inches of a picture
 MAX_WINDOW = 1280, 800  # pixels
-MARK = (230, 0, 126)  # pixels that differ or have no class: a colour that is in no mask
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A backend's output for one image, and the milliseconds of its forward pass."""
-
-    backend: str
-    output: np.ndarray
-    time_ms: float
-
-    @property
-    def label(self) -> str:
-        return LABELS[self.backend]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -168,18 +142,17 @@ def compare(name: str, path: Path, image: Path, params: Params, verbose: bool, s
     version, reference = run_reference(name, blob, params)
     print(f"{reference.label} {version}")
     print(f"output {reference.output.shape}, {reference.time_ms:.1f} ms")
-    print(*table(task, reference.output, classes), sep="\n")
+    print(*table(reference, classes), sep="\n")
     agree, verdict = judge(task, opencv, reference, gate_limits(params, name))
     print(f"{name}: {verdict}")
 
     picture = Path("plots/demo") / f"{name}-{image.stem}.png"
     answers = [opencv, reference] if opencv.output.shape == reference.output.shape else [opencv]
-    draw = draw_classes if task == "classification" else draw_masks
+    title = f"{name} on {short(image.name, 60)}"
     try:
-        with warnings.catch_warnings(), new_figure(picture, WIDTH, 1, params.plot.dpi) as figure:
-            warnings.simplefilter("ignore")  # of a letter that the font lacks
-            draw(figure, pixels, answers, classes)
-            header(figure, f"{name} on {short(image.name, 60)}", verdict)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a letter that the font lacks
+            draw_answers(picture, title, verdict, pixels, answers, classes, params.plot.dpi)
     except OSError as error:
         raise InputError(f"{picture}: cannot be written: {error.strerror}") from None
     note = "" if not show or show_picture(picture, task) else " (there is no display to show it on)"
@@ -248,34 +221,21 @@ def load_reference(name: str, params: Params) -> tuple[str, str, Forward]:
     return "pytorch", torch.__version__, load_pytorch(saved_network(name, model), params.pytorch)
 
 
-def table(task: Task, output: np.ndarray, classes: list[str]) -> list[str]:
+def table(answer: Answer, classes: list[str]) -> list[str]:
     """Return an answer as run_onnx.py prints it: the best classes, or those of the pixels."""
-    if task == "classification":
-        logits, percent = output.reshape(-1), softmax(output)
-        rows = {index: f"{logits[index]:10.4f}  {percent[index]:6.2f} %" for index in best(output)}
-        head, columns = "label", "     logit   softmax"
-    else:
-        mask = predicted_classes(output)[0]
-        ids, counts = np.unique(mask[mask != NO_CLASS], return_counts=True)
-        order = np.argsort(-counts, kind="stable")
-        rows = {ids[place]: f"{100 * counts[place] / mask.size:6.2f} %" for place in order}
+    if answer.is_mask:
+        counts = np.bincount(answer.mask().reshape(-1), minlength=256)[: len(classes)]
+        found = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+        percent = 100 * counts / answer.mask().size
+        rows = {index: f"{percent[index]:6.2f} %" for index in found}
         head, columns = "name", "pixels"
+    else:
+        logits, percent = answer.output[0], answer.confidence()
+        rows = {index: f"{logits[index]:10.4f}  {percent[index]:6.2f} %" for index in answer.best()}
+        head, columns = "label", "     logit   softmax"
     width = max([len(classes[index]) for index in rows] + [len(head)])
     lines = [f"{index:5}  {classes[index]:{width}}  {row}" for index, row in rows.items()]
     return [f"class  {head:{width}}  {columns}", *lines]
-
-
-def best(output: np.ndarray) -> list[int]:
-    """Return the ids of a classification's best classes, the best first."""
-    return np.argsort(-output.reshape(-1), kind="stable")[:TOP].tolist()
-
-
-def softmax(output: np.ndarray) -> np.ndarray:
-    """Return a classification's confidence in each class in percent, float64 (C,)."""
-    logits = output.reshape(-1).astype(np.float64)
-    with np.errstate(invalid="ignore"):  # infinite logits
-        powers = np.exp(logits - logits.max())
-        return 100 * powers / powers.sum()
 
 
 def judge(task: Task, opencv: Answer, reference: Answer, limits: Limits) -> tuple[bool, str]:
@@ -302,77 +262,6 @@ def judge(task: Task, opencv: Answer, reference: Answer, limits: Limits) -> tupl
     return not excess, f"{who} {'differ' if excess else 'agree'}: {same}{ties}, {by}" + (
         f" ({excess})" if excess else ""
     )
-
-
-def draw_classes(
-    figure: Figure, pixels: np.ndarray, answers: list[Answer], classes: list[str]
-) -> None:
-    """Draw the image, and bars of the classes that are among the best of any backend."""
-    shown = list(dict.fromkeys(index for answer in answers for index in best(answer.output)))
-    confidence = {answer.backend: softmax(answer.output)[shown].tolist() for answer in answers}
-    height = max(2.6, bars_height(len(shown), len(answers)) + 0.9)
-    share = np.clip(pixels.shape[1] / pixels.shape[0] * height / WIDTH, 0.1, 0.45)
-    figure.set_size_inches(WIDTH, height)
-    left, right = figure.subplots(1, 2, width_ratios=(share, 1 - share))
-    draw_panel(left, pixels, f"{pixels.shape[1]} x {pixels.shape[0]} pixels")
-    right.set_xlim(0, 115)
-    values = {key: [None if np.isnan(v) else v for v in row] for key, row in confidence.items()}
-    missing = {key: ["not a number"] * len(shown) for key in values}
-    names = [classes[index] for index in shown]
-    grouped_bars(right, names, values, lambda value: f"{value:.2f} %", missing=missing)
-    times = ", ".join(f"{answer.label} {answer.time_ms:.1f} ms" for answer in answers)
-    right.set(xlabel="softmax, %", xticks=range(0, 101, 20), title=times)
-    backend_legend(figure, values)
-
-
-def draw_masks(
-    figure: Figure, pixels: np.ndarray, answers: list[Answer], classes: list[str]
-) -> None:
-    """Draw the image, the mask of each backend, where these differ if they do, and a legend."""
-    colors = np.concatenate([voc_palette(256), [MARK]]).astype(np.uint8)
-    masks = [predicted_classes(answer.output)[0] for answer in answers]
-    panels = [(pixels, f"{pixels.shape[1]} x {pixels.shape[0]} pixels")]
-    for answer, mask in zip(answers, masks, strict=True):
-        panels.append((colors[mask], f"{answer.label}, {answer.time_ms:.1f} ms"))
-    differ = (masks[0] != masks[-1]) | (masks[0] == NO_CLASS)
-    if differ.any():
-        panels.append((mark(pixels, differ), f"{differ.sum():,} of {differ.size:,} pixels differ"))
-
-    names = {index: short(classes[index], 24) for index in np.unique(masks) if index != NO_CLASS}
-    columns = int(WIDTH / (0.6 + 0.085 * max(map(len, names.values()), default=1)))
-    width = WIDTH / len(panels) - 0.2
-    legend = 0.3 + 0.2 * -(-len(names) // columns)
-    figure.set_size_inches(
-        WIDTH, width * np.clip(pixels.shape[0] / pixels.shape[1], 0.1, 1.4) + 0.3 + legend
-    )
-    axes = figure.subplots(1, len(panels))
-    for place, (picture, title) in zip(axes, panels, strict=True):
-        draw_panel(place, picture, title)
-    look = {"edgecolor": "#808080", "linewidth": 0.5}
-    patches = [
-        Patch(facecolor=colors[index] / 255, label=name, **look) for index, name in names.items()
-    ]
-    figure.legend(handles=patches, loc="outside lower center", ncols=columns)
-
-
-def draw_panel(axes: Axes, picture: np.ndarray, title: str) -> None:
-    """Draw an image, uint8 (H, W, 3), RGB, without ticks."""
-    axes.imshow(picture, interpolation="antialiased")
-    axes.set_title(title, fontsize=8)
-    axes.set(xticks=[], yticks=[], anchor="NW")
-    axes.spines[:].set(visible=True, color="#b0b0b0")
-
-
-def mark(pixels: np.ndarray, differ: np.ndarray) -> np.ndarray:
-    """Return the image in pale grey, the differing pixels, thickened to be seen, in colour: uint8
-    (H, W, 3), as large as the masks."""
-    height, width = differ.shape
-    grey = cv2.resize(pixels, (width, height)).mean(axis=2, keepdims=True)
-    picture = np.repeat(96 + 0.62 * grey, 3, axis=2).astype(np.uint8)
-    around = np.ones((3, 3), np.uint8)
-    thick = cv2.dilate(differ.astype(np.uint8), around, iterations=1 + max(height, width) // 500)
-    picture[thick > 0] = MARK
-    return picture
 
 
 def show_picture(path: Path, title: str) -> bool:

@@ -6,22 +6,18 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
-from scipy.ndimage import binary_dilation
 
 from parity.backends.contract import LABELS
 from parity.core.class_ids import IGNORED
 from parity.core.paths import profile_folder
 from parity.evaluation.charts import header, new_figure, opencv_failure_line, short
+from parity.evaluation.pictures.panels import VOID, class_legend, draw_panel, mark_pixels
 from parity.evaluation.results import Results
 from parity.inference.predictions import predicting_backends, read_predicted_mask
 from parity.preprocessing.splits import Split
 
 WIDTH = 11.5  # inches
 HEADINGS = ("image", "ground truth", "{reference}", "OpenCV", "{reference} and OpenCV differ")
-VOID = (224, 224, 192)  # the colour of Pascal VOC
-DIFFERENT = (230, 0, 126)  # in no palette of masks, and the only colour in its panel
 
 
 @dataclass
@@ -94,7 +90,7 @@ def draw_gallery(
             )
         masks = [mask for row in rows for mask in (row.truth, row.reference, row.opencv)]
         shown = {index for mask in masks if mask is not None for index in np.unique(mask).tolist()}
-        _class_legend(figure, shown, classes, colors)
+        class_legend(figure, shown, classes, colors, WIDTH)
 
 
 def _panel_height(image: np.ndarray) -> float:
@@ -116,23 +112,9 @@ def _draw_row(panels: Sequence[Axes], row: GalleryRow, colors: np.ndarray) -> No
         differ = (row.reference != row.opencv) | (row.opencv == IGNORED)  # NaN agrees with nothing
         counted = f"{differ.sum():,} of {differ.size:,} pixels ({100 * differ.mean():.2g} %)"
         pictures.append((colors[row.opencv], _right_text(row.opencv, row.truth)))
-        pictures.append((_mark_pixels(row.image, differ), counted))
+        pictures.append((mark_pixels(row.image, differ), counted))
     for axes, (picture, caption) in zip(panels, pictures, strict=True):
-        axes.imshow(picture, interpolation="antialiased")
-        axes.set_title(caption, fontsize=8)
-        axes.set(xticks=[], yticks=[], anchor="NW")
-        axes.spines[:].set(visible=True, color="#b0b0b0")
-
-
-def _mark_pixels(image: np.ndarray, differ: np.ndarray) -> np.ndarray:
-    """Return the image in pale grey with the differing pixels, thickened, in colour: (H, W, 3)."""
-    grey = 96 + image.mean(axis=2, keepdims=True) * 0.62
-    picture = np.repeat(grey, 3, axis=2).astype(np.uint8)
-    # A few pixels would be overlooked; many, each with a thick mark, would look like a disaster.
-    shrink = 150 if differ.mean() < 1e-4 else 500
-    thickened = binary_dilation(differ, iterations=1 + max(differ.shape) // shrink)
-    picture[thickened] = DIFFERENT
-    return picture
+        draw_panel(axes, picture, caption)
 
 
 def _right_text(mask: np.ndarray, truth: np.ndarray) -> str:
@@ -140,17 +122,3 @@ def _right_text(mask: np.ndarray, truth: np.ndarray) -> str:
     if not counted.any():
         return "no pixel has a true class"
     return f"right: {100 * (mask == truth)[counted].mean():.1f} %"
-
-
-def _class_legend(figure: Figure, shown: set[int], classes: list[str], colors: np.ndarray) -> None:
-    """Name the colours of the classes in the picture, below it."""
-    names = {index: short(classes[index], 24) for index in sorted(shown - {IGNORED})}
-    if IGNORED in shown:
-        names[IGNORED] = "void"
-    patches = [
-        Patch(facecolor=colors[index] / 255, edgecolor="#808080", linewidth=0.5, label=label)
-        for index, label in names.items()
-    ]
-    longest = max(len(label) for label in names.values())
-    columns = max(1, int(WIDTH / (0.6 + 0.085 * longest)))
-    figure.legend(handles=patches, loc="outside lower center", ncols=min(columns, len(names)))

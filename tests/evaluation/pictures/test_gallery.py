@@ -10,12 +10,12 @@ from helpers.results import faithful, without
 from parity.core.class_ids import IGNORED, voc_palette
 from parity.core.paths import prediction_folder, profile_folder
 from parity.evaluation.pictures.gallery import (
-    VOID,
     GalleryRow,
     draw_gallery,
     read_gallery,
     read_mask_colors,
 )
+from parity.evaluation.pictures.panels import VOID
 from parity.inference.predictions import MaskWriter
 from parity.preprocessing.splits import Split, write_lines
 
