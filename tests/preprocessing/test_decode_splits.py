@@ -65,7 +65,7 @@ def test_an_image_of_a_segmentation_keeps_its_size(prepared):
     ("damage", "expected"),
     [
         (lambda path: path.write_bytes(path.read_bytes()[:-700]), "the image is cut off"),
-        (lambda path: path.write_text("text"), "not an image"),
+        (lambda path: path.write_text("text"), "not a readable image"),
         (lambda path: path.unlink(), "no such file"),
     ],
 )
@@ -96,7 +96,7 @@ def test_a_missing_or_empty_file_is_found_before_any_is_decoded(prepared, profil
 
 DAMAGES = {
     "cut off": lambda path: path.write_bytes(path.read_bytes()[:-700]),
-    "not an image that can be read": lambda path: path.write_text("text"),
+    "not a readable image": lambda path: path.write_text("text"),
     "no such file": lambda path: path.unlink(),
     "the file is empty": lambda path: path.write_bytes(b""),
     "found 100000x100000 pixels": lambda path: path.write_bytes(png(100_000, 100_000, b"")),
@@ -203,7 +203,7 @@ def test_any_number_of_processes_writes_the_same(many, monkeypatch, processes):
 
 def test_the_first_of_several_bad_images_is_named(many, monkeypatch):
     monkeypatch.setattr(decode_splits, "IMAGES_PER_START", 40)
-    with refused("data/textures/images/sample_train_00000004.JPEG: not an image"):
+    with refused("data/textures/images/sample_train_00000004.JPEG: not a readable image"):
         rewrite("imagenet")
     assert not list((many / "data/preprocessed").glob(".*"))
 
