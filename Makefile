@@ -2,35 +2,28 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := repro
 .DELETE_ON_ERROR:
-.PHONY: repro all-models summary gate classify segment locate workaround reproducer coverage test lint format \
+.PHONY: repro all-models summary gate classify segment locate workaround reproducer coverage test test-fast lint format \
 	readme clean distclean help venv install
 
 PYTHON ?= python3
 VENV := .venv
 WEIGHTS ?= probe
-# What is installed where, written last: an interrupted install leaves none, and one of other
-# requirements, of a Python that is gone or in a folder that was moved differs in content.
+# A user's value reaches a command as it is: make expands no $ in it, and the shell takes it from the
+# environment, so it reads no command there. Recipes write "$$NAME", never $(NAME).
+FROM_USER := ENGINES EXPORTERS IMAGE JOBS MODEL MODELS OPENCV PYTHON SHOW VENV VERBOSE WEIGHTS
+as_it_is = $(eval override $(1) := $$(value $(1)))
+$(foreach name,$(FROM_USER),$(call as_it_is,$(name)))
+# Says what is installed where. It is written last, so an interrupted install leaves none, and it
+# differs when the requirements, the Python or the folder changed.
 INSTALLED := $(VENV)/installed
-# DVC writes dvc.lock in place: a run that is interrupted meanwhile leaves half of it. The copy from
-# before a run goes when the run has ended well, and serves where dvc.lock cannot be read any more.
+$(call as_it_is,INSTALLED)
+export $(FROM_USER) INSTALLED
+# DVC writes dvc.lock in place, so an interrupted run leaves half of it. This copy from before the run
+# replaces a dvc.lock that cannot be read, and goes when a run ends well.
 LOCK_BEFORE := .dvc/tmp/dvc.lock.before
 LOCK_IS_WHOLE := "from dvc.dvcfile import Lockfile; from dvc.repo import Repo; Lockfile(Repo(), 'dvc.lock').load()"
-export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PATH := $(CURDIR)/$(VENV)/bin:$(value PATH)
 DVC := python -m dvc
-# A run that fails at the gate alone has made all else: it wrote its verdict, and that is no pass.
-BEGAN := .dvc/tmp/began
-REPRO := { touch $(BEGAN); $(DVC) repro || { code=$$?; [ metrics/gate.json -nt $(BEGAN) ] && \
-	! python -m stages.gate --print > /dev/null || exit $$code; }; }
-# What MODEL=... and its like say gets to the scripts as it stands: make expands no $ in it, and the
-# shell, which takes it from the environment, reads no command there.
-override MODEL := $(value MODEL)
-override IMAGE := $(value IMAGE)
-override MODELS := $(value MODELS)
-override EXPORTERS := $(value EXPORTERS)
-override ENGINES := $(value ENGINES)
-override JOBS := $(value JOBS)
-override OPENCV := $(value OPENCV)
-export MODEL IMAGE MODELS EXPORTERS ENGINES JOBS OPENCV
 DEMO_FLAGS = --model="$$MODEL" --image="$$IMAGE" $(if $(filter-out 0,$(VERBOSE)),--verbose) \
 	$(if $(filter-out 0,$(SHOW)),--show)
 
@@ -40,22 +33,21 @@ repro: venv  ## The main job: convert, run, compare, report (also: `make`)
 		echo "dvc.lock: damaged, taken back to what it was before the last run" >&2; \
 		mv $(LOCK_BEFORE) dvc.lock; }
 	@mkdir -p .dvc/tmp; [ ! -f dvc.lock ] || cp dvc.lock $(LOCK_BEFORE)
-	@$(REPRO)
-	@stale=$$(python -m stages.stale) || exit; [ -z "$$stale" ] || \
-		{ $(DVC) repro --single-item --force $$stale && $(REPRO); }
+	@$(DVC) repro
+	@python -m tools.prune
 	@rm -f $(LOCK_BEFORE)
 	@python -m stages.summary --print
-	@echo; python -m stages.gate --print
+	@echo; python -m stages.gate --check
 
 all-models: venv  ## Add the other models of the README's table to params.yaml, then `make`
-	@python -m tools.add_models --weights $(WEIGHTS)
+	@python -m tools.add_models --weights="$$WEIGHTS"
 	@$(MAKE) --no-print-directory repro
 
 summary: venv  ## Print the table of the last run and the paths of its pictures
 	@python -m stages.summary --print
 
 gate: venv  ## Print the last verdict: which models pass, and who broke those that do not
-	@python -m stages.gate --print
+	@python -m stages.gate --check
 
 classify: venv  ## Try a model on an image: MODEL=resnet50 IMAGE=photo.jpg, VERBOSE=1, SHOW=1
 	@python -m tools.demo classification $(DEMO_FLAGS)
@@ -64,7 +56,7 @@ segment: venv  ## The same for segmentation: MODEL=fcn_resnet50 IMAGE=photo.jpg,
 	@python -m tools.demo segmentation $(DEMO_FLAGS)
 
 locate: venv  ## Find the first node whose output is wrong, and its owner: MODEL=resnet50
-	@python -m tools.locate -- "$$MODEL"
+	@python -m tools.locate -- "$$MODEL" || [ $$? -eq 1 ]  # 1: a fault was found, which was asked
 
 workaround: venv  ## What makes OpenCV give the model's own answers: MODEL=resnet50
 	@python -m tools.workaround -- "$$MODEL"
@@ -78,6 +70,9 @@ coverage: venv  ## Try all of torchvision (hours): MODELS= EXPORTERS= ENGINES= J
 
 test: venv  ## Run the tests
 	@python -m pytest
+
+test-fast: venv  ## Run the tests that take no process of their own: the inner loop
+	@python -m pytest -m "not pipeline and not process and not window"
 
 lint: venv  ## Check style and formatting
 	@ruff check .
@@ -98,23 +93,23 @@ clean:  ## Remove what the pipeline made; DVC's cache stays, so the next `make` 
 	find data -mindepth 1 -maxdepth 1 -not -name downloads -not -name coverage -exec rm -rf {} + 2> /dev/null || true
 	rm -rf models dvc_plots plots/data plots/demo plots/locate plots/models .pytest_cache .ruff_cache
 	find plots -maxdepth 1 -name '*.png' -not -name coverage.png -delete 2> /dev/null || true
-	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path "./$$VENV/*" -prune -exec rm -rf {} +
 
 distclean: clean  ## Remove downloads, DVC's cache and the virtual environment as well
-	rm -rf data .dvc/cache .dvc/tmp $(VENV)
+	rm -rf data .dvc/cache .dvc/tmp "$$VENV"
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 venv:
-	@{ $(VENV)/bin/python --version && pwd && cat requirements.txt; } 2>/dev/null | \
-		cmp --silent - $(INSTALLED) || $(MAKE) --no-print-directory install
+	@{ "$$VENV"/bin/python --version && pwd && cat requirements.txt; } 2>/dev/null | \
+		cmp --silent - "$$INSTALLED" || $(MAKE) --no-print-directory install
 
 install:
-	@rm -rf $(VENV)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo \
-		"error: $(PYTHON): found $$($(PYTHON) --version 2>&1); expected Python 3.10 or later" >&2; exit 2; }
-	@echo "Installing requirements.txt into $(VENV) (about 6 GB, a few minutes)" >&2
-	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --disable-pip-version-check -r requirements.txt
-	@{ $(VENV)/bin/python --version && pwd && cat requirements.txt; } > $(INSTALLED)
+	@rm -rf "$$VENV"
+	@"$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo \
+		"error: $$PYTHON: found $$("$$PYTHON" --version 2>&1); expected Python 3.10 or later" >&2; exit 2; }
+	@echo "Installing requirements.txt into $$VENV (about 6 GB, a few minutes)" >&2
+	@"$$PYTHON" -m venv "$$VENV"
+	@"$$VENV"/bin/python -m pip install --disable-pip-version-check -r requirements.txt
+	@{ "$$VENV"/bin/python --version && pwd && cat requirements.txt; } > "$$INSTALLED"

@@ -1,31 +1,85 @@
-"""Write the version of each library to a file, so that an upgrade reruns what uses the library.
+"""Write down what results depend on besides data and params, so that DVC notices when it changes.
 
-One file a library: another version of OpenCV leaves PyTorch's predictions alone.
+data/fingerprints/<stage>.json has the code and the libraries of a stage, machine.json the machine
+that times are measured on. datasets/<name>.json and models/<name>.json change when a file changes
+that lies outside of the pipeline: an image in a folder used in place, a checkpoint, the code of a
+factory, an ONNX file. DVC runs this stage every time and the others when their file here changed.
 """
 
 import argparse
-from importlib.metadata import version
 from pathlib import Path
 
-from parity.core.cli import run
-from parity.core.files import new_directory, write_text
+from parity.core.cli import log, run
+from parity.core.files import new_directory, read_json, write_json
+from parity.core.fingerprints import digest, fingerprint, stamp
+from parity.core.machine import machine
+from parity.core.params import load_params
+from parity.core.paths import FINGERPRINTS, dataset_path, source_path
 
-# A file's name, as dvc.yaml has it, and the distributions that it stands for.
-LIBRARIES = {
-    "torch": ("torch", "torchvision"),
-    "opencv": ("opencv-python",),
-    "onnxruntime": ("onnxruntime",),
-    "onnx": ("onnx", "onnxscript"),
-}
-VERSIONS = Path("data/versions")
+SHOWN = 3  # changed definitions of a stage
 
 
 def main(argv: list[str] | None = None) -> None:
     argparse.ArgumentParser(prog="stages.fingerprints", description=__doc__).parse_args(argv)
-    with new_directory(VERSIONS) as out:
-        for name, distributions in LIBRARIES.items():
-            lines = [f"{distribution} {version(distribution)}" for distribution in distributions]
-            write_text(out / f"{name}.txt", "".join(f"{line}\n" for line in lines))
+    params = load_params()
+    contents = {name: fingerprint(f"stages.{name}") for name in stage_names()}
+    contents["machine"] = machine()
+    for folder, entries, record in (
+        ("datasets", params.datasets, dataset_path),
+        ("models", params.models, source_path),
+    ):
+        for name in entries:
+            contents[f"{folder}/{name}"] = outside(record(name), file_of(f"{folder}/{name}"))
+    for name, content in contents.items():
+        if file_of(name).exists() and (before := read_json(file_of(name))) != content:
+            log(f"{name} changed: {difference(before, content)}")
+    with new_directory(FINGERPRINTS) as out:
+        for name, content in contents.items():
+            write_json(out / file_of(name).relative_to(FINGERPRINTS), content)
+
+
+def stage_names() -> list[str]:
+    """The stages that have a fingerprint: all scripts of this folder but this one."""
+    scripts = Path(__file__).parent.glob("[!_]*.py")
+    return sorted(path.stem for path in scripts if path.name != Path(__file__).name)
+
+
+def file_of(name: str) -> Path:
+    """The fingerprint of a stage, of `machine`, or of `datasets/<name>` or `models/<name>`."""
+    return FINGERPRINTS / f"{name}.json"
+
+
+def outside(record: Path, before: Path) -> dict[str, str | None]:
+    """A content that changes when a file changes that a stage noted in its `record`.
+
+    While all files are as noted, or where the stage has not run yet, it stays what it is in the
+    file `before`: DVC would take any other content for a change.
+    """
+    if record.exists():
+        content = read_json(record)
+        root, noted = Path(content.get("root", "")), content.get("files", {})
+        now = {name: stamp(root / name) for name in noted}
+        if now != noted:
+            return {"changed": digest(now)}
+    return read_json(before) if before.exists() else {"changed": None}
+
+
+def difference(before: dict, now: dict) -> str:
+    """What changed between two fingerprints, in words."""
+    if "changed" in now:
+        return "files outside of the pipeline"
+    old, new = (flat(content) for content in (before, now))
+    names = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def flat(content: dict) -> dict[str, object]:
+    """Nested dicts as one, by the innermost keys."""
+    items: dict[str, object] = {}
+    for key, value in content.items():
+        items |= flat(value) if isinstance(value, dict) else {key: value}
+    return items
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import argparse
 
 from parity.core.cli import log, run
-from parity.core.files import disk_full_named, new_directory
+from parity.core.files import full_disk_refused, new_directory
 from parity.core.params import entry, load_params
 from parity.core.paths import dataset_path, profile_folder
 from parity.datasets.dataset import Dataset
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     def space_needed() -> str:
         return describe_space_needed(dataset, size)
 
-    with new_directory(profile_folder(name)) as out, disk_full_named(out.parent, space_needed):
+    with new_directory(profile_folder(name)) as out, full_disk_refused(out.parent, space_needed):
         train, val = write_profile(out, dataset, size, profile.on_corrupt)
     skipped = len(dataset.train) + len(dataset.val) - train - val
     log(f"{name}: {train} train and {val} val images preprocessed, {skipped} skipped")

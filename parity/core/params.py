@@ -55,12 +55,13 @@ RESERVED_DATASETS = (
     "evaluation",
     "predictions",
     "preprocessed",
+    "results",
     "transforms",
     "unfinished",
     "versions",
 )
 # metrics/<model>.json stands beside metrics/gate.json and metrics/coverage.json.
-RESERVED_MODELS = ("coverage", "gate")
+RESERVED_MODELS = ("coverage", "gate", "overview")
 
 
 class Section(BaseModel):

@@ -1,4 +1,4 @@
-"""torchvision's models with weights that make a comparison mean something, without a download."""
+"""torchvision's models with weights that make a comparison meaningful, without a download."""
 
 import torch
 from torch import nn
@@ -13,36 +13,38 @@ from parity.networks.random_weights import spread_logits
 CALIBRATION_IMAGES = 8
 
 
-def listed(max_parameters: float) -> dict[str, Task]:
-    """torchvision's models for classification and segmentation with their tasks, up to so many
-    million parameters."""
+def zoo_models(max_parameters: float) -> dict[str, Task]:
+    """Return the names and tasks of torchvision's models for classification and segmentation with
+    at most so many million parameters."""
     tasks: tuple[Task, ...] = ("classification", "segmentation")
     names = {name: task for task in tasks for name in model_names(task)}
-    return {name: task for name, task in names.items() if parameters(name) <= max_parameters}
+    return {
+        name: task for name, task in names.items() if million_parameters(name) <= max_parameters
+    }
 
 
-def parameters(name: str) -> float:
-    """The parameters of a model in millions, as published with its weights; 0 without any."""
+def million_parameters(name: str) -> float:
+    """The parameters of a model in millions, as published with its weights; 0 without weights."""
     published = get_model_weights(name)
     return max((weights.meta["num_params"] / 1e6 for weights in published), default=0.0)
 
 
 def zoo_entry(task: Task) -> ModelParams:
-    """What an entry of `models` would be for one of torchvision's with random weights."""
+    """The entry of `models` for one of torchvision's models with random weights."""
     return ModelParams(task=task, preprocess="none", weights="random")
 
 
 def zoo_network(
     name: str, task: Task, classes: int, size: tuple[int, int], seed: int, residual_scale: float
 ) -> nn.Module:
-    """Build a network with seeded weights whose logits are of normal size and depend on the image.
+    """Build a network with seeded weights whose logits have a normal size and depend on the image.
 
-    Residual branches are damped, batch norms take the statistics of seeded patterns of `size`
-    (height, width), and each class gets logits of mean 0 and deviation 1 over them.
+    Residual branches are damped by `residual_scale`. Batch norms take the statistics of seeded
+    patterns of `size` (height, width), over which each class gets logits of mean 0 and deviation 1.
     """
     seeded(seed, "coverage", name)
     network = build(name, zoo_entry(task), classes)
-    # Not the images that are compared: the seed differs.
+    # Another seed than that of the images that are compared.
     blob = torch.from_numpy(patterns(CALIBRATION_IMAGES, *size, seed + 1))
     spread_logits(Logits(network), [blob], classes, residual_scale)
     return network

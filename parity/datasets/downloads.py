@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 
 from parity.core.cli import InputError, log
 from parity.core.files import new_directory
-from parity.core.http import download_reason, socket_timeout
+from parity.core.http import downloading
 from parity.core.params import PARAMS, DatasetParams, Task
 from parity.datasets.archives import check_archive, check_md5, refuse_bad_archive
 
@@ -111,9 +110,6 @@ def _download(source: Download, folder: Path) -> None:
     from torchvision.datasets.utils import download_url
 
     log(f"{source.url}: downloading")
-    try:
-        with socket_timeout():
-            download_url(source.url, folder, source.archive, source.md5)
-    except (OSError, HTTPException, RuntimeError) as error:
-        by_hand = f"put {source.archive} into {FOLDER}/ by hand, or use `source: sample`"
-        raise InputError(f"{source.url}: {download_reason(error)}; {by_hand}") from None
+    remedy = f"put {source.archive} into {FOLDER}/ by hand, or use `source: sample`"
+    with downloading(source.url, remedy):
+        download_url(source.url, folder, source.archive, source.md5)

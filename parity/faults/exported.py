@@ -1,4 +1,4 @@
-"""A model's files as the pipeline left them, for what looks at them outside of the pipeline."""
+"""A model's ONNX file as the pipeline left it, for tools that read it outside the pipeline."""
 
 import subprocess
 import sys
@@ -14,11 +14,10 @@ CHANGED = 1  # exit code of `dvc status --quiet`
 
 
 @contextmanager
-def made(name: str) -> Iterator[Path]:
-    """The model's ONNX file; raises InputError where it is missing.
+def exported_file(name: str) -> Iterator[Path]:
+    """Yield the path of a model's ONNX file; raises InputError where the file is missing.
 
-    Where params.yaml asks for another by now, that is said in the end: DVC is asked meanwhile, as
-    its answer takes a second or more.
+    On exit, warn if DVC reports the file stale: checked in the background, as it takes seconds.
     """
     path = onnx_path(name)
     if not path.is_file():
@@ -32,4 +31,4 @@ def made(name: str) -> Iterator[Path]:
         yield path
     finally:
         if status and status.wait() == CHANGED:
-            log(f"{path}: {PARAMS}, or what else it is made of, has changed; `make` makes it anew")
+            log(f"{path}: stale: {PARAMS} or another dependency has changed; `make` rewrites it")

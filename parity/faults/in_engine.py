@@ -1,57 +1,48 @@
-"""Where OpenCV parts from ONNX Runtime on the same file."""
+"""Find the first tensor where OpenCV diverges from ONNX Runtime on the same file."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 from onnx import ModelProto
 
 from parity.backends.contract import BackendFailure
-from parity.backends.dirty_heap import PERTURB, VALUES, dirty_heap
-from parity.core.cli import InputError
-from parity.evaluation.scores import same_bits
+from parity.backends.dirty_heap import PERTURB, dirty_heap
+from parity.faults.engine_process import EngineProcess
 from parity.faults.fault import Fault
-from parity.faults.search import confirm, first_fault, verdict_of
-from parity.faults.subgraphs import Engine, Parts
-from parity.graphs.difference import Difference, compare, of_failure
-from parity.graphs.graph import input_names, node_name, output_names, producers
+from parity.faults.search import first_wrong_tensor, shows_fault, smallest_window
+from parity.faults.settings import EngineSettings
+from parity.faults.subgraphs import Subgraphs
+from parity.graphs.difference import Difference, compare
+from parity.graphs.graph import input_names, output_names, producers
+from parity.graphs.provenance import node_name
 
 SIDES = ("OpenCV", "ONNX Runtime")
 PLAIN: dict[str, str] = {}
 
 
 @dataclass
-class EngineSetting:
-    """How OpenCV is run: its constant of the engine, threads, seconds for one model."""
-
-    engine: int | None
-    threads: int
-    limit_s: float
-
-
-@dataclass
 class WholeRun:
-    """A whole graph in OpenCV, in a fresh process of some environment: the difference at each of
-    its float outputs."""
+    """One run of a whole graph in a fresh process: the difference at each of its float outputs."""
 
     environment: dict[str, str]
     differences: dict[str, Difference]
 
     @property
     def output(self) -> str:
-        """The output that is farthest off."""
+        """The output with the largest difference."""
         return max(self.differences, key=lambda name: self.differences[name].rel)
 
     @property
     def difference(self) -> Difference:
         return self.differences[self.output]
 
-    def same(self, other: "WholeRun") -> bool:
-        """Whether two runs gave the same, bit by bit."""
+    def is_same(self, other: "WholeRun") -> bool:
+        """Whether two runs ended alike, their outputs bit for bit."""
         pairs = zip(self.differences.values(), other.differences.values(), strict=True)
-        return all(_same(mine, theirs) for mine, theirs in pairs)
+        return all(mine.is_same(theirs) for mine, theirs in pairs)
 
     def line(self) -> str:
         value = self.environment.get(PERTURB)
@@ -60,24 +51,19 @@ class WholeRun:
         return f"OpenCV against ONNX Runtime, {where}: {at}{self.difference.text()}"
 
 
-def _same(mine: Difference, theirs: Difference) -> bool:
-    if mine.failed or theirs.failed:
-        return mine.kind == theirs.kind
-    return same_bits(mine.candidate, theirs.candidate)
-
-
 @dataclass
-class Whole:
-    """The runs of a whole graph, with what they say together."""
+class WholeRuns:
+    """Runs of a whole graph, first in a plain process, then on dirty heaps."""
 
     runs: list[WholeRun]
-    unstable: bool = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.unstable = not all(run.same(self.runs[0]) for run in self.runs)
+    @cached_property
+    def unstable(self) -> bool:
+        """Whether the runs did not all end alike."""
+        return not all(run.is_same(self.runs[0]) for run in self.runs)
 
     def worst(self, limit: float) -> WholeRun | None:
-        """A run beyond the limit, an unstable model's in a dirty heap, where it shows."""
+        """Return a run beyond the limit; for an unstable model one on a dirty heap, if any."""
         wrong = [run for run in self.runs if not run.difference.rel <= limit]
         dirty = [run for run in wrong if run.environment]
         if self.unstable and dirty:
@@ -87,101 +73,98 @@ class Whole:
     def lines(self) -> list[str]:
         if self.unstable:
             lines = [run.line() for run in self.runs]
-            return [*lines, "unstable: the answer depends on what memory held before"]
+            return [*lines, "unstable: the output depends on uninitialized memory"]
         return [f"{self.runs[0].line()} (the same in {len(self.runs)} processes)"]
 
 
 def run_whole(
-    path: Path, model: ModelProto, values: Mapping[str, np.ndarray], setting: EngineSetting
-) -> Whole:
-    """Run a file in a plain process and in two whose heap is dirty. Raises InputError when there
-    is no output to compare."""
+    path: Path, model: ModelProto, values: Mapping[str, np.ndarray], settings: EngineSettings
+) -> WholeRuns:
+    """Run a file in a plain process and on dirty heaps; `values` are ONNX Runtime's tensors."""
     names = [name for name in output_names(model) if name in values]
     outputs = [name for name in names if values[name].dtype == np.float32] or names
-    if not outputs:
-        raise InputError(f"{path}: no output depends on the input")
     feeds = {name: values[name] for name in input_names(model)}
     runs = []
-    for environment in (PLAIN, *map(dirty_heap, VALUES)):
-        with _engine(setting, environment) as engine:
+    for environment in (PLAIN, *map(dirty_heap, settings.perturb)):
+        with EngineProcess(settings, environment) as engine:
             try:
                 found = dict(zip(outputs, engine.run(path, feeds, outputs), strict=True))
                 differences = {name: compare(found[name], values[name]) for name in outputs}
             except BackendFailure as failure:
-                differences = dict.fromkeys(outputs, of_failure(failure))
+                differences = dict.fromkeys(outputs, Difference.from_failure(failure))
         runs.append(WholeRun(environment, differences))
-    return Whole(runs)
+    return WholeRuns(runs)
 
 
 def locate_in_engine(
     model: ModelProto,
     values: Mapping[str, np.ndarray],
-    whole: Whole,
-    setting: EngineSetting,
+    whole: WholeRuns,
+    settings: EngineSettings,
     limit: float,
 ) -> Fault | None:
-    """The first tensor that OpenCV gets wrong, of those that the output is computed of that is
-    farthest off; None where the whole graph is right.
+    """Find the first wrong tensor that the output with the largest difference depends on.
 
-    `values` are all tensors by ONNX Runtime.
+    `values` are all tensors by ONNX Runtime. Returns None where the whole graph is right.
     """
     run = whole.worst(limit)
     if run is None:
         return None
-    with _engine(setting, run.environment) as engine:
-        fault = search(Parts(model, values, engine, run.output), run.difference, limit)
+    with EngineProcess(settings, run.environment) as engine:
+        subgraphs = Subgraphs(model, values, engine, run.output)
+        fault = locate_in_subgraphs(subgraphs, run.difference, limit)
     fault.unstable, fault.environment = whole.unstable, run.environment
     return fault
 
 
-def _engine(setting: EngineSetting, environment: Mapping[str, str]) -> Engine:
-    return Engine(setting.engine, setting.threads, setting.limit_s, environment)
+def locate_in_subgraphs(subgraphs: Subgraphs, whole: Difference, limit: float) -> Fault:
+    """Find the first wrong tensor, given that the `whole` graph is wrong.
 
-
-def search(parts: Parts, whole: Difference, limit: float) -> Fault:
-    """The first tensor that is wrong in the graph that ends there, given that the `whole` is.
-
-    One that no second cut confirms and behind which all paths are right again is passed over.
+    A tensor that is wrong at the end of its graph is skipped if no window confirms it and all
+    paths are right again further down.
     """
 
-    def wrong(difference: Difference) -> bool | None:
-        return verdict_of(difference, whole, limit)
+    def is_wrong(difference: Difference) -> bool | None:
+        return shows_fault(difference, whole, limit)
 
-    def wrong_at(name: str) -> bool | None:
-        return wrong(parts.prefix_error(name))
+    def is_wrong_at(name: str) -> bool | None:
+        return is_wrong(subgraphs.prefix_error(name))
 
-    notes, start, window, name = [], 0, [], None
-    while found := first_fault(parts.order[start:], parts.milestones, parts.float_inputs, wrong_at):
+    order, notes, start, window, name = subgraphs.order, [], 0, [], None
+    while found := first_wrong_tensor(
+        order[start:], subgraphs.milestones, subgraphs.float_inputs, is_wrong_at
+    ):
         name = found
-        window = confirm(parts.windows(name), partial(parts.window_error, name), wrong)
-        healed = _healed_after(parts, name, wrong)
-        if window or healed is None:
+        error_of = partial(subgraphs.window_error, name)
+        window = smallest_window(subgraphs.windows(name), error_of, is_wrong)
+        right_again = _right_after(subgraphs, name, is_wrong)
+        if window or right_again is None:
             break
-        notes.append(f"{name} is wrong where the graph ends there, but {healed} behind it is right")
-        start, name = parts.order.index(healed) + 1, None
-    notes += _failed_cuts(parts, whole)
+        notes.append(f"{name} is wrong as the last tensor of a graph, but {right_again} is right")
+        start, name = order.index(right_again) + 1, None
+    output = name or subgraphs.output
     fault = Fault(
         owner="engine",
         sides=SIDES,
-        node=producers(parts.model)[name or parts.output],
-        output=name or parts.output,
-        difference=parts.prefix_error(name) if name else whole,
-        reference=parts.values[name or parts.output],
+        node=producers(subgraphs.model)[output],
+        output=output,
+        difference=subgraphs.prefix_error(output) if name else whole,
+        reference=subgraphs.values[output],
         limit=limit,
-        order=parts.order,
-        errors=parts.seen,
+        order=order,
+        errors=subgraphs.prefix_errors,
         confirmed=bool(window),
-        how="",
-        window=[node_name(parts.nodes[place]) for place in window],
-        notes=notes,
+        evidence="",
+        window=[node_name(subgraphs.nodes[place]) for place in window],
+        notes=notes + _failed_cuts(subgraphs, whole),
     )
-    fault.how = _evidence(fault, name is not None)
+    fault.evidence = _evidence(fault, in_prefix=name is not None)
     return fault
 
 
-def _evidence(fault: Fault, has_prefix: bool) -> str:
-    if not has_prefix:
-        return "shows only in the whole graph: each graph that ends at a tensor is right there"
+def _evidence(fault: Fault, in_prefix: bool) -> str:
+    if not in_prefix:
+        return "shows only in the whole graph: every graph that ends at an earlier tensor is right"
     if not fault.window:
         return "not confirmed by a second cut: shows only in a graph that starts at the input"
     others = [name for name in fault.window if name != node_name(fault.node)]
@@ -190,20 +173,23 @@ def _evidence(fault: Fault, has_prefix: bool) -> str:
     return "confirmed by a second cut: the node alone shows it"
 
 
-def _healed_after(parts: Parts, name: str, wrong) -> str | None:
-    """The last tensor behind this one that every path passes and that is right."""
-    behind = set(parts.order[parts.order.index(name) + 1 :]) & parts.seen.keys()
-    right = [one for one in parts.milestones if one in behind and wrong(parts.seen[one]) is False]
+def _right_after(
+    subgraphs: Subgraphs, name: str, is_wrong: Callable[[Difference], bool | None]
+) -> str | None:
+    """Return the last right tensor after this one that every path passes, if there is one."""
+    errors, order = subgraphs.prefix_errors, subgraphs.order
+    after = set(order[order.index(name) + 1 :]) & errors.keys()
+    right = [one for one in subgraphs.milestones if one in after and is_wrong(errors[one]) is False]
     return right[-1] if right else None
 
 
-def _failed_cuts(parts: Parts, whole: Difference) -> list[str]:
-    """That parts failed of a graph that as a whole does not: the cut's fault, not the model's."""
-    failed = [name for name, error in parts.seen.items() if error.failed]
+def _failed_cuts(subgraphs: Subgraphs, whole: Difference) -> list[str]:
+    """Note the parts that fail because of the cut: the whole graph does not fail."""
+    errors = subgraphs.prefix_errors
+    failed = [name for name, error in errors.items() if error.failed]
     if whole.failed or not failed:
         return []
-    first = parts.seen[failed[0]].text()[:200]
     return [
-        f"{len(failed)} graphs that end at a tensor fail, the whole does not, and were left out "
-        f"({failed[0]}: {first})"
+        f"{len(failed)} graphs that end at a tensor fail although the whole does not; ignored "
+        f"({failed[0]}: {errors[failed[0]].text()[:200]})"
     ]

@@ -1,4 +1,4 @@
-"""Where a candidate's ONNX file parts from its reference's, both in ONNX Runtime."""
+"""Find the first node where a candidate's ONNX file diverges from its reference's."""
 
 from collections.abc import Mapping
 
@@ -6,8 +6,10 @@ import numpy as np
 from onnx import ModelProto, NodeProto
 
 from parity.faults.fault import Fault
-from parity.graphs.graph import describe_node, float_tensors, node_name
-from parity.graphs.matching import Computed, Parting, part_of
+from parity.graphs.divergence import Divergence, find_divergence
+from parity.graphs.graph import float_tensors
+from parity.graphs.provenance import describe_node, node_name
+from parity.graphs.values import ComputedValues
 
 SIDES = ("candidate", "reference")
 
@@ -16,15 +18,17 @@ def locate_in_file(
     reference: ModelProto,
     expected: Mapping[str, np.ndarray],
     candidate: ModelProto,
-    computed: Computed,
+    computed: ComputedValues,
     limit: float,
 ) -> Fault:
-    """The first node of the reference that the candidate has not got, or has otherwise;
-    something is known to differ."""
-    found = part_of(reference, expected, candidate, computed, limit)
+    """Find the first node of the reference that the candidate lacks or changes.
+
+    `expected` and `computed` are the tensors of both by ONNX Runtime, some of which differ.
+    """
+    found = find_divergence(reference, expected, candidate, computed, limit)
     notes = []
     if found.node is not None:
-        notes.append(_compared(found.node, found.counterpart))
+        notes.append(_comparison(found.node, found.counterpart))
     if found.failed_at is not None:
         text = f"{node_name(found.failed_at)} ({found.failed_at.op_type})"
         notes.append(f"ONNX Runtime runs the candidate up to {text}: {computed.failure.message}")
@@ -38,34 +42,33 @@ def locate_in_file(
         limit=limit,
         order=list(float_tensors(reference, expected)),
         errors=found.errors,
-        confirmed=found.confirmed and found.node is not None,
-        how=_evidence(found),
+        confirmed=found.confirmed,
+        evidence=_evidence(found),
         window=[node_name(found.node)] if found.node is not None else [],
         notes=notes,
     )
 
 
-def _evidence(found: Parting) -> str:
+def _evidence(found: Divergence) -> str:
     if found.node is None:
         return "not located: the files have too few tensors and equal nodes in common"
     if found.confirmed:
-        return "confirmed by a second cut, from the reference's values just before it"
+        return "confirmed by a second cut that starts from the reference's values"
     return "not confirmed by a second cut"
 
 
-def _compared(node: NodeProto, counterpart: NodeProto | None) -> str:
-    """What the candidate has in a node's place."""
+def _comparison(node: NodeProto, counterpart: NodeProto | None) -> str:
+    """Describe what the candidate has in place of a node."""
     if counterpart is None:
-        return "the candidate has no node that makes this output"
-    text, ours = describe_node(counterpart, {}), describe_node(node, {})
-    name = f"{text.name} ({text.op_type})"
-    if text.op_type != ours.op_type:
-        return f"in the candidate the output is made by {name}"
-    keys = {**ours.attributes, **text.attributes}
+        return "the candidate has no node that computes this output"
+    ours, theirs = describe_node(node, {}), describe_node(counterpart, {})
+    name = f"{theirs.name} ({theirs.op_type})"
+    if theirs.op_type != ours.op_type:
+        return f"in the candidate {name} computes the output"
     changed = [
-        f"{key}={text.attributes.get(key, 'not set')}"
-        for key in keys
-        if text.attributes.get(key) != ours.attributes.get(key)
+        f"{key}={theirs.attributes.get(key, 'not set')}"
+        for key in {**ours.attributes, **theirs.attributes}
+        if theirs.attributes.get(key) != ours.attributes.get(key)
     ]
     if changed:
         return f"in the candidate: {', '.join(changed)}"

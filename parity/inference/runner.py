@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,8 @@ from tqdm import tqdm
 
 from parity.backends.contract import BackendFailure, Forward, failure_text
 from parity.core.cli import log
-from parity.core.files import disk_full_named
-from parity.core.fingerprints import code, digest, stamp
+from parity.core.files import full_disk_refused
+from parity.core.fingerprints import digest, fingerprint, stamp
 from parity.core.machine import machine
 from parity.core.params import ModelParams, Params, Task, first
 from parity.core.paths import prediction_folder, unfinished_folder
@@ -21,9 +20,6 @@ from parity.inference.resume import Unfinished, unfinished
 from parity.preprocessing.images import normalize
 from parity.preprocessing.profile import read_normalization
 from parity.preprocessing.splits import Split, read_classes
-
-# Of which another version may compute or write something else.
-LIBRARIES = ("numpy", "onnxruntime", "opencv-python", "pillow", "torch", "torchvision")
 
 
 def run_backend(
@@ -50,10 +46,11 @@ def run_backend(
         "keep_logits": first(params.parity.images.of(model.task), len(split)),
         **read_normalization(model.preprocess),
     }
+    reached = fingerprint(f"stages.infer_{backend}")
     depends = {
         "images": digest([split.names, *map(stamp, split.image_files())]),
-        "code": code(),
-        "libraries": [f"{library} {version(library)}" for library in LIBRARIES],
+        "code": digest(reached["code"]),
+        "libraries": reached["libraries"],
         "machine": machine(),
         **inputs,
         **options,
@@ -111,7 +108,7 @@ def predict(
     blob = None
     bar = tqdm(total=len(split), initial=before, desc=str(work.target), unit="image", disable=None)
     open_forward = loaded if isinstance(loaded, AbstractContextManager) else nullcontext(loaded)
-    with bar, disk_full_named(work.folder, shortage), open_forward as forward:
+    with bar, full_disk_refused(work.folder, shortage), open_forward as forward:
         for start, stop in split.batches(batch_size, before):
             blob = normalize(split.images(start, stop), mean, std, out=blob)
             called = time.perf_counter()

@@ -8,7 +8,6 @@ import os
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -17,7 +16,7 @@ import torchvision
 from torchvision.models import WeightsEnum
 
 from parity.core.cli import InputError, log
-from parity.core.http import download_reason, socket_timeout
+from parity.core.http import downloading
 from parity.networks.checkpoints import unpickling_reason
 
 CHUNK_BYTES = 1 << 20
@@ -95,15 +94,10 @@ def download(url: str, path: Path) -> None:
     reached, refuses, falls silent, or sends another file.
     """
     log(f"downloading {url} to {path}")
-    try:
+    remedy = f"put the file {path.name} into {path.parent} by hand, or use `weights: probe`"
+    with downloading(url, remedy):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with socket_timeout():
-            torch.hub.download_url_to_file(url, str(path), expected_hash(path), progress=True)
-    except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: another hash
-        raise InputError(
-            f"{url}: cannot be downloaded ({download_reason(error)}); put the file {path.name} "
-            f"into {path.parent} by hand, or use `weights: probe`"
-        ) from None
+        torch.hub.download_url_to_file(url, str(path), expected_hash(path), progress=True)
 
 
 @contextmanager

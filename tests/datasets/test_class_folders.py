@@ -4,12 +4,13 @@ import os
 
 import pytest
 from helpers.datasets import read, targets_of, write_classes
+from helpers.fingerprints import changed_outside
 from helpers.images import noise, write_image
 from helpers.params import own, write_params
 from helpers.refusals import refused
 
 from parity.datasets.dataset import Item
-from stages import fetch, preprocess, stale, transform
+from stages import fetch, preprocess, transform
 
 STRANGE = [
     "a b",
@@ -158,11 +159,6 @@ def test_strange_names_are_kept_and_reach_no_shell(project):
     assert sorted(path.name for path in project.iterdir()) == ["data", "mine", "params.yaml"]
 
 
-def changed(capsys) -> str:
-    stale.main([])
-    return capsys.readouterr().out.strip()
-
-
 @pytest.mark.parametrize("layout", ["mine/val", "mine"])
 def test_a_new_image_or_class_or_list_is_noticed(project, capsys, layout):
     """Even an image beyond `limit`: it may come first."""
@@ -171,9 +167,9 @@ def test_a_new_image_or_class_or_list_is_noticed(project, capsys, layout):
     write_params(project, own(classes="folders", limit=1))
     for new in ("cat/2.png", "dog/below/2.png", "dog/0.png", "bird/1.png"):
         fetch.main(["textures"])
-        assert changed(capsys) == ""
+        assert changed_outside() == []
         write_image(project / layout / new, noise(4, 4))
-        assert changed(capsys) == "fetch@textures", new
+        assert changed_outside() == ["datasets/textures"], new
     fetch.main(["textures"])
     (project / "mine/val.txt").write_text("cat/1.png 0\n")
-    assert changed(capsys) == "fetch@textures"
+    assert changed_outside() == ["datasets/textures"]

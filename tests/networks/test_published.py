@@ -203,19 +203,19 @@ def hangs_up(content: bytes) -> Answer:
     [
         (
             half_of,
-            "what came is cut off, or another file than expected: invalid hash value (expected ",
+            "the file is cut off, or is not the expected one: invalid hash value (expected ",
         ),
         (
             another_file,
-            "what came is cut off, or another file than expected: invalid hash value (expected ",
+            "the file is cut off, or is not the expected one: invalid hash value (expected ",
         ),
         (
             another_page,
-            "what came is cut off, or another file than expected: invalid hash value (expected ",
+            "the file is cut off, or is not the expected one: invalid hash value (expected ",
         ),
         (refuses, "HTTP Error 404: Not Found"),
-        (falls_silent, "nothing came for 0.5 s"),
-        (says_nothing, "nothing came for 0.5 s"),
+        (falls_silent, "no data for 0.5 s"),
+        (says_nothing, "no data for 0.5 s"),
         (hangs_up, "Remote end closed connection without response"),
     ],
 )

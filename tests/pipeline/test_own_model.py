@@ -11,13 +11,14 @@ import onnx
 import pytest
 import torch
 from helpers.checkout import stage_process
+from helpers.fingerprints import changed_outside
 from helpers.images import write_image
 from helpers.params import own, write_params
 from helpers.refusals import refused
 from torch import nn
 
 from parity.core.params import load_params
-from stages import check_params, fetch, preprocess, stale, summary, transform, weights
+from stages import check_params, fetch, preprocess, summary, transform, weights
 from tools import demo
 
 MODULE = "mycompany_nets"
@@ -68,6 +69,7 @@ MODEL_STAGES = (
     "evaluate",
     "stability",
     "benchmark",
+    "results",
     "plot",
 )
 
@@ -352,7 +354,7 @@ def test_external_data_of_an_onnx_file_and_the_rest_of_a_factorys_package_are_wa
     weights.main(["given"])
     with Path("big.bin").open("ab") as file:
         file.write(b"0")
-    assert stale.stale_stages(load_params()) == ["weights@given"]
+    assert changed_outside() == ["models/given"]
 
     Path("mycompany").mkdir()
     Path("mycompany/__init__.py").write_text("")
@@ -362,20 +364,20 @@ def test_external_data_of_an_onnx_file_and_the_rest_of_a_factorys_package_are_wa
     use(small_net=entry(factory="mycompany.nets:build"))
     weights.main(["small_net"])
     Path("mycompany/blocks.py").write_text(CODE.replace("ReLU", "Sigmoid"))
-    assert stale.stale_stages(load_params()) == ["weights@small_net"]
+    assert changed_outside() == ["models/small_net"]
 
 
 def test_changed_code_checkpoint_or_onnx_file_makes_the_weights_stale(trained, nets):
     use(small_net=entry())
     weights.main(["small_net"])
-    assert not stale.stale_stages(load_params())
+    assert not changed_outside()
     for file in ("trained.pth", nets.__file__):
         content = Path(file).read_bytes()
         Path(file).write_bytes(content + b"\n")
-        assert stale.stale_stages(load_params()) == ["weights@small_net"]
+        assert changed_outside() == ["models/small_net"]
         Path(file).write_bytes(content)
         weights.main(["small_net"])
-        assert not stale.stale_stages(load_params())
+        assert not changed_outside()
 
 
 def test_a_gpu_that_is_not_there_ends_with_code_2(trained):

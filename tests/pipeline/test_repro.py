@@ -1,6 +1,5 @@
 """The pipeline as a whole, small, with real `dvc repro`: what runs, what stays, what comes out."""
 
-import hashlib
 import importlib
 import json
 import os
@@ -31,11 +30,14 @@ from helpers.dvc_runs import (
     SMALL_PIPELINE,
     TEMPLATES,
     Run,
-    copy_working_tree,
+    copied,
+    digests,
     dvc,
     edit,
+    fingerprinted,
     git,
     is_params,
+    make,
     run,
     stage_params,
 )
@@ -44,57 +46,18 @@ from pydantic import BaseModel
 
 from parity.core.params import load_params
 from parity.datasets.sample import write_classification
-from parity.faults.exported import made
+from parity.faults.exported import exported_file
 from stages import fetch, preprocess, transform
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
 
 BACKENDS = ("pytorch", "onnxruntime", "opencv")
 PAIRS = ("opencv_vs_pytorch", "onnxruntime_vs_pytorch", "opencv_vs_onnxruntime")
-
-
-def digests(root: Path, *names: str) -> dict[str, str]:
-    """The content of every file in some files and folders, which must be there."""
-    assert all((root / name).exists() for name in names)
-    paths = [path for name in names for path in (root / name, *(root / name).rglob("*"))]
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in paths
-        if path.is_file()
-    }
+OVERVIEW = "metrics/overview.json"
 
 
 def scores(root: Path) -> dict[str, str]:
     return digests(root, f"metrics/{CLS}.json", f"metrics/{SEG}.json")
-
-
-@pytest.fixture(scope="session")
-def pipeline(tmp_path_factory) -> Path:
-    """The pipeline, small, run once and committed. Who writes into it takes a `copy`."""
-    root = tmp_path_factory.mktemp("pipeline")
-    copy_working_tree(root)
-    edit(root, SMALL_PIPELINE)
-    git(root, "config", "user.name", "test")
-    git(root, "config", "user.email", "test@localhost")
-    dvc(root, "repro")
-    git(root, "add", "--all")
-    git(root, "commit", "--quiet", "--message", "small")
-    return root
-
-
-def _copied(root: Path, to: Path) -> Path:
-    # Unlike shutil, cp keeps hard links between DVC's cache and the workspace.
-    subprocess.run(["cp", "-a", f"{root}/.", str(to)], check=True)
-    config = to / ".dvc/config.local"
-    config.write_text(config.read_text(encoding="utf-8").replace(str(root), str(to)))
-    return to
-
-
-@pytest.fixture
-def copy(pipeline, tmp_path) -> Iterator[Path]:
-    """The finished pipeline, to change and to run again."""
-    yield _copied(pipeline, tmp_path)
-    shutil.rmtree(tmp_path)
 
 
 @pytest.fixture
@@ -103,6 +66,7 @@ def editable(pipeline, monkeypatch) -> Iterator[Path]:
     monkeypatch.chdir(pipeline)
     yield pipeline
     git(pipeline, "checkout", "--quiet", "--", ".")
+    fingerprinted(pipeline)
 
 
 # What a change reruns
@@ -114,8 +78,9 @@ def of(*stages: str, models: tuple[str, ...] = (CLS, SEG)) -> set[str]:
 
 def changed(root: Path) -> set[str]:
     """The stages of which a dependency or a param is not what it was."""
+    fingerprinted(root)
     with Repo(str(root)) as repo:
-        return {name.rpartition(":")[2] for name in repo.status()}
+        return {name.rpartition(":")[2] for name in repo.status()} - {"fingerprints"}
 
 
 def may_run(root: Path) -> set[str]:
@@ -131,7 +96,8 @@ def may_run(root: Path) -> set[str]:
 
 FOLLOWING = ("summary", "gate")
 INFER = tuple(f"infer_{backend}" for backend in BACKENDS)
-REPORTED = ("evaluate", "stability", "benchmark", "plot")
+SHOWN = ("results", "plot")
+REPORTED = ("evaluate", "stability", "benchmark", *SHOWN)
 CONVERTED = ("export_onnx", "infer_onnxruntime", "infer_opencv", *REPORTED)
 FROM_WEIGHTS = ("weights", "export_onnx", *INFER, *REPORTED)
 CHANGES = [
@@ -170,17 +136,16 @@ CHANGES = [
     ("probe.batch_size.classification", 7, of(*FROM_WEIGHTS, models=(CLS,))),
     ("export.opset", 17, of(*CONVERTED)),
     ("export.dynamic_axes.classification", [], of(*CONVERTED, models=(CLS,))),
-    ("inference.batch_size.classification", 4, of(*INFER, "evaluate", "plot", models=(CLS,))),
-    ("parity.images.segmentation", 1, of(*INFER, "evaluate", "plot", models=(SEG,))),
-    ("pytorch.threads", 2, of("infer_pytorch", "evaluate", "benchmark", "plot")),
-    ("onnxruntime.threads", 1, of("infer_onnxruntime", "evaluate", "benchmark", "plot")),
+    ("inference.batch_size.classification", 4, of(*INFER, "evaluate", *SHOWN, models=(CLS,))),
+    ("parity.images.segmentation", 1, of(*INFER, "evaluate", *SHOWN, models=(SEG,))),
+    ("pytorch.threads", 2, of("infer_pytorch", "evaluate", "benchmark", *SHOWN)),
+    ("onnxruntime.threads", 1, of("infer_onnxruntime", "evaluate", "benchmark", *SHOWN)),
     ("opencv.threads", 1, of("infer_opencv", *REPORTED)),
     ("opencv.engine", "classic", of("infer_opencv", *REPORTED)),
-    ("stability.images", 1, of("stability", "plot")),
-    ("stability.perturb", [85], of("stability", "plot")),
-    ("benchmark.runs", 3, of("benchmark", "plot")),
-    ("benchmark.batch_size.segmentation", 2, of("benchmark", "plot", models=(SEG,))),
-    ("plot.dpi", 31, of("plot")),
+    ("stability.images", 1, of("stability", *SHOWN)),
+    ("stability.perturb", [85], of("stability", *SHOWN)),
+    ("benchmark.runs", 3, of("benchmark", *SHOWN)),
+    ("benchmark.batch_size.segmentation", 2, of("benchmark", *SHOWN, models=(SEG,))),
 ]
 CODE = [
     ("parity/datasets/sample.py", {"fetch@textures", "fetch@shapes"}),
@@ -192,7 +157,8 @@ CODE = [
     ("parity/evaluation/scores.py", of("evaluate", "stability", "plot")),
     ("stages/stability.py", of("stability")),
     ("stages/benchmark.py", of("benchmark")),
-    ("parity/evaluation/verdict.py", {"gate"}),
+    ("parity/evaluation/verdict_report.py", {"gate"}),
+    ("parity/evaluation/pictures/gallery.py", of("plot")),
     ("README.md", set()),
 ]
 
@@ -215,6 +181,9 @@ def test_a_changed_constant_reruns_what_depends_on_it(editable, key, value, expe
 def test_changed_code_reruns_the_stages_that_use_it(editable, path, expected):
     with (editable / path).open("a", encoding="utf-8") as file:
         file.write("# changed\n")
+    assert changed(editable) == set()
+    with (editable / path).open("a", encoding="utf-8") as file:
+        file.write("pass\n")
     assert changed(editable) == expected
 
 
@@ -228,17 +197,21 @@ def test_a_changed_limit_reruns_the_gate_alone(editable, key, value):
     assert changed(editable) == {"check_params", "gate"}
 
 
+def test_a_change_of_the_pictures_leaves_the_verdict_alone(editable):
+    edit(editable, {"plot.dpi": 31})
+    assert may_run(editable) == {"summary"} | of("plot")
+
+
 def test_a_model_that_is_no_longer_what_was_asked_for_is_told(editable, capsys):
-    with made(CLS):
+    with exported_file(CLS):
         pass
     assert not capsys.readouterr().err
     edit(editable, {"export.opset": 17})
-    with made(CLS) as path:
+    with exported_file(CLS) as path:
         assert path == Path(f"models/{CLS}/model.onnx")
-    assert (
-        f"{path}: params.yaml, or what else it is made of, has changed" in capsys.readouterr().err
-    )
-    with refused("models/none/model.onnx: no such file; `make` writes it"), made("none"):
+    stale = f"{path}: stale: params.yaml or another dependency has changed"
+    assert stale in capsys.readouterr().err
+    with refused("models/none/model.onnx: no such file; `make` writes it"), exported_file("none"):
         pass
 
 
@@ -290,7 +263,7 @@ def test_repro_runs_what_changed_and_what_follows_from_changed_results(
 @pytest.fixture(scope="module")
 def random_weights(pipeline, tmp_path_factory) -> Iterator[tuple[Path, Run]]:
     """The pipeline run again after one model's weights became random."""
-    root = _copied(pipeline, tmp_path_factory.mktemp("random"))
+    root = copied(pipeline, tmp_path_factory.mktemp("random"))
     edit(root, {f"models.{CLS}.weights": "random"})
     yield root, dvc(root, "repro")
     shutil.rmtree(root)
@@ -311,14 +284,20 @@ def test_dvc_tells_which_constant_and_which_scores_changed(random_weights):
     root, _ = random_weights
     params = json.loads(dvc(root, "params", "diff", "--json").output)["params.yaml"]
     assert params == {f"models.{CLS}.weights": {"old": "probe", "new": "random"}}
-    metrics = json.loads(dvc(root, "metrics", "diff", "--json").output)
-    assert set(metrics) == {f"metrics/{CLS}.json", "metrics/gate.json"}  # DVC gives no order
+    changes = json.loads(dvc(root, "metrics", "diff", "--json").output)[OVERVIEW]
+    assert f"{CLS}.acc@1.opencv" in changes
+    times = {name for name in changes if ".ms." in name}
+    assert not [name for name in changes.keys() - times if name.startswith(SEG)]
 
 
-def test_metrics_show_lists_the_scores_of_every_model(pipeline):
-    table = dvc(pipeline, "metrics", "show", "--md").output
-    for name in (CLS, SEG, "opencv.acc@1", "opencv.mean_iou", "parity.opencv_vs_pytorch.rel"):
-        assert name in table
+def test_metrics_show_lists_the_few_figures_of_every_model_that_one_compares(pipeline):
+    shown = json.loads(dvc(pipeline, "metrics", "show", "--json").output)[""]["data"]
+    assert list(shown) == [OVERVIEW]
+    for model, metric in ((CLS, "acc@1"), (SEG, "mean_iou")):
+        figures = shown[OVERVIEW]["data"][model]
+        assert list(figures) == ["verdict", metric, "rel", "agreement", "ms"]
+        assert figures["verdict"] == "pass" and figures[metric].keys() == set(BACKENDS)
+        assert figures["ms"].keys() == {"pytorch", "opencv"}
 
 
 # Experiments
@@ -360,45 +339,34 @@ def verdicts(root: Path) -> dict[str, str]:
     return models | {"all": content["verdict"]}
 
 
-def make(root: Path, *target: str) -> Run:
-    """Run make with this Python in place of `.venv`."""
-    installed = root / ".dvc/tmp/installed"
-    version = f"Python {sys.version.split()[0]}\n{root}\n"
-    requirements = (root / "requirements.txt").read_text(encoding="utf-8")
-    installed.write_text(version + requirements, encoding="utf-8")
-    hidden = ("-uMAKEFLAGS", "-uMAKELEVEL")
-    settings = (f"VENV={sys.prefix}", f"INSTALLED={installed}", "PYTHON=false")
-    return run(root, "env", *hidden, "make", *settings, *target, ok=False)
-
-
 def test_every_model_of_the_pipeline_passes(pipeline):
     assert verdicts(pipeline) == {CLS: "pass", SEG: "pass", "all": "pass"}
-    table = dvc(pipeline, "metrics", "show", "metrics/gate.json", "--md").output
-    assert f"models.{SEG}.verdict" in table
 
 
-def test_a_failed_gate_stops_nothing_else_and_is_asked_again(pipeline, copy):
-    kept = ("metrics/benchmark", "plots/summary.md", "plots/data", "data/predictions")
+def test_a_verdict_that_fails_is_a_result_like_any_other(pipeline, copy):
+    """The stage ends well, so that `dvc exp run` keeps the experiment."""
     edit(copy, {"gate.overrides": {CLS: {"rel": 1e-12}}})
-    with (copy / "stages/summary.py").open("a", encoding="utf-8") as file:
-        file.write("# changed\n")
-    done = dvc(copy, "repro", ok=False)
-    assert done.code
-    assert done.stages == ["check_params", *FOLLOWING]
-    assert "python -m stages.gate, exited with 1" in done.output
+    done = dvc(copy, "repro")
+    assert done.stages == ["check_params", "gate"]
     assert f"\n{CLS}: FAIL: " in done.output and f"\n{SEG}: FAIL: " not in done.output
     assert verdicts(copy) == {CLS: "FAIL", SEG: "pass", "all": "FAIL"}
-    assert digests(copy, *kept) == digests(pipeline, *kept)
-    changes = json.loads(dvc(copy, "metrics", "diff", "--json").output)["metrics/gate.json"]
-    assert changes["verdict"] == {"old": "pass", "new": "FAIL"}
-    assert changes[f"models.{CLS}.verdict"] == {"old": "pass", "new": "FAIL"}
-
-    asked_again = dvc(copy, "repro", ok=False)
-    assert asked_again.code and asked_again.stages == ["gate"]
+    changes = json.loads(dvc(copy, "metrics", "diff", "--json").output)[OVERVIEW]
+    assert changes == {f"{CLS}.verdict": {"old": "pass", "new": "FAIL"}}
+    assert not dvc(copy, "repro").stages
+    assert run(copy, sys.executable, "-m", "stages.gate", "--check", ok=False).code == 1
 
     edit(copy, {"gate.overrides": {}})
     assert dvc(copy, "repro").stages == ["check_params", "gate"]
     assert verdicts(copy) == verdicts(pipeline)
+
+
+def test_an_experiment_that_does_not_pass_is_kept(copy):
+    done = dvc(copy, "exp", "run", "--name", "strict", "-S", "gate.limits.classification.rel=1e-12")
+    assert done.stages == ["check_params", "gate"]
+    table = dvc(copy, "exp", "show", "--csv").output
+    header, *rows = [line.split(",") for line in table.splitlines()]
+    verdict = header.index(f"{CLS}.verdict")
+    assert {row[0]: row[verdict] for row in rows}["strict"] == "FAIL"
 
 
 def test_make_ends_with_the_summary_and_the_verdict_unless_another_stage_failed(copy):
@@ -443,7 +411,7 @@ def test_a_typo_in_params_yaml_stops_the_run_before_anything_ran(editable, chang
     edit(editable, change)
     done = dvc(editable, "repro", ok=False)
     assert done.code
-    assert done.stages == ["check_params"]
+    assert set(done.stages) <= {"check_params"}
     (line,) = [line for line in done.output.splitlines() if line.startswith("error: ")]
     assert line.startswith(f"error: params.yaml: {named}: ")
     assert "exited with 2" in done.output
@@ -457,7 +425,7 @@ def test_a_name_that_a_shell_would_run_stops_a_single_stage_too(editable):
     (editable / "params.yaml").write_text(f"{params}  'x; touch hacked #': {entry}\n")
     for target in ("weights", "weights@x; touch hacked #"):
         done = dvc(editable, "repro", target, ok=False)
-        assert done.code and done.stages == ["check_params"]
+        assert done.code and not done.stages
         assert "models.x; touch hacked #: found 'x; touch hacked #'" in done.output
     assert not (editable / "hacked").exists()
 
@@ -478,7 +446,7 @@ def test_a_typo_that_dvc_itself_stumbles_over_runs_nothing(editable):
 @pytest.fixture(scope="module")
 def own_folder(pipeline, tmp_path_factory) -> Iterator[tuple[Path, Path]]:
     """A pipeline whose classification dataset is a folder elsewhere, preprocessed; the folder."""
-    root = _copied(pipeline, tmp_path_factory.mktemp("own"))
+    root = copied(pipeline, tmp_path_factory.mktemp("own"))
     folder = tmp_path_factory.mktemp("folder") / "my images"
     folder.mkdir()
     write_classification(folder, seed=1, train_images=12, val_images=6)
@@ -492,10 +460,6 @@ def image_of(folder: Path) -> Path:
     return min(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
 
 
-def changed_datasets(root: Path) -> str:
-    return run(root, sys.executable, "-m", "stages.stale").output.strip()
-
-
 def test_a_folder_is_used_in_place(own_folder):
     root, folder = own_folder
     assert list(digests(root, "data/textures")) == ["data/textures/dataset.json"]
@@ -504,16 +468,16 @@ def test_a_folder_is_used_in_place(own_folder):
     assert len(dataset["val"]) == 6
 
 
-def test_a_changed_image_makes_its_dataset_changed(own_folder):
+def test_plain_repro_notices_a_changed_image(own_folder):
     root, folder = own_folder
-    assert changed_datasets(root) == ""
-    image = image_of(folder)
-    content, stat = image.read_bytes(), image.stat()
-    image.write_bytes(content[:-2] + b"\0\0")
-    assert changed_datasets(root) == "fetch@textures"
-    image.write_bytes(content)
-    os.utime(image, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert changed_datasets(root) == ""
+    assert not dvc(root, "repro", "preprocess@imagenet").stages
+    stat = image_of(folder).stat()
+    os.utime(image_of(folder), ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    assert dvc(root, "repro", "preprocess@imagenet").stages == [
+        "fetch@textures",
+        "preprocess@imagenet",
+    ]
+    assert not dvc(root, "repro", "preprocess@imagenet").stages
 
 
 def test_a_broken_image_stops_its_stage_and_leaves_earlier_results(own_folder):
@@ -523,7 +487,6 @@ def test_a_broken_image_stops_its_stage_and_leaves_earlier_results(own_folder):
     image = image_of(folder)
     content = image.read_bytes()
     image.write_bytes(content[: len(content) // 2])
-    dvc(root, "repro", "--single-item", "--force", "fetch@textures")
     done = dvc(root, "repro", ok=False)
     image.write_bytes(content)
     assert done.code
@@ -587,7 +550,7 @@ def kill_all(dvc_process: subprocess.Popen, stage: psutil.Process) -> None:
 )
 def test_an_interrupted_run_is_completed_by_the_next(pipeline, copy, end: Callable, stage):
     path = copy / "stages" / f"{stage}.py"
-    path.write_text(path.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8") + "pass\n", encoding="utf-8")
     (copy / f"metrics/{CLS}.json").unlink()
     evaluate = f"evaluate@{CLS}"
     process = start_repro(copy, evaluate)
@@ -811,7 +774,7 @@ def read_params(command: str) -> set[str]:
 @pytest.fixture(scope="module")
 def rerun(pipeline, tmp_path_factory) -> Iterator[tuple[Path, dict[str, StageParams]]]:
     """All stages, run once more, in this process, with the params that they list and read."""
-    root = _copied(pipeline, tmp_path_factory.mktemp("rerun"))
+    root = copied(pipeline, tmp_path_factory.mktemp("rerun"))
     found = {}
     with pytest.MonkeyPatch.context() as patch, one_thread(), Repo(str(root)) as repo:
         patch.chdir(root)
@@ -827,10 +790,13 @@ def rerun(pipeline, tmp_path_factory) -> Iterator[tuple[Path, dict[str, StagePar
 
 
 def test_results_are_the_same_each_time(pipeline, rerun):
-    """Byte for byte, and in another process; times are not results."""
+    """Byte for byte, and in another process, but for the times."""
     root, _ = rerun
     results = ("models", "data", f"metrics/{CLS}.json", f"metrics/{SEG}.json")
-    assert digests(root, *results) == digests(pipeline, *results)
+    before, after = digests(pipeline, *results), digests(root, *results)
+    assert before.keys() == after.keys()
+    differing = {name for name in before if before[name] != after[name]}
+    assert differing <= {f"data/results/{CLS}.json", f"data/results/{SEG}.json"}
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

@@ -1,11 +1,10 @@
 import json
-import os
-import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.images import png, write_image
+from helpers.in_process import die_of_the_sixth
 from helpers.refusals import refused
 
 from parity.core.class_ids import IGNORED
@@ -208,15 +207,10 @@ def test_the_first_of_several_bad_images_is_named(many, monkeypatch):
     assert not list((many / "data/preprocessed").glob(".*"))
 
 
-def die_of_the_sixth(index: int, item: Item) -> None:
-    if index == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
 def test_an_image_that_kills_its_process_is_narrowed_down_to_a_chunk(tmp_path, monkeypatch):
     monkeypatch.setattr(decode_splits, "cores", lambda: 2)
     monkeypatch.setattr(decode_splits, "CHUNK", 4)
     monkeypatch.setattr(decode_splits, "IMAGES_PER_START", 1)
     items = [Item(f"{index}.jpg", 0) for index in range(20)]
-    with refused("mine/4.jpg: this image or one of the 3 after it killed", "signal 9"):
+    with refused("mine/4.jpg: ", "ended by SIGKILL", "decoding it or one of the 3 images after it"):
         decode(tmp_path, "mine", items, die_of_the_sixth, "skip")

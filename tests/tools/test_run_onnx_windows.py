@@ -1,4 +1,4 @@
-"""The windows of classify.py, segment.py and the demo, on a screen of their own: Xvfb."""
+"""The windows of run_onnx.py and of the demo, on a screen of their own: Xvfb."""
 
 import os
 import shutil
@@ -18,19 +18,20 @@ from helpers.checkout import stage_process
 from helpers.images import noise, write_image
 from helpers.standalone import write_model
 
-from tools.segment import voc_colors
+from tools.run_onnx import voc_colors
 
-TITLES = ("classification", "segmentation")
-every_script = pytest.mark.parametrize("script", ["classify", "segment"])
+TITLES = ("classification", "segmentation")  # the tasks
+both_tasks = pytest.mark.parametrize("task", TITLES)
+pytestmark = pytest.mark.window
 KEYS = {"a": 38, "q": 24, "Esc": 9, "Shift": 50}  # codes of a PC's keyboard
-SECONDS = 30  # after which what a test waits for is not to come
+SECONDS = 30  # how long a test waits
 CORNER = (1279, 1023)  # where the mouse is out of the way
 RED, BLUE = (0, 0, 255), (255, 0, 0)  # BGR
 FRAMES = 30  # of a video in one of the two colours, before it changes to the other
 
 
 class Screen:
-    """The window on an X display that is told by its title, with a keyboard and a mouse for it.
+    """The window on an X display that has one of TITLES, with a keyboard and a mouse for it.
 
     Speaks the protocol itself, so that the tests need no program but Xvfb: "X Window System
     Protocol", X version 11, appendix B, and "X Test Extension Protocol", section 6.
@@ -53,7 +54,7 @@ class Screen:
         self._point_at(CORNER)
 
     def pixels(self) -> np.ndarray | None:
-        """What the window holds, uint8 (H, W, 3), BGR; none without a window."""
+        """The window's content, uint8 (H, W, 3), BGR; None without a window."""
         window = self.window()
         if window is None:
             return None
@@ -168,9 +169,9 @@ def screen(_xvfb, monkeypatch) -> Screen:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """A folder with a model for each script, and two images."""
-    write_model(tmp_path / "classify.onnx", "classification")
-    write_model(tmp_path / "segment.onnx", "segmentation")
+    """A folder with a model for each task, and two images."""
+    for task in TITLES:
+        write_model(tmp_path / f"{task}.onnx", task)
     for seed, name in enumerate(("a", "b")):
         write_image(tmp_path / f"images/{name}.png", noise(240, 320, seed))
     return tmp_path
@@ -178,11 +179,13 @@ def folder(tmp_path) -> Path:
 
 @pytest.fixture
 def start(tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
-    """Starts a stage that shows what it makes; ends it where a test did not get to that."""
+    """Starts a tool with --show, or run_onnx.py for a task; ends what a test leaves running."""
     processes = []
 
-    def start(stage: str, *args: str) -> subprocess.Popen:
-        processes.append(stage_process(stage, *args, "--show", cwd=tmp_path))
+    def start(name: str, *args: str) -> subprocess.Popen:
+        if name in TITLES:
+            name, args = "run_onnx", ("--model", f"{name}.onnx", "--input", *args)
+        processes.append(stage_process(name, *args, "--show", cwd=tmp_path))
         return processes[-1]
 
     yield start
@@ -194,8 +197,8 @@ def start(tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
 def wait_for(condition: Callable[[], bool], screen: Screen, process: subprocess.Popen) -> None:
     """Wait until a condition holds, as long as the process runs.
 
-    Where the machine is busy, the Qt of OpenCV 5.0.0 loses what an X server without a window
-    manager says first, so that it leaves its window black until it has to draw it again.
+    On a busy machine, the Qt of OpenCV 5.0.0 misses the first events of an X server without a
+    window manager, and leaves its window black until it has to draw it again.
     """
     began = tried = time.monotonic()
     while not condition():
@@ -225,10 +228,6 @@ def end(process: subprocess.Popen, code: int = 0) -> list[str]:
     return output.splitlines()
 
 
-def flags(script: str, source: str) -> list[str]:
-    return ["--model", f"{script}.onnx", "--input", source]
-
-
 def written(folder: Path) -> list[str]:
     """The names of the files in the output folder, hidden ones too."""
     return sorted(path.name for path in (folder / "plots").rglob("*") if path.is_file())
@@ -237,16 +236,16 @@ def written(folder: Path) -> list[str]:
 # Pictures
 
 
-@every_script
-def test_the_picture_is_on_the_screen_as_it_was_written(screen, folder, start, script):
-    process = start(script, *flags(script, "images/a.png"))
-    wait_for_picture(screen, folder / "plots/demo/a.png", process)
+@both_tasks
+def test_the_picture_is_on_the_screen_as_it_was_written(screen, folder, start, task):
+    process = start(task, "images/a.png")
+    wait_for_picture(screen, folder / f"plots/demo/{task}-a.png", process)
     screen.press("Shift")
     time.sleep(0.3)
     assert process.poll() is None, "it stays until a key is pressed, and Shift alone is none"
     screen.press("a")
     lines = end(process)
-    assert "picture: plots/demo/a.png" in lines
+    assert f"picture: plots/demo/{task}-a.png" in lines
 
 
 def test_what_the_demo_drew_is_on_the_screen(screen, converted, start):
@@ -256,32 +255,34 @@ def test_what_the_demo_drew_is_on_the_screen(screen, converted, start):
     assert end(process)[-1] == "picture: plots/demo/squeezenet1_1-a.png"
 
 
-@every_script
-def test_any_key_goes_on_to_the_next_picture(screen, folder, start, script):
-    process = start(script, *flags(script, "images"))
-    for name in ("a.png", "b.png"):
+@both_tasks
+def test_any_key_goes_on_to_the_next_picture(screen, folder, start, task):
+    process = start(task, "images")
+    names = [f"{task}-a.png", f"{task}-b.png"]
+    for name in names:
         wait_for_picture(screen, folder / "plots/demo" / name, process)
         screen.press("a")
     end(process)
-    assert written(folder) == ["a.png", "b.png"]
+    assert written(folder) == names
 
 
 @pytest.mark.parametrize("key", ["q", "Esc"])
 def test_q_and_escape_end_it_before_the_next_picture(screen, folder, start, key):
-    process = start("classify", *flags("classify", "images"))
-    wait_for_picture(screen, folder / "plots/demo/a.png", process)
+    process = start("classification", "images")
+    wait_for_picture(screen, folder / "plots/demo/classification-a.png", process)
     screen.press(key)
     end(process)
-    assert written(folder) == ["a.png"]
+    assert written(folder) == ["classification-a.png"]
 
 
 def test_a_closed_window_goes_on_to_the_next_picture(screen, folder, start):
-    process = start("segment", *flags("segment", "images"))
-    for name in ("a.png", "b.png"):
+    process = start("segmentation", "images")
+    names = ["segmentation-a.png", "segmentation-b.png"]
+    for name in names:
         wait_for_picture(screen, folder / "plots/demo" / name, process)
         screen.close()
     end(process)
-    assert written(folder) == ["a.png", "b.png"]
+    assert written(folder) == names
 
 
 # Videos
@@ -299,7 +300,7 @@ def write_video(path: Path, changes: int) -> int:
 
 
 def wait_for_color(screen: Screen, color: Sequence[float], process: subprocess.Popen) -> None:
-    """Wait until most of the window is of a colour, BGR, as near as a video keeps it."""
+    """Wait until most of the window has a colour, BGR, as closely as a video keeps it."""
 
     def is_there() -> bool:
         pixels = screen.pixels()
@@ -308,13 +309,13 @@ def wait_for_color(screen: Screen, color: Sequence[float], process: subprocess.P
     wait_for(is_there, screen, process)
 
 
-@every_script
-def test_a_video_is_played_and_not_written(screen, folder, start, script):
+@both_tasks
+def test_a_video_is_played_and_not_written(screen, folder, start, task):
     red, blue = np.array([RED, BLUE], np.float64)
-    if script == "segment":
+    if task == "segmentation":
         red, blue = (red + voc_colors()[1]) / 2, (blue + voc_colors()[3]) / 2
     frames = write_video(folder / "video.avi", changes=5)
-    process = start(script, *flags(script, "video.avi"))
+    process = start(task, "video.avi")
     for color in (red, blue):
         wait_for_color(screen, color, process)
     lines = end(process)
@@ -325,7 +326,7 @@ def test_a_video_is_played_and_not_written(screen, folder, start, script):
 @pytest.mark.parametrize("how", ["q", "Esc", "closed"])
 def test_a_video_ends_when_its_user_has_seen_enough(screen, folder, start, how):
     frames = write_video(folder / "video.avi", changes=20)
-    process = start("classify", *flags("classify", "video.avi"))
+    process = start("classification", "video.avi")
     wait_for_color(screen, RED, process)
     if how == "closed":
         screen.close()
@@ -342,7 +343,7 @@ def test_a_video_ends_when_its_user_has_seen_enough(screen, folder, start, how):
 @pytest.mark.parametrize("source", ["images", "video.avi"])
 def test_ctrl_c_ends_it_while_a_window_is_open(screen, folder, start, source):
     write_video(folder / "video.avi", changes=20)
-    process = start("segment", *flags("segment", source))
+    process = start("segmentation", source)
     wait_for(lambda: screen.window() is not None, screen, process)
     process.send_signal(signal.SIGINT)
     end(process, code=130)
@@ -352,21 +353,21 @@ def test_ctrl_c_ends_it_while_a_window_is_open(screen, folder, start, source):
 
 
 @pytest.mark.parametrize(
-    ("script", "display", "source", "name"),
+    ("task", "display", "source", "name"),
     [
-        ("classify", ":987", "images/a.png", "a.png"),  # there is no such display
-        ("segment", None, "video.avi", "video.avi"),
+        ("classification", ":987", "images/a.png", "classification-a.png"),  # no such display
+        ("segmentation", None, "video.avi", "segmentation-video.avi"),
     ],
 )
 def test_without_a_display_a_line_says_so_and_where_the_picture_lies(
-    folder, start, monkeypatch, script, display, source, name
+    folder, start, monkeypatch, task, display, source, name
 ):
     for variable in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
         monkeypatch.delenv(variable, raising=False)
     if display:
         monkeypatch.setenv("DISPLAY", display)
     write_video(folder / "video.avi", changes=1)
-    lines = end(start(script, *flags(script, source)))
+    lines = end(start(task, source))
     (line,) = [line for line in lines if "no display" in line]
     assert f"plots/demo/{name}" in line
     assert written(folder) == [name]

@@ -1,0 +1,125 @@
+"""What is left of an entry that params.yaml no longer has."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from helpers.checkout import ROOT
+from helpers.params import SMALL, write_params
+from helpers.refusals import refused
+from ruamel.yaml import YAML
+
+from tools import prune
+
+HASH = {"hash": "md5"}
+
+
+def md5_of(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
+def write(path: str, content: bytes) -> dict:
+    """Write a file; return it as an output in dvc.lock."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_bytes(content)
+    return HASH | {"path": path, "md5": md5_of(content)}
+
+
+def write_folder(path: str, **files: bytes) -> dict:
+    """Write a folder and its object in DVC's cache; return it as an output in dvc.lock."""
+    listed = [
+        {"md5": write(f"{path}/{name}", content)["md5"], "relpath": name}
+        for name, content in files.items()
+    ]
+    content = json.dumps(listed).encode()
+    name = f"{md5_of(content)}.dir"
+    write(f".dvc/cache/files/md5/{name[:2]}/{name[2:]}", content)
+    return HASH | {"path": path, "md5": name}
+
+
+@pytest.fixture
+def locked(project) -> Path:
+    """A project that made results of `squeezenet1_1` and of a model that is gone, `old`."""
+    (project / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    stages = {"check_params": {"cmd": "x", "outs": [write("data/checked.txt", b"valid")]}}
+    for model in ("squeezenet1_1", "old"):
+        stages |= {
+            f"weights@{model}": {"cmd": "x", "outs": [write(f"models/{model}/weights.pth", b"w")]},
+            f"infer_opencv@{model}": {
+                "cmd": "x",
+                "outs": [write_folder(f"data/predictions/{model}/opencv", a=b"1", b=b"2")],
+            },
+            f"evaluate@{model}": {"cmd": "x", "outs": [write(f"metrics/{model}.json", b"{}")]},
+        }
+    with (project / "dvc.lock").open("w") as file:
+        YAML(typ="safe").dump({"schema": "2.0", "stages": stages}, file)
+    return project
+
+
+def files() -> set[str]:
+    return {
+        str(path)
+        for folder in ("data", "models", "metrics")
+        for path in Path(folder).rglob("*")
+        if path.is_file()
+    }
+
+
+def locked_stages() -> set[str]:
+    return set(YAML(typ="safe").load(Path("dvc.lock"))["stages"])
+
+
+def test_results_of_an_entry_that_is_gone_are_removed_and_all_others_stay(locked, capsys):
+    before, stages = files(), locked_stages()
+    prune.main([])
+    assert files() == {name for name in before if "old" not in name}
+    assert not Path("models/old").exists() and not Path("data/predictions/old").exists()
+    assert locked_stages() == {name for name in stages if not name.endswith("@old")}
+    assert capsys.readouterr().err == "old: no longer in params.yaml: removed 3 results\n"
+    lock = Path("dvc.lock").read_bytes()
+    prune.main([])
+    assert Path("dvc.lock").read_bytes() == lock and not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: Path("models/old/weights.pth").write_bytes(b"trained elsewhere"),
+        lambda: Path("data/predictions/old/opencv/c").write_bytes(b"3"),
+        lambda: Path("data/predictions/old/opencv/a").unlink(),
+        lambda: [path.unlink() for path in Path(".dvc/cache/files/md5").rglob("*.dir")],
+    ],
+    ids=["file", "file more", "file less", "no cache"],
+)
+def test_what_the_pipeline_did_not_write_stays_and_is_named(locked, capsys, change):
+    change()
+    before = files()
+    prune.main([])
+    kept = {name for name in before & files() if "old" in name}
+    assert kept
+    assert "kept, as it is not what the pipeline wrote" in capsys.readouterr().err
+
+
+def test_what_the_pipeline_never_made_stays(locked):
+    Path("models/old/notes.txt").write_text("mine")
+    Path("models/mine.pth").write_bytes(b"mine")
+    prune.main([])
+    assert {"models/old/notes.txt", "models/mine.pth"} <= files()
+
+
+def test_an_entry_that_is_there_and_a_project_that_never_ran_lose_nothing(project, locked):
+    write_params(project, {"models": SMALL["models"] | {"old": SMALL["models"]["squeezenet1_1"]}})
+    before = files()
+    prune.main([])
+    Path("dvc.lock").unlink()
+    prune.main([])
+    assert files() == before
+
+
+def test_a_damaged_dvc_lock_is_named_and_nothing_is_removed(locked):
+    Path("dvc.lock").write_text("stages: [")
+    before = files()
+    with refused("dvc.lock: not valid YAML"):
+        prune.main([])
+    assert files() == before
