@@ -1,15 +1,12 @@
 """Call Python functions in other processes: in one that stays, or in several in parallel."""
 
-import io
 import json
 import os
 import pickle
-import pkgutil
 import signal
 import subprocess
 import sys
 import traceback
-import types
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -80,11 +77,12 @@ class Worker:
     def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Return `function(*arguments)`, called in the process.
 
-        Function, arguments and result are pickled, so the function needs a name in an importable
-        module. Raises ProcessEnded, an InputError or OSError of the function as it is, and
-        RuntimeError with the traceback for any other exception: that is a defect.
+        Function, arguments and result are pickled, so the function needs a name in a module that
+        the process can import: not in the main module. Raises ProcessEnded, an InputError or
+        OSError of the function as it is, and RuntimeError with the traceback for any other
+        exception: that is a defect.
         """
-        request = _pickled((function, arguments))
+        request = pickle.dumps((function, arguments))
         try:
             self._send(request)
             error, result = self._receive()
@@ -167,7 +165,7 @@ def in_processes(
     if processes < 2:
         yield from map(work, chunks)
         return
-    requests = ((place, _pickled((work, (chunk,)))) for place, chunk in enumerate(chunks))
+    requests = ((place, pickle.dumps((work, (chunk,)))) for place, chunk in enumerate(chunks))
     answers: dict[int, Answer] = {}
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker()) for _ in range(processes)]
@@ -194,23 +192,6 @@ def _send_next(requests: Iterator[tuple[int, bytes]], worker: Worker, queue: deq
         queue.append(place)
         worker._send(request)
         return
-
-
-class _Pickler(pickle.Pickler):
-    """Pickle functions and classes of the main module under the module's own name: in another
-    process, `__main__` is another module."""
-
-    def reducer_override(self, value: object) -> Any:
-        spec = getattr(sys.modules["__main__"], "__spec__", None)
-        if spec and isinstance(value, type | types.FunctionType) and value.__module__ == "__main__":
-            return pkgutil.resolve_name, (f"{spec.name}:{value.__qualname__}",)
-        return NotImplemented
-
-
-def _pickled(request: tuple[Callable, tuple]) -> bytes:
-    buffer = io.BytesIO()
-    _Pickler(buffer).dump(request)
-    return buffer.getvalue()
 
 
 def _kill(process: subprocess.Popen) -> None:

@@ -65,7 +65,7 @@ def export_metadata(
     name: str, model: ModelParams, params: Params, classes: list[str]
 ) -> dict[str, str]:
     """Return the metadata of an exported model; lists and mappings are JSON."""
-    return _usage(name, model, classes, str(model.weights)) | {
+    return usage_metadata(name, model, classes, str(model.weights)) | {
         "exporter": params.export.exporter,
         "opset": str(params.export.opset),
         "torch": torch.__version__,
@@ -81,11 +81,13 @@ def extended_metadata(
     opset = max(entry.version for entry in opsets if entry.domain in ("", "ai.onnx"))
     present = {entry.key: entry.value for entry in onnx_model.metadata_props}
     producer = f"{onnx_model.producer_name} {onnx_model.producer_version}".strip()
-    usage = _usage(name, model, classes, Path(model.onnx).name)
+    usage = usage_metadata(name, model, classes, Path(model.onnx).name)
     return {"exporter": producer, "opset": str(opset)} | present | usage
 
 
-def _usage(name: str, model: ModelParams, classes: list[str], weights: str) -> dict[str, str]:
+def usage_metadata(
+    name: str, model: ModelParams, classes: list[str], weights: str
+) -> dict[str, str]:
     """Return what a user of a model needs to know, whoever exported it."""
     size = read_size(model.preprocess, model.task)
     profile = {"task": model.task, "size": size if isinstance(size, str) else size.model_dump()}

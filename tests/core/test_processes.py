@@ -135,19 +135,6 @@ def test_a_defect_comes_with_its_traceback_and_the_process_stays(call, message):
         assert worker.call(os.getpid) == process
 
 
-def test_a_function_of_the_main_module_is_found_under_its_own_name(tmp_path):
-    (tmp_path / "script.py").write_text(
-        "from parity.core.processes import Worker\n"
-        "class Pair:\n"
-        "    def __init__(self, one, two): self.one, self.two = one, two\n"
-        "def total(pair): return pair.one + pair.two\n"
-        "if __name__ == '__main__':\n"
-        "    with Worker(20) as worker: print(worker.call(total, Pair(1, 2)))\n"
-    )
-    script = start_python("-m", "script", cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-    assert script.communicate() == ("3\n", None) and script.returncode == 0
-
-
 # A pool
 
 

@@ -92,8 +92,3 @@ def kill_itself(chunk: int) -> int:
 
 def divide_by_zero_once(chunk: int) -> int:
     return chunk // (chunk != 3)
-
-
-def die_of_the_sixth(index: int, item: object) -> None:
-    if index == 5:
-        os.kill(os.getpid(), signal.SIGKILL)

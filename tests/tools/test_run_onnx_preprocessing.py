@@ -21,7 +21,7 @@ from helpers.standalone import (
 
 from parity.core.params import CropParams, ResizeParams, Task
 from parity.core.paths import transform_folder
-from parity.networks.export import usage
+from parity.networks.export import usage_metadata
 from parity.preprocessing.images import normalize, read_image, resize_and_crop, resize_shorter
 from parity.preprocessing.profile import OWN, Size, write_transform
 from tools import run_onnx
@@ -67,7 +67,7 @@ def metadata_of(task: Task, size: Size, mean: list[float], std: list[float]) -> 
     folder = transform_folder("any")
     folder.mkdir(parents=True, exist_ok=True)
     write_transform(folder, size, {"mean": mean, "std": std})
-    return usage("any", model_entry(task), [], "random")
+    return usage_metadata("any", model_entry(task), [], "random")
 
 
 def pipeline_blob(path: Path, size: Size, mean: list[float], std: list[float]) -> np.ndarray:
