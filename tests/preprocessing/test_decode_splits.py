@@ -1,10 +1,11 @@
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.images import png, write_image
-from helpers.in_process import die_of_the_sixth
 from helpers.refusals import refused
 
 from parity.core.class_ids import IGNORED
@@ -205,6 +206,11 @@ def test_the_first_of_several_bad_images_is_named(many, monkeypatch):
     with refused("data/textures/images/sample_train_00000004.JPEG: not a readable image"):
         rewrite("imagenet")
     assert not list((many / "data/preprocessed").glob(".*"))
+
+
+def die_of_the_sixth(index: int, item: Item) -> None:
+    if index == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_an_image_that_kills_its_process_is_narrowed_down_to_a_chunk(tmp_path, monkeypatch):
