@@ -1,9 +1,4 @@
-"""torchvision's models with weights that make a comparison meaningful, without a download.
-
-A plain random network may prove nothing: a ViT starts with a head of zeros, ConvNeXt scales its
-branches by a millionth, and GoogLeNet without running statistics hardly depends on its input. Such
-outputs agree whatever an engine does.
-"""
+"""torchvision's models with weights that make a comparison meaningful, without a download."""
 
 import torch
 from torch import nn
@@ -49,7 +44,7 @@ def zoo_network(
     """
     seeded(seed, "coverage", name)
     network = build(name, zoo_entry(task), classes)
-    # Not the images that are compared: the seed differs.
+    # Another seed than that of the images that are compared.
     blob = torch.from_numpy(patterns(CALIBRATION_IMAGES, *size, seed + 1))
     spread_logits(Logits(network), [blob], classes, residual_scale)
     return network

@@ -140,9 +140,9 @@ def decode(
             try:
                 reasons = next(results)
             except ChildProcessError as death:
-                which = f"this image or one of the {len(chunk) - 1} after it"
+                which = f"it or one of the {len(chunk) - 1} images after it"
                 first = f"{root}/{chunk[0][1].image}"
-                raise InputError(f"{first}: {which} killed the decoding process: {death}") from None
+                raise InputError(f"{first}: {death} while decoding {which}") from None
             for (index, _), reason in zip(chunk, reasons, strict=True):
                 if reason is None:
                     kept.append(index)

@@ -289,9 +289,9 @@ def test_a_network_that_cannot_run_the_blob_is_refused_with_its_reason(trained):
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
-        (entry(weights="random", checkpoint_key="x"), "checkpoint_key: means nothing with"),
-        (entry(onnx="a.onnx"), "means nothing with `onnx`"),
-        (entry(factory=None), "means nothing with a torchvision model, only with `factory`"),
+        (entry(weights="random", checkpoint_key="x"), "checkpoint_key: not used with"),
+        (entry(onnx="a.onnx"), "not used with `onnx`"),
+        (entry(factory=None), "not used with a torchvision model, only with `factory`"),
         (entry(weights=None), "models.small_net.weights: missing"),
         (entry(factory="mycompany.nets"), "found 'mycompany.nets'; expected package.module:funct"),
         (entry(factory="os:system;ls"), "expected package.module:function"),

@@ -65,7 +65,7 @@ def test_an_image_of_a_segmentation_keeps_its_size(prepared):
     ("damage", "expected"),
     [
         (lambda path: path.write_bytes(path.read_bytes()[:-700]), "the image is cut off"),
-        (lambda path: path.write_text("text"), "not an image"),
+        (lambda path: path.write_text("text"), "not a readable image"),
         (lambda path: path.unlink(), "no such file"),
     ],
 )
@@ -203,7 +203,7 @@ def test_any_number_of_processes_writes_the_same(many, monkeypatch, processes):
 
 def test_the_first_of_several_bad_images_is_named(many, monkeypatch):
     monkeypatch.setattr(decode_splits, "IMAGES_PER_START", 40)
-    with refused("data/textures/images/sample_train_00000004.JPEG: not an image"):
+    with refused("data/textures/images/sample_train_00000004.JPEG: not a readable image"):
         rewrite("imagenet")
     assert not list((many / "data/preprocessed").glob(".*"))
 
@@ -218,5 +218,5 @@ def test_an_image_that_kills_its_process_is_narrowed_down_to_a_chunk(tmp_path, m
     monkeypatch.setattr(decode_splits, "CHUNK", 4)
     monkeypatch.setattr(decode_splits, "IMAGES_PER_START", 1)
     items = [Item(f"{index}.jpg", 0) for index in range(20)]
-    with refused("mine/4.jpg: this image or one of the 3 after it killed", "SIGKILL"):
+    with refused("mine/4.jpg: ", "ended by SIGKILL", "decoding it or one of the 3 images after it"):
         decode(tmp_path, "mine", items, die_of_the_sixth, "skip")

@@ -48,7 +48,7 @@ def test_a_bad_image_leaves_the_earlier_result(prepared):
     before = file_contents(folder)
     image = IMAGES / "sample_val_00000007.JPEG"
     image.write_text("text")
-    with refused(f"{image}: not an image"):
+    with refused(f"{image}: not a readable image"):
         preprocess.main(["imagenet"])
     assert file_contents(folder) == before
     assert not list(folder.parent.glob(".*"))

@@ -66,7 +66,7 @@ def test_no_opencv_is_installed_before_the_other_flags_are_checked(
     [
         ("time_limit", 1e12, "found 1000000000000.0; expected less than or equal to 86400"),
         ("memory_limit", 1e300, "found 1e+300; expected less than or equal to 1024"),
-        ("sizes.classification", ["64x64", "96x96"], "expected one size alone"),
+        ("sizes.classification", ["64x64", "96x96"], "expected a single size"),
     ],
 )
 def test_what_no_process_can_do_is_refused(project, key, value, expected):
