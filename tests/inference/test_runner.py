@@ -10,6 +10,7 @@ from helpers.refusals import refused
 
 from parity.backends.onnxruntime import load_onnxruntime
 from parity.core.files import write_json
+from parity.core.fingerprints import fingerprint
 from parity.core.params import BackendParams
 from parity.core.paths import prediction_folder, unfinished_folder
 from parity.inference import runner
@@ -94,6 +95,13 @@ def touch(path: str) -> None:
 
 VAL = "data/preprocessed/imagenet/val"
 MEAN_FILE = Path("data/transforms/imagenet/normalization.json")
+
+
+def change_fingerprint(patch: pytest.MonkeyPatch, part: str) -> None:
+    changed = fingerprint("stages.infer_onnxruntime") | {part: {"any": "other"}}
+    patch.setattr(runner, "fingerprint", lambda _: changed)
+
+
 CHANGES = {
     "nothing": (lambda root, patch: None, None),
     "another stage": (lambda root, patch: write_params(root, {"export.opset": 17}), None),
@@ -106,8 +114,8 @@ CHANGES = {
     "images": (lambda root, patch: touch(f"{VAL}/images.npy"), "images"),
     "names": (lambda root, patch: write_lines(Path(VAL, "names.txt"), "abcdefghij"), "images"),
     "mean": (lambda root, patch: write_json(MEAN_FILE, {"mean": STD, "std": STD}), "mean"),
-    "library": (lambda root, patch: patch.setattr(runner, "version", lambda _: "0"), "libraries"),
-    "code": (lambda root, patch: patch.setattr(runner, "code", lambda: "0"), "code"),
+    "library": (lambda root, patch: change_fingerprint(patch, "libraries"), "libraries"),
+    "code": (lambda root, patch: change_fingerprint(patch, "code"), "code"),
     "machine": (lambda root, patch: patch.setattr(runner, "machine", lambda: "0"), "machine"),
 }  # fmt: skip
 
