@@ -9,6 +9,7 @@ from helpers.images import noise, write_image
 from helpers.params import own, write_params
 from helpers.refusals import refused
 
+from parity.datasets.class_folders import class_folders_of_root
 from parity.datasets.dataset import Item
 from stages import fetch, preprocess, transform
 
@@ -44,7 +45,13 @@ def test_the_class_folders_may_lie_in_the_root(tmp_path, capsys):
     assert "taking its own folders for the classes" in capsys.readouterr().err
 
 
-def test_the_train_folder_is_no_class(tmp_path):
+def test_a_root_with_fewer_than_two_folders_of_images_has_no_class_folders(tmp_path):
+    write_classes(tmp_path, "images")
+    (tmp_path / "annotations").mkdir()
+    assert class_folders_of_root(tmp_path, "train") == []
+
+
+def test_the_train_folder_is_not_a_class(tmp_path):
     write_classes(tmp_path, "dog", "cat")
     write_classes(tmp_path / "train", "dog", "cat")
     dataset = read(tmp_path, classes="folders", train="train")
@@ -104,7 +111,7 @@ def test_a_classes_file_names_folders_by_their_labels(tmp_path):
 
 
 @pytest.mark.parametrize(("labels", "times"), [("dog\nbird\n", 0), ("cat\ndog\ncat\n", 2)])
-def test_a_folder_that_is_not_one_label_is_refused(tmp_path, labels, times):
+def test_a_folder_whose_name_is_not_exactly_one_label_is_refused(tmp_path, labels, times):
     write_classes(tmp_path / "val", "dog", "cat")
     (tmp_path / "classes.txt").write_text(labels)
     with refused(f"classes.txt: found 'cat' {times} times; expected once", tmp_path / "val/cat"):

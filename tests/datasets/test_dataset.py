@@ -5,7 +5,7 @@ from parity.datasets.dataset import Dataset
 
 
 @pytest.mark.parametrize("task", ["classification", "segmentation"])
-def test_what_is_saved_is_loaded(tmp_path, task, request):
+def test_a_saved_dataset_is_loaded_unchanged(tmp_path, task, request):
     dataset = read(request.getfixturevalue("imagenet" if task == "classification" else "voc"), task)
     dataset.save(tmp_path / "dataset.json", more="kept beside")
     assert Dataset.load(tmp_path / "dataset.json") == dataset

@@ -43,7 +43,7 @@ def test_a_list_given_by_its_path_must_exist(request, task, key):
         read(root, task, **{key: "lists/none.txt"})
 
 
-def test_a_train_list_may_be_left_out(imagenet):
+def test_train_none_leaves_the_train_list_out(imagenet):
     (imagenet / "train.txt").write_text("nowhere.png 1\n")
     with refused(f"{imagenet / 'train.txt'}:1: no image nowhere.png"):
         read(imagenet, train="train")
@@ -70,7 +70,7 @@ def test_a_misspelt_train_folder_is_refused_with_the_folders_that_exist(tmp_path
         read(tmp_path, classes="folders", train="empty")
 
 
-def test_class_folders_of_the_root_are_no_train_lists(tmp_path):
+def test_class_folders_of_the_root_are_not_offered_as_train_lists(tmp_path):
     write_classes(tmp_path, "cat", "dog/below", "dog")
     with refused(f"{tmp_path} has no train.txt and no class folders in train/{LEAVE_OUT}"):
         read(tmp_path, classes="folders", train="train")

@@ -1,4 +1,4 @@
-"""Datasets for tests: their entry in params.yaml, and small ones on the disk."""
+"""Datasets for tests: entries of params.yaml, and small folders on the disk."""
 
 from pathlib import Path
 

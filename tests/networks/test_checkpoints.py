@@ -18,7 +18,7 @@ def checkpoint(tmp_path):
     return path
 
 
-def test_weights_that_were_saved_are_those_that_run(checkpoint):
+def test_saved_weights_are_the_ones_that_run(checkpoint):
     network = load_network(checkpoint, "squeezenet1_1", model_entry(), 10)
     assert not network.training
     expected = torch.load(checkpoint, weights_only=True)
@@ -42,7 +42,7 @@ def test_a_checkpoint_of_another_model_is_refused_by_its_first_entry(checkpoint)
         load_network(checkpoint, "resnet18", model_entry(), 10)
 
 
-def test_an_entry_too_many_is_refused_but_an_auxiliary_heads():
+def test_an_extra_entry_is_refused_unless_it_is_an_auxiliary_heads():
     network = nn.Sequential(nn.Linear(2, 2))
     state = network.state_dict() | {"aux_classifier.0.weight": torch.zeros(1)}
     load_state(network, state, "x.pth")
@@ -51,7 +51,7 @@ def test_an_entry_too_many_is_refused_but_an_auxiliary_heads():
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 half a zip"])
-def test_a_file_that_is_no_checkpoint_is_refused_by_name(tmp_path, content):
+def test_a_file_that_is_not_a_checkpoint_is_refused_by_name(tmp_path, content):
     path = tmp_path / "weights.pth"
     path.write_bytes(content)
     with refused(f"{path}: not a PyTorch checkpoint, or cut off"):
@@ -77,7 +77,7 @@ def test_a_checkpoint_of_something_else_is_refused_by_name(tmp_path, content):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_pickle_that_wants_to_run_code_is_refused_and_does_not_run(tmp_path, zipped):
+def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(tmp_path, zipped):
     path, marker = tmp_path / "weights.pth", tmp_path / "it ran"
     torch.save({"a": Code(marker)}, path, _use_new_zipfile_serialization=zipped)
     with refused(f"{path}: holds a Python object ("):
@@ -87,8 +87,8 @@ def test_a_pickle_that_wants_to_run_code_is_refused_and_does_not_run(tmp_path, z
     assert marker.exists()
 
 
-def test_the_versions_that_modules_look_for_survive_a_checkpoint(tmp_path):
-    # MNASNet refuses to load without the version of its layout.
+def test_module_versions_survive_a_checkpoint(tmp_path):
+    # MNASNet refuses to load without the version of its layers.
     torch.save(build("mnasnet0_5", model_entry(), 5).state_dict(), tmp_path / "weights.pth")
     network = load_network(tmp_path / "weights.pth", "mnasnet0_5", model_entry(), 5)
     with torch.inference_mode():

@@ -96,7 +96,7 @@ def test_axes_that_are_not_dynamic_are_fixed(tmp_path, exporter):
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
 @pytest.mark.parametrize("opset", [18, 20])
-def test_the_opset_is_the_one_asked_for(tmp_path, exporter, opset):
+def test_the_opset_is_the_requested_one(tmp_path, exporter, opset):
     path = tmp_path / "model.onnx"
     model = export(small_network(), path, "classification", exporter=exporter, opset=opset)
     assert {entry.domain: entry.version for entry in model.opset_import}[""] == opset

@@ -22,7 +22,7 @@ def test_the_head_is_the_last_linear_layer(name, head):
 
 
 @pytest.mark.parametrize("classes", [8, 40])
-def test_lraspp_has_two_heads_which_it_adds_up(classes):
+def test_lraspp_adds_two_heads(classes):
     network = build("lraspp_mobilenet_v3_large", model_entry("segmentation"), classes).eval()
     found = find_heads(network, classes, torch.zeros(1, 3, 64, 64))
     assert found == [network.classifier.low_classifier, network.classifier.high_classifier]

@@ -44,8 +44,8 @@ def test_a_segmentation_network_gives_one_tensor_of_the_images_size():
 SPECIAL = ["googlenet", "inception_v3", "maxvit_t", "mnasnet0_5", "vgg16_bn", "vit_b_16"]
 
 
-def parts(network: nn.Module) -> dict[str, tuple]:
-    """Type, settings and shapes of each module, but of the auxiliary heads."""
+def modules_of(network: nn.Module) -> dict[str, tuple]:
+    """Type, settings and shapes of each module outside the auxiliary heads."""
     return {
         name: (
             type(module),
@@ -61,7 +61,7 @@ PLAIN = (bool, int, float, str, tuple)
 
 
 @pytest.mark.parametrize("name", [*SPECIAL, *model_names("segmentation")])
-def test_published_weights_meet_the_network_that_torchvision_builds_for_them(name, monkeypatch):
+def test_published_weights_get_the_network_that_torchvision_builds_for_them(name, monkeypatch):
     task = "segmentation" if name in model_names("segmentation") else "classification"
     monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *_, **__: {})
     monkeypatch.setattr(nn.Module, "load_state_dict", lambda *_, **__: None)
@@ -70,7 +70,7 @@ def test_published_weights_meet_the_network_that_torchvision_builds_for_them(nam
             theirs = get_model(name, weights=member)
             entry = model_entry(task, weights=member.name)
             ours = build(name, entry, len(member.meta["categories"]))
-        assert parts(ours) == parts(theirs)
+        assert modules_of(ours) == modules_of(theirs)
         assert getattr(ours, "transform_input", None) == getattr(theirs, "transform_input", None)
 
 
@@ -80,12 +80,12 @@ def test_the_first_layer_of_googlenet_rescales_for_published_weights_alone():
         assert network.transform_input == rescales
 
 
-@pytest.mark.parametrize("says", ["IMAGENET1K_V2", "DEFAULT", "ResNet50_Weights.IMAGENET1K_V2"])
-def test_published_weights_have_a_short_and_a_full_name(says):
-    found = published_weights("resnet50", model_entry(weights=says))
+@pytest.mark.parametrize("value", ["IMAGENET1K_V2", "DEFAULT", "ResNet50_Weights.IMAGENET1K_V2"])
+def test_published_weights_have_a_short_and_a_full_name(value):
+    found = published_weights("resnet50", model_entry(weights=value))
     assert found is ResNet50_Weights.IMAGENET1K_V2
 
 
-@pytest.mark.parametrize("says", ["probe", "random", "mine.pth", "ResNet18_Weights.IMAGENET1K_V1"])
-def test_other_weights_are_not_published_ones_of_the_model(says):
-    assert published_weights("resnet50", model_entry(weights=says)) is None
+@pytest.mark.parametrize("value", ["probe", "random", "mine.pth", "ResNet18_Weights.IMAGENET1K_V1"])
+def test_other_weights_are_not_published_for_the_model(value):
+    assert published_weights("resnet50", model_entry(weights=value)) is None

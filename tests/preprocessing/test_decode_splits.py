@@ -174,8 +174,8 @@ def test_a_split_without_a_decodable_image_is_refused(prepared):
 
 @pytest.fixture
 def many(prepared) -> Path:
-    """Its train list is long enough for several processes and its last chunk is short; a few of its
-    images cannot be read."""
+    """A project whose train list is long enough for several processes, with a short last chunk and
+    a few unreadable images."""
     listing = prepared / "data/textures/dataset.json"
     content = json.loads(listing.read_text())
     content["train"] *= 7

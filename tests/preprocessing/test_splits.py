@@ -82,7 +82,7 @@ def test_a_split_gives_images_of_their_own_sizes_with_masks(prepared):
     assert [split.mask(index).shape for index in range(3)] == shapes
 
 
-def test_a_batch_of_a_segmentation_is_cut_to_its_common_size_at_the_top_left(prepared):
+def test_a_segmentation_batch_is_cropped_at_the_top_left_to_its_common_size(prepared):
     split = Split("voc", "train", "segmentation")
     images, masks = split.cut_to_common_size(0, 3)
     shapes = [split.mask(index).shape for index in range(3)]
@@ -106,7 +106,7 @@ def test_a_split_that_was_never_written_is_not_an_empty_one(prepared):
         Split("imagenet", "test", "classification")
 
 
-def test_classes_are_those_of_the_dataset(prepared):
+def test_the_classes_are_the_datasets(prepared):
     classes = (prepared / "data/textures/classes.txt").read_text().splitlines()
     assert read_classes("imagenet") == classes
     assert read_classes("voc")[0] == "background"
