@@ -225,7 +225,7 @@ def loaded_sources(before: Collection[str]) -> list[Path]:
     """The source files of the modules that this process has loaded since `before`, names of
     `sys.modules`: those outside of Python's library, the installed packages and this project."""
     installed = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib")}
-    own = {ROOT / package for package in PACKAGES}
+    own = {ROOT / name for name in (*PACKAGES, "tools", "tests")}
     new = [sys.modules[name] for name in sys.modules.keys() - set(before)]
     files = {Path(file) for module in new if (file := getattr(module, "__file__", None))}
     return sorted(file for file in files if not (installed | own) & set(file.parents))

@@ -8,7 +8,10 @@ from pathlib import Path
 from torch import nn
 
 from parity.core.cli import InputError
+from parity.core.fingerprints import loaded_sources
 from parity.core.params import PARAMS, ModelParams
+
+IMPORTED_BEFORE = frozenset(sys.modules)  # any network of the user's
 
 
 def build_from_factory(name: str, model: ModelParams) -> nn.Module:
@@ -40,9 +43,11 @@ def import_factory(name: str, factory: str) -> Callable:
 
 
 def factory_files(name: str, factory: str) -> list[Path]:
-    """Return the imported files of the package, or module, that holds the factory."""
+    """Return the source files that the factory's network is built from: those of its package, and
+    of every other module that this process has imported since, from outside of Python's library,
+    the installed packages and this project."""
     import_factory(name, factory)
     package = factory.partition(":")[0].partition(".")[0]
     modules = [sys.modules[key] for key in sys.modules if key.partition(".")[0] == package]
-    files = {getattr(module, "__file__", None) for module in modules}
-    return sorted(Path(file) for file in files if file)
+    files = {Path(file) for module in modules if (file := getattr(module, "__file__", None))}
+    return sorted(files.union(loaded_sources(IMPORTED_BEFORE)))

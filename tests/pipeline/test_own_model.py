@@ -359,12 +359,20 @@ def test_external_data_of_an_onnx_file_and_the_rest_of_a_factorys_package_are_wa
     Path("mycompany").mkdir()
     Path("mycompany/__init__.py").write_text("")
     Path("mycompany/blocks.py").write_text(CODE)
-    Path("mycompany/nets.py").write_text("from mycompany.blocks import build\n")
+    Path("shared_layers.py").write_text("")  # imported from outside of the package
+    code = "import shared_layers\nfrom mycompany.blocks import build\n"
+    Path("mycompany/nets.py").write_text(code)
     monkeypatch.syspath_prepend(trained)
     use(small_net=entry(factory="mycompany.nets:build"))
     weights.main(["small_net"])
-    Path("mycompany/blocks.py").write_text(CODE.replace("ReLU", "Sigmoid"))
-    assert changed_outside() == ["models/small_net"]
+    for file, other in (("blocks", CODE.replace("ReLU", "Sigmoid")), ("../shared_layers", "x = 1")):
+        assert changed_outside() == []
+        path = Path("mycompany") / f"{file}.py"
+        before = path.read_text()
+        path.write_text(other)
+        assert changed_outside() == ["models/small_net"]
+        path.write_text(before)
+        weights.main(["small_net"])
 
 
 def test_changed_code_checkpoint_or_onnx_file_makes_the_weights_stale(trained, nets):
