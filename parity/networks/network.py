@@ -16,7 +16,7 @@ from parity.networks.checkpoints import load_state, read_checkpoint
 from parity.networks.factory import build_from_factory
 from parity.preprocessing.splits import read_classes
 
-# Their published weights expect input scaled to -1..1; torchvision's networks rescale it first.
+# Networks whose published weights expect input scaled to -1..1, and which rescale it themselves.
 RESCALED = ("googlenet", "inception_v3")
 
 
