@@ -35,7 +35,7 @@ from parity.evaluation.charts import short
 from parity.evaluation.pictures.answers import Answer, draw_answers
 from parity.evaluation.scores import Parity
 from parity.evaluation.verdict import Limits, exceeded, gate_limits, is_within
-from parity.faults.exported import exported_file
+from parity.faults.exported_file import exported_file
 from parity.preprocessing.images import read_image
 
 RUN_ONNX = Path(__file__).with_name("run_onnx.py")

@@ -17,7 +17,7 @@ from parity.core.cli import InputError, run
 from parity.core.params import BackendParams, Params, entry, load_params
 from parity.core.paths import reproducer_folder
 from parity.evaluation.verdict import gate_limits
-from parity.faults.exported import exported_file
+from parity.faults.exported_file import exported_file
 from parity.faults.inputs import feeds_of, read_blob, real_blob
 from parity.faults.reproducer import Suspect, export_difference, find_symptom, write_reproducer
 from parity.faults.settings import FILE_LIMITS, FILE_OPENCV, FILE_PERTURB, on_cpu

@@ -16,6 +16,8 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from parity.core.files import read_json
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("parity", "stages")
 MODULE_NAME = re.compile(rf"\b(?:{'|'.join(PACKAGES)})(?:\.\w+)+")
@@ -219,6 +221,23 @@ def stamp(path: Path) -> Stamp:
 def stamps(paths: Iterable[Path]) -> dict[str, Stamp]:
     """The stamp of each file, by its path."""
     return {str(path): stamp(path) for path in paths}
+
+
+def outside_mark(record: Path, before: Path) -> dict[str, str | None]:
+    """A mark that changes when a file outside of the pipeline changes that a stage noted.
+
+    A stage writes the `stamps` of such files under `files` into its `record`, with the folder that
+    they are relative to under `root`, if any. While all files are as noted, or where the stage has
+    not run yet, the mark stays what it is in the file `before`: DVC would take any other for a
+    change.
+    """
+    if record.exists():
+        content = read_json(record)
+        root, noted = Path(content.get("root", "")), content.get("files", {})
+        now = {name: stamp(root / name) for name in noted}
+        if now != noted:
+            return {"changed": digest(now)}
+    return read_json(before) if before.exists() else {"changed": None}
 
 
 def loaded_sources(before: Collection[str]) -> list[Path]:

@@ -1,7 +1,7 @@
 """The cells of `make coverage`: one model in one combination, and what was measured there.
 
-A cell on disk holds figures only. `parity.coverage.verdict` judges them on reading, so that another
-limit of the gate measures nothing again.
+A cell on disk holds figures only. `parity.coverage.cell_verdict` judges them on reading, so that
+another limit of the gate measures nothing again.
 """
 
 import platform

@@ -17,6 +17,7 @@ from parity.backends.onnxruntime import load_onnxruntime
 from parity.core.cli import InputError, log
 from parity.core.files import scratch_directory
 from parity.core.params import BackendParams, ExportParams, OpenCVParams, Params
+from parity.coverage.cell_verdict import judge_cell
 from parity.coverage.cells import Cell, Figures, write_cell
 from parity.coverage.figures import failure_content, measure_groups
 from parity.coverage.groups import Group, Outputs, Run, read_groups, run_groups
@@ -28,7 +29,6 @@ from parity.coverage.memory import (
 )
 from parity.coverage.opencv_versions import load_opencv_of
 from parity.coverage.reference import Shape, ZooModel, export_model, make_reference
-from parity.coverage.verdict import judge_cell
 
 WORK = Path("data/coverage/work")
 CallInWorker = Callable[..., object]  # a function and its arguments, called in PyTorch's process

@@ -15,6 +15,7 @@ from pathlib import Path
 from parity.core.cli import InputError
 from parity.core.machine import cpu_model
 from parity.core.params import Params
+from parity.coverage.cell_verdict import VERDICTS, judge_cell
 from parity.coverage.cells import (
     Combination,
     Figures,
@@ -24,7 +25,6 @@ from parity.coverage.cells import (
     process_limits,
     read_cells,
 )
-from parity.coverage.verdict import VERDICTS, judge_cell
 
 RECORD = Path("metrics/coverage.json")
 

@@ -19,11 +19,11 @@ from parity.core.params import ModelParams, Params
 from parity.evaluation.verdict import gate_limits
 from parity.faults.depth_chart import draw_depth
 from parity.faults.fault import Fault, unlocated_fault
-from parity.faults.in_engine import SIDES as ENGINE_SIDES
-from parity.faults.in_engine import locate_in_engine, run_whole
-from parity.faults.in_file import SIDES as FILE_SIDES
-from parity.faults.in_file import locate_in_file
 from parity.faults.inputs import feeds_of, read_blob, real_blob
+from parity.faults.locate_in_engine import SIDES as ENGINE_SIDES
+from parity.faults.locate_in_engine import locate_in_engine, run_whole
+from parity.faults.locate_in_file import SIDES as FILE_SIDES
+from parity.faults.locate_in_file import locate_in_file
 from parity.faults.settings import (
     FILE_LIMITS,
     FILE_OPENCV,
@@ -151,7 +151,7 @@ def _against_pytorch(
     if computed.failure:
         return _unreadable(graph, computed, limit, say)
     # Heavy: a model that is an ONNX file from the start needs no PyTorch.
-    from parity.faults.in_modules import SIDES, locate_in_modules, record_calls
+    from parity.faults.locate_in_modules import SIDES, locate_in_modules, record_calls
     from parity.networks.network import saved_network
 
     calls, logits = record_calls(saved_network(name, model), blob)

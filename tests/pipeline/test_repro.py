@@ -46,7 +46,7 @@ from pydantic import BaseModel
 
 from parity.core.params import load_params
 from parity.datasets.sample import write_classification
-from parity.faults.exported import exported_file
+from parity.faults.exported_file import exported_file
 from stages import fetch, preprocess, transform
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
