@@ -99,7 +99,7 @@ def test_a_target_that_is_not_there_is_wrong_input_and_no_failure(tiny):
 
 
 def test_a_failure_behind_some_batches_leaves_none_of_them(tiny, monkeypatch):
-    monkeypatch.setattr(unfinished, "SHARE", 1e9)  # saves each batch
+    monkeypatch.setattr(unfinished, "MAX_SAVING_SHARE", 1e9)  # saves each batch
     images = np.full((10, 64, 64, 3), 255, np.uint8)
     images[4:] = (
         124,
