@@ -138,8 +138,9 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
 
     add = parser.add_argument_group(
         "from an image to the blob",
-        "blob = (image, resized and cropped, - mean) * scale / std. The defaults are the model's\n"
-        "metadata, else params.yaml, else the values below. A number may be a fraction, 1/255.\n"
+        "The image is resized and cropped; then blob = (image - mean) * scale / std. The defaults\n"
+        "are the model's metadata, else params.yaml, else the values below. A number may be a\n"
+        "fraction, 1/255.\n"
         "Switches have an opposite: --crop and --no-crop.",
     ).add_argument
     factor, channels = {"type": positive}, {"nargs": 3, "metavar": ("R", "G", "B")}

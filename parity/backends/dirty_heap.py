@@ -4,11 +4,11 @@ import ctypes
 import os
 
 PERTURB = "MALLOC_PERTURB_"  # environment variable of glibc: mallopt(3), M_PERTURB
-TUNABLES = "GLIBC_TUNABLES"  # settings separated by colons; the last one of a name holds
+TUNABLES = "GLIBC_TUNABLES"  # colon-separated settings; the last one wins
 # glibc does not dirty freed memory that a thread caches for itself: small tensors would lie there.
 NO_CACHE = "glibc.malloc.tcache_count=0"
-# The values where params.yaml, with `stability.perturb`, is not read. Each revealed every fault met
-# so far. They fill new memory with huge numbers and freed memory with tiny ones.
+# Used where `stability.perturb` from params.yaml is not available. Each revealed every fault met so
+# far. They fill new memory with huge numbers and freed memory with tiny ones.
 VALUES = (1, 165)
 # Fills freed memory with NaN, which also reveals a read just outside a tensor.
 FREED = 255

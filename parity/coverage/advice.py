@@ -30,9 +30,9 @@ class Advice:
     best: Combination
 
     def use(self, name: str) -> Combination | None:
-        """The combination to use for a model: `best` where it is right, needs fixed sizes no more
-        than another and no other is clearly faster (FASTER); else the fastest right one. None where
-        none is right."""
+        """The combination to use for a model. `best` if it is right, unless another right one
+        avoids fixed sizes or is clearly faster (FASTER). Otherwise the fastest right one that
+        avoids fixed sizes if possible; None if none is right."""
         cells = self._cells(name).items()
         right = {combination: cell for combination, cell in cells if cell["verdict"] == "same"}
         if not right:

@@ -117,8 +117,8 @@ def is_done(cell: Cell, params: Params) -> bool:
 
 
 def is_current(figures: Figures, params: Params) -> bool:
-    """Whether what a cell depends on is unchanged. The limits of a process matter only to a cell
-    that met one."""
+    """Whether what a cell depends on is unchanged. The limits of a process matter only to cells
+    that hit a limit."""
     depends = figures["depends"]
     if depends["constants"] != constants(params):
         return False

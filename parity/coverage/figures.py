@@ -56,8 +56,8 @@ def compare(group: Group, run: Run, referee: Run, folder: Path) -> Figures:
     return {
         "blob": str(group),
         "failure": None if isinstance(run, Outputs) else failure_content(run, folder),
-        "before": None,  # the failure of the file of dynamic sizes, where this is of a fixed one
-        "fixed_failure": None,  # the failure of a fixed file, where this is of the dynamic one
+        "before": None,  # how the dynamic file failed, if these figures are from a fixed file
+        "fixed_failure": None,  # how the fixed file failed, if they are from the dynamic file
         "unstable": None,
         "fresh_failure": None,
         "onnxruntime_failed": referee_logits is None,

@@ -19,11 +19,11 @@ OPENCV = "OpenCV"
 
 
 def compare(old: Record, new: Record) -> tuple[list[str], bool]:
-    """Return lines on what got better and worse, after what else differs, and whether anything got
-    worse. Raises InputError where the records share no cell.
+    """Return the report, as lines (first the conditions that differ, then what got better and
+    worse), and whether anything got worse. Raises InputError if the records share no cell.
 
-    Where each record has one version of OpenCV, its name is left out, so that an upgrade can be
-    compared; so is the opset of an exporter that has one in each record.
+    If each record has a single version of OpenCV, its name is left out, so that an upgrade can be
+    compared; likewise the opset of an exporter that has a single one in each record.
     """
     constant = constant_parts(old) & constant_parts(new)
     before, after = (

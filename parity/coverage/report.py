@@ -99,11 +99,12 @@ def page(record: Record, files: AnswerFiles = FULL) -> str:
         f"- {SYMBOLS[name]} **{name}**: {words}." for name, words in verdicts_in(record).items()
     )
     reading = (
-        "(fixed): OpenCV refuses the file of dynamic sizes or batch, and files of fixed ones are"
-        " right. *use with*: the combination advised above where it is right and no other takes"
-        f" less than {100 * FASTER:.0f} % of its time, else the fastest right one. *ms*: one image"
-        " on one core in OpenCV (as advised), ONNX Runtime and PyTorch; a rough figure, since other"
-        " models ran at the same time. *rel* in a footnote: the largest difference of the logits,"
+        "(fixed): right only if the file is exported with fixed input sizes and batch; OpenCV"
+        " refuses the dynamic file. *use with*: the combination advised above, unless it is wrong"
+        " here, or another right one avoids fixed sizes or takes less than"
+        f" {100 * FASTER:.0f} % of its time; then the fastest right one, without fixed sizes if"
+        " possible. *ms*: one image on one core in OpenCV (as advised), ONNX Runtime and PyTorch; a"
+        " rough figure, since other models ran at the same time. *rel* in a footnote: the largest difference of the logits,"
         " over the largest logit."
     )
     table, notes = models_table(record)

@@ -199,8 +199,8 @@ def _against_opencv(
 
 
 def _or_unlocated(search: Callable[[], Fault], blank: Fault) -> Fault:
-    """Return what a search finds, or the `blank` fault if the search breaks off: it is known
-    anyway that something differs, and whose fault that is."""
+    """Return the fault that the search finds. If the search crashes, return `blank`, which still
+    says that something differs and who owns it."""
     try:
         return search()
     except InputError:
