@@ -1,8 +1,11 @@
 """Write the answer of `make coverage` again: metrics/coverage.json, COVERAGE.md and
-plots/coverage.png, after a change of the gate's limits for example.
+plots/coverage.png.
+
+After a change of the gate's `rel` or `spread`, judge the cells again; this needs every cell of the
+record in data/coverage/cells/.
 
 With `--compare`, print what got better and what got worse between two records, given as files or
-revisions of Git; exit code 1 where anything got worse.
+revisions of Git; exit code 1 if anything got worse.
 """
 
 import argparse
