@@ -17,7 +17,7 @@ from parity.core.markdown import replace_block
 from parity.core.params import load_params
 from parity.core.paths import README
 from parity.coverage.record import RECORD, read_record
-from parity.coverage.record_diff import compare
+from parity.coverage.record_diff import compare_records
 from parity.coverage.report import readme_block, report_full
 
 
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
         block = readme_block(read_record(RECORD))
         write_text(README, replace_block(README.read_text("utf-8"), "coverage", block))
     elif args.compare:
-        lines, worse = compare(*map(read_record, args.compare))
+        lines, worse = compare_records(*map(read_record, args.compare))
         print("\n".join(lines))
         if worse:
             sys.exit(1)

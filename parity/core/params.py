@@ -356,7 +356,7 @@ def entry(params: Params, section: Literal["datasets", "preprocess", "models"], 
     return entries[name]
 
 
-def first(limit: int | Literal["all"], total: int) -> int:
+def count_kept(limit: int | Literal["all"], total: int) -> int:
     """Return how many of `total` a limit of params.yaml keeps."""
     return total if limit == "all" else min(limit, total)
 

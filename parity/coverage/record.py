@@ -20,8 +20,8 @@ from parity.coverage.cells import (
     Combination,
     Figures,
     combination_of,
-    constants,
     limits_may_cure,
+    measurement_conditions,
     process_limits,
     read_cells,
 )
@@ -154,7 +154,7 @@ def kept_cells(old: Record, params: Params) -> tuple[dict[Key, Figures], str]:
 
 def record_constants(params: Params) -> Figures:
     """What every cell of a record is measured and judged with."""
-    shared = constants(params)
+    shared = measurement_conditions(params)
     del shared["machine"]
     limits = {task: {"rel": limit.rel} for task, limit in params.gate.limits}
     return shared | {"limits": limits | {"spread": params.gate.spread}}
