@@ -128,7 +128,8 @@ def write(suspect: Suspect, symptom: Symptom, engine: str, outcomes: list[Outcom
     """Write the reproducer and print what it holds; returns the exit code."""
     reproducer = write_reproducer(suspect, symptom, engine, outcomes)
     if reproducer is None:
-        print(f"{suspect.name}: {symptom.text}; a smaller graph of its own does not show it")
+        missing = "the reduced graph does not reproduce it when run by itself"
+        print(f"{suspect.name}: {symptom.text}; {missing}")
         return 1
     evidence, folder = reproducer.evidence, suspect.folder
     nodes = evidence.model.graph.node

@@ -1,9 +1,9 @@
 """What results depend on besides data and params: code, library versions, files of the user's.
 
-The code of a stage is its module with every definition that it reaches by name: a function, class
-or constant of another module counts where it is imported, inside functions too, and used by
-something that is reached. Comments, docstrings and layout do not count. A module that a string
-names, as the command line of a child process does, counts as a whole.
+The code of a stage is its module and every definition that it reaches by name. An imported
+function, class or constant counts if code that counts uses it, even if the import is inside a
+function. Comments, docstrings and layout do not count. A module that a string names, as the command
+line of a child process does, counts as a whole.
 """
 
 import ast
@@ -37,8 +37,8 @@ DISTRIBUTIONS = {
     "torchvision": ("torch", "torchvision"),
 }
 
-# What only validates params.yaml changes no result: DVC compares the values that a stage reads. The
-# stage that validates counts it all the same.
+# Code that only validates params.yaml cannot change a result, since DVC compares the values
+# themselves. Only the fingerprint of `check_params` includes it.
 VALIDATION = {(f"{__package__}.params", name) for name in ("Params", "load_params")}
 VALIDATING = "check_params"
 
@@ -224,12 +224,12 @@ def stamps(paths: Iterable[Path]) -> dict[str, Stamp]:
 
 
 def outside_mark(record: Path, before: Path) -> dict[str, str | None]:
-    """A mark that changes when a file outside of the pipeline changes that a stage noted.
+    """A mark that changes when one of the outside files listed in a stage's record changes.
 
     A stage writes the `stamps` of such files under `files` into its `record`, with the folder that
-    they are relative to under `root`, if any. While all files are as noted, or where the stage has
-    not run yet, the mark stays what it is in the file `before`: DVC would take any other for a
-    change.
+    they are relative to under `root`, if any. If a file differs from its stamp, the mark is new.
+    Otherwise the previous mark, in the file `before`, is kept, because DVC treats any other value
+    as a change.
     """
     if record.exists():
         content = read_json(record)
