@@ -14,11 +14,7 @@ from parity.core.paths import source_path, weights_path
 from parity.networks.factory import factory_files
 from parity.networks.onnx_file import external_data_files, read_onnx_file
 from parity.networks.published import published_accuracy
-from parity.networks.weights import (
-    WeightsSource,
-    check_classes,
-    network_with_weights,
-)
+from parity.networks.weights import WeightsSource, check_classes, network_with_weights
 from parity.preprocessing.splits import read_classes
 
 

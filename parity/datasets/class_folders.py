@@ -11,7 +11,7 @@ FOLDERS = "folders"  # `classes` when the sorted names of the folders are the cl
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """Return the folders right below one, sorted by name, without hidden ones."""
+    """Return the folders right below a folder, sorted by name, without hidden ones."""
     if not folder.is_dir():
         return []
     found = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]

@@ -1,4 +1,4 @@
-"""Find the images of a dataset: lists as of ImageNet and Pascal VOC, or class folders."""
+"""Find the images of a dataset: ImageNet's or Pascal VOC's lists, or class folders."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from parity.datasets.class_names import PUBLISHED_CLASSES, read_classes
 from parity.datasets.dataset import NO_TRAIN, Dataset, Item
 from parity.datasets.list_files import list_path, read_imagenet_list, read_voc_list
 
+VOC_LISTS = Path("ImageSets/Segmentation")
 SHUFFLES = {"train": 0, "val": 1}  # seed words: each list gets an order of its own
 
 
@@ -203,15 +204,19 @@ def _read_segmentation(key: str, params: DatasetParams, root: Path) -> Layout:
     if params.classes == FOLDERS:
         raise InputError(f"{key}.classes: `{FOLDERS}` is for classification alone")
     classes, colors = read_classes(params, root)
-    val, train = _voc_list_path(root, params.split), _voc_list_path(root, params.train)
-    val_listing = Listing(read_voc_list(val), [val])
-    if params.train == NO_TRAIN:
-        return Layout(classes, colors, val_listing, NO_LISTING)
-    if not train.exists() and not params.train.endswith(".txt"):
-        names = {path.stem for path in train.parent.glob("*.txt")}
-        raise _unknown_train(key, params, root, f"no {train.relative_to(root)}", names)
-    return Layout(classes, colors, val_listing, Listing(read_voc_list(train), [train]))
+    val = _read_voc_split(params.split, root)
+    train = NO_LISTING if params.train == NO_TRAIN else _read_voc_train(key, params, root)
+    return Layout(classes, colors, val, train)
 
 
-def _voc_list_path(root: Path, split: str) -> Path:
-    return list_path(split, root / "ImageSets" / "Segmentation" / f"{split}.txt")
+def _read_voc_split(split: str, root: Path) -> Listing:
+    path = list_path(split, root / VOC_LISTS / f"{split}.txt")
+    return Listing(read_voc_list(path), [path])
+
+
+def _read_voc_train(key: str, params: DatasetParams, root: Path) -> Listing:
+    named = root / VOC_LISTS / f"{params.train}.txt"
+    if not params.train.endswith(".txt") and not named.exists():
+        names = {path.stem for path in named.parent.glob("*.txt")}
+        raise _unknown_train(key, params, root, f"no {named.relative_to(root)}", names)
+    return _read_voc_split(params.train, root)

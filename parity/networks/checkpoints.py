@@ -10,6 +10,8 @@ from torch import nn
 
 from parity.core.cli import InputError
 
+AUXILIARY_HEADS = ("aux_classifier.", "aux1.", "aux2.", "AuxLogits.")
+
 
 def read_checkpoint(path: Path, key: str | None = None) -> dict[str, torch.Tensor]:
     """Read a state dict, at the top level or under `key`, without running code.
@@ -95,6 +97,3 @@ def load_state(network: nn.Module, state: dict[str, torch.Tensor], source: str) 
         if name not in expected:
             raise InputError(f"{source}: entry {name} belongs to no layer of the model")
     network.load_state_dict(state, strict=False)  # each entry was checked above
-
-
-AUXILIARY_HEADS = ("aux_classifier.", "aux1.", "aux2.", "AuxLogits.")

@@ -16,6 +16,9 @@ from parity.networks.checkpoints import load_state, read_checkpoint
 from parity.networks.factory import build_from_factory
 from parity.preprocessing.splits import read_classes
 
+# Networks whose published weights expect input scaled to -1..1, and which rescale it themselves.
+RESCALED = ("googlenet", "inception_v3")
+
 
 class Logits(nn.Module):
     """A network that returns its logits alone: entry `output` of a dict or tuple.
@@ -78,10 +81,6 @@ def build(name: str, model: ModelParams, classes: int) -> nn.Module:
     if published is not None and name.startswith("vit_"):
         options["image_size"] = published.meta["min_size"][0]  # the only size that it runs
     return torchvision.models.get_model(name, weights=None, num_classes=classes, **options)
-
-
-# Their published weights expect input scaled to -1..1; torchvision's networks rescale it first.
-RESCALED = ("googlenet", "inception_v3")
 
 
 def published_weights(name: str, model: ModelParams) -> WeightsEnum | None:

@@ -5,8 +5,6 @@ from helpers.checkout import REAL, needs_real, stage_process
 from helpers.params import MISSING, own, write_params
 from helpers.refusals import refused
 
-from parity.core import cli
-from parity.core.cli import InputError
 from stages import fetch
 
 
@@ -65,9 +63,6 @@ def test_real_datasets_are_fetched(project, name, changes, images):
     assert len(content["val"]) == images and content["train"] == []
 
 
-# How any stage ends
-
-
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -82,26 +77,3 @@ def test_wrong_input_ends_a_stage_with_code_2_and_one_line(tmp_path, changes, ex
     assert process.returncode == 2 and out == ""
     assert err.splitlines() == [err.rstrip("\n")]
     assert err.startswith(f"error: params.yaml: {expected}")
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "line"),
-    [(InputError("x: what"), 2, "error: x: what\n"), (KeyboardInterrupt(), 130, "interrupted\n")],
-)
-def test_an_end_has_its_exit_code_and_line(capsys, error, code, line):
-    def main() -> None:
-        raise error
-
-    with pytest.raises(SystemExit) as ended:
-        cli.run(main)
-    assert ended.value.code == code
-    assert capsys.readouterr() == ("", line)
-
-
-def test_a_stage_that_did_its_work_ends_quietly():
-    cli.run(lambda: None)
-
-
-def test_a_defect_of_the_project_shows_its_traceback():
-    with pytest.raises(ZeroDivisionError):
-        cli.run(lambda: 1 / 0)
