@@ -56,7 +56,7 @@ segment: venv  ## The same for segmentation: MODEL=fcn_resnet50 IMAGE=photo.jpg,
 	@python -m tools.demo segmentation $(DEMO_FLAGS)
 
 locate: venv  ## Find the first node whose output is wrong, and its owner: MODEL=resnet50
-	@python -m tools.locate -- "$$MODEL" || [ $$? -eq 1 ]  # 1: a fault was found, which was asked
+	@python -m tools.locate -- "$$MODEL" || [ $$? -eq 1 ]  # 1: a fault was found, which is what the user asked for
 
 workaround: venv  ## What makes OpenCV give the model's own answers: MODEL=resnet50
 	@python -m tools.workaround -- "$$MODEL"
@@ -82,7 +82,7 @@ format: venv  ## Format the code
 	@ruff check --fix .
 	@ruff format .
 
-readme: venv  ## Renew the README's table and pictures from the last run
+readme: venv  ## Renew the README's tables, and the pictures of README and docs
 	@python -m tools.demo classification --model resnet50
 	@python -m tools.demo segmentation --model fcn_resnet50
 	@python -m tools.readme summary plots/inference_time.png plots/models/fcn_resnet50/gallery.png \

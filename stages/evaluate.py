@@ -11,7 +11,7 @@ from parity.core.class_ids import predicted_classes
 from parity.core.cli import log, run
 from parity.core.files import new_file, write_json, write_text
 from parity.core.markdown import agreement_text
-from parity.core.params import entry, first, load_params
+from parity.core.params import count_kept, entry, load_params
 from parity.core.paths import confusion_path, log_path, metrics_path
 from parity.evaluation.messages import nonfinite_text
 from parity.evaluation.scores import ClassificationScores, Parity, SegmentationScores
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     model = entry(params, "models", name)
     batch_size = params.inference.batch_size.of(model.task)
     split = Split(model.preprocess, "val", model.task)
-    compared = first(params.parity.images.of(model.task), len(split))
+    compared = count_kept(params.parity.images.of(model.task), len(split))
     classes = len(read_classes(model.preprocess))
 
     scores = {backend: SCORES[model.task](classes) for backend in predicting_backends(name)}

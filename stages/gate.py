@@ -22,7 +22,7 @@ OVERVIEW = Path("metrics/overview.json")
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="stages.gate", description=__doc__)
     parser.add_argument(
-        "--check", "--print", action="store_true", help="judge nothing: print the last verdict"
+        "--check", action="store_true", help="judge nothing: print the last verdict"
     )
     arguments = parser.parse_args(argv)
 

@@ -7,8 +7,8 @@ from parity.core.files import full_disk_refused, new_directory
 from parity.core.params import entry, load_params
 from parity.core.paths import dataset_path, profile_folder
 from parity.datasets.dataset import Dataset
-from parity.preprocessing.decode_splits import check_files, describe_space_needed, write_profile
 from parity.preprocessing.profile import read_size
+from parity.preprocessing.write_splits import check_files, describe_space_needed, write_profile
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from parity.core.cli import log, run
 from parity.core.files import write_json
-from parity.core.params import ModelParams, Params, entry, first, load_params
+from parity.core.params import ModelParams, Params, count_kept, entry, load_params
 from parity.core.paths import stability_path
 from parity.evaluation.messages import stability_text
 from parity.evaluation.stability import (
@@ -51,7 +51,7 @@ def first_images(model: ModelParams, params: Params) -> list[np.ndarray]:
     normalization = read_normalization(model.preprocess)
     return [
         normalize(split.images(index, index + 1), **normalization)
-        for index in range(first(params.stability.images, len(split)))
+        for index in range(count_kept(params.stability.images, len(split)))
     ]
 
 

@@ -1,4 +1,4 @@
-"""Add the models of the README's table that params.yaml lacks; its comments stay."""
+"""Add the models of docs/models.md's table that params.yaml lacks; its comments stay."""
 
 import argparse
 import io

@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--models", default="", help="default: all that torchvision lists")
     exporters = f"with another opset: dynamo:18; default: {', '.join(EXPORTERS)}"
     parser.add_argument("--exporters", default="", help=exporters)
-    parser.add_argument("--engines", default="", help="default: all that the OpenCV has")
+    parser.add_argument("--engines", default="", help="default: all engines of that OpenCV")
     parser.add_argument("--opencv", default="", help="versions; default: the installed one")
     parser.add_argument("--jobs", default="", help="models at a time; default: one per core")
     args = parser.parse_args(argv)

@@ -1,8 +1,11 @@
 """Write the answer of `make coverage` again: metrics/coverage.json, COVERAGE.md and
-plots/coverage.png, after a change of the gate's limits for example.
+plots/coverage.png.
+
+After a change of the gate's `rel` or `spread`, judge the cells again; this needs every cell of the
+record in data/coverage/cells/.
 
 With `--compare`, print what got better and what got worse between two records, given as files or
-revisions of Git; exit code 1 where anything got worse.
+revisions of Git; exit code 1 if anything got worse.
 """
 
 import argparse
@@ -14,7 +17,7 @@ from parity.core.markdown import replace_block
 from parity.core.params import load_params
 from parity.core.paths import README
 from parity.coverage.record import RECORD, read_record
-from parity.coverage.record_diff import compare
+from parity.coverage.record_diff import compare_records
 from parity.coverage.report import readme_block, report_full
 
 
@@ -27,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
         block = readme_block(read_record(RECORD))
         write_text(README, replace_block(README.read_text("utf-8"), "coverage", block))
     elif args.compare:
-        lines, worse = compare(*map(read_record, args.compare))
+        lines, worse = compare_records(*map(read_record, args.compare))
         print("\n".join(lines))
         if worse:
             sys.exit(1)

@@ -31,11 +31,11 @@ from parity.core.markdown import agreement_text
 from parity.core.params import PARAMS, OpenCVParams, Params, Task, entry, load_params
 from parity.core.paths import dataset_path, onnx_path, weights_path
 from parity.datasets.dataset import Dataset
-from parity.evaluation.charts import short
+from parity.evaluation.charts import truncate
 from parity.evaluation.pictures.answers import Answer, draw_answers
 from parity.evaluation.scores import Parity
 from parity.evaluation.verdict import Limits, exceeded, gate_limits, is_within
-from parity.faults.exported import exported_file
+from parity.faults.exported_file import exported_file
 from parity.preprocessing.images import read_image
 
 RUN_ONNX = Path(__file__).with_name("run_onnx.py")
@@ -148,7 +148,7 @@ def compare(name: str, path: Path, image: Path, params: Params, verbose: bool, s
 
     picture = Path("plots/demo") / f"{name}-{image.stem}.png"
     answers = [opencv, reference] if opencv.output.shape == reference.output.shape else [opencv]
-    title = f"{name} on {short(image.name, 60)}"
+    title = f"{name} on {truncate(image.name, 60)}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a letter that the font lacks

@@ -1,4 +1,5 @@
-"""Renew one section of README.md with the last run's table, and copy its pictures."""
+"""Renew one section of README.md or of a page in docs/ with the last run's table, and copy pictures
+to plots/readme/."""
 
 import argparse
 import shutil

@@ -17,7 +17,7 @@ from parity.core.cli import InputError, run
 from parity.core.params import BackendParams, Params, entry, load_params
 from parity.core.paths import reproducer_folder
 from parity.evaluation.verdict import gate_limits
-from parity.faults.exported import exported_file
+from parity.faults.exported_file import exported_file
 from parity.faults.inputs import feeds_of, read_blob, real_blob
 from parity.faults.reproducer import Suspect, export_difference, find_symptom, write_reproducer
 from parity.faults.settings import FILE_LIMITS, FILE_OPENCV, FILE_PERTURB, on_cpu
@@ -128,7 +128,8 @@ def write(suspect: Suspect, symptom: Symptom, engine: str, outcomes: list[Outcom
     """Write the reproducer and print what it holds; returns the exit code."""
     reproducer = write_reproducer(suspect, symptom, engine, outcomes)
     if reproducer is None:
-        print(f"{suspect.name}: {symptom.text}; a smaller graph of its own does not show it")
+        missing = "the reduced graph does not reproduce it when run by itself"
+        print(f"{suspect.name}: {symptom.text}; {missing}")
         return 1
     evidence, folder = reproducer.evidence, suspect.folder
     nodes = evidence.model.graph.node

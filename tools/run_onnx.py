@@ -138,8 +138,9 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
 
     add = parser.add_argument_group(
         "from an image to the blob",
-        "blob = (image, resized and cropped, - mean) * scale / std. The defaults are the model's\n"
-        "metadata, else params.yaml, else the values below. A number may be a fraction, 1/255.\n"
+        "The image is resized and cropped; then blob = (image - mean) * scale / std. The defaults\n"
+        "are the model's metadata, else params.yaml, else the values below. A number may be a\n"
+        "fraction, 1/255.\n"
         "Switches have an opposite: --crop and --no-crop.",
     ).add_argument
     factor, channels = {"type": positive}, {"nargs": 3, "metavar": ("R", "G", "B")}
@@ -468,7 +469,7 @@ def pair(
 def blob_of(image: np.ndarray, how: Preprocessing) -> np.ndarray:
     """Turn an image, uint8 (H, W, 3), BGR, into the blob, float32 (1, 3, height, width)."""
     if how.resize:
-        image = resized(image, covering(image, how), how)
+        image = resized(image, resize_target(image, how), how)
     if how.crop:
         top, left = offsets(image.shape, how.size)
         image = image[top : top + how.size[0], left : left + how.size[1]]
@@ -478,7 +479,7 @@ def blob_of(image: np.ndarray, how: Preprocessing) -> np.ndarray:
     return np.stack(planes[::-1] if how.rgb else planes)[None]
 
 
-def covering(image: np.ndarray, how: Preprocessing) -> tuple[int, int]:
+def resize_target(image: np.ndarray, how: Preprocessing) -> tuple[int, int]:
     """Return the height and width that `--rsz-height` and `--rsz-width` resize to; a side that
     follows from the aspect ratio is rounded as torchvision's `Resize` does."""
     if not how.keep_aspect:
@@ -509,7 +510,7 @@ def seen_part(image: np.ndarray, how: Preprocessing) -> np.ndarray:
     """Return the part of an image, (H, W, 3), that reaches the blob: all, or --crop's centre."""
     if not how.crop:
         return image
-    sides = covering(image, how)
+    sides = resize_target(image, how)
     (top, left), (height, width) = offsets(sides, how.size), how.size
     rows, columns = image.shape[0] / sides[0], image.shape[1] / sides[1]  # per resized pixel
     bottom, right = math.ceil((top + height) * rows), math.ceil((left + width) * columns)

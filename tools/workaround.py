@@ -8,7 +8,7 @@ from pathlib import Path
 from parity.core.cli import InputError, run
 from parity.core.params import entry, load_params
 from parity.faults.candidates import REWRITES, write_rewritten
-from parity.faults.exported import exported_file
+from parity.faults.exported_file import exported_file
 from parity.faults.workaround import (
     IMAGES,
     common_shape,

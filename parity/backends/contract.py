@@ -9,7 +9,8 @@ if TYPE_CHECKING:  # stages that only print start without NumPy
     import numpy as np
 
 # The forward pass of a network: blob, float32 (N, 3, H, W), to logits, float32 (N, C) for
-# classification or (N, C, H, W) for segmentation.
+# classification or (N, C, H, W) for segmentation. A call must not overwrite the logits that earlier
+# calls returned.
 Forward = Callable[["np.ndarray"], "np.ndarray"]
 
 LABELS = {"pytorch": "PyTorch", "onnxruntime": "ONNX Runtime", "opencv": "OpenCV"}

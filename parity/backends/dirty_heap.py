@@ -4,15 +4,15 @@ import ctypes
 import os
 
 PERTURB = "MALLOC_PERTURB_"  # environment variable of glibc: mallopt(3), M_PERTURB
-TUNABLES = "GLIBC_TUNABLES"  # settings separated by colons; the last one of a name holds
+TUNABLES = "GLIBC_TUNABLES"  # colon-separated settings; the last one wins
 # glibc does not dirty freed memory that a thread caches for itself: small tensors would lie there.
 NO_CACHE = "glibc.malloc.tcache_count=0"
-# The values where params.yaml, with `stability.perturb`, is not read. Each revealed every fault met
-# so far. They fill new memory with huge numbers and freed memory with tiny ones.
-VALUES = (1, 165)
+# Used where `stability.perturb` from params.yaml is not available. Each revealed every fault met so
+# far. They fill new memory with huge numbers and freed memory with tiny ones.
+DEFAULT_PERTURB = (1, 165)
 # Fills freed memory with NaN, which also reveals a read just outside a tensor.
-FREED = 255
-SIZES = (64, 1 << 16)  # bytes; a thread would cache the smaller one
+NAN_PERTURB = 255
+PROBED_SIZES = (64, 1 << 16)  # bytes; a thread would cache the smaller one
 
 
 def dirty_heap(value: int) -> dict[str, str]:
@@ -32,7 +32,7 @@ def is_dirty(value: int) -> bool:
     libc.malloc.restype = ctypes.c_void_p
     libc.malloc.argtypes, libc.free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p]
     expected = bytes([value ^ 0xFF])
-    return all(_new_memory(libc, size) == expected * size for size in SIZES)
+    return all(_new_memory(libc, size) == expected * size for size in PROBED_SIZES)
 
 
 def _new_memory(libc: ctypes.CDLL, size: int) -> bytes:

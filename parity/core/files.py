@@ -1,4 +1,4 @@
-"""Writing and locking so that no reader ever meets half a file: whole, or not at all."""
+"""Write and lock files so that readers never see a partial file."""
 
 import errno
 import fcntl

@@ -1,9 +1,9 @@
 """What results depend on besides data and params: code, library versions, files of the user's.
 
-The code of a stage is its module with every definition that it reaches by name: a function, class
-or constant of another module counts where it is imported, inside functions too, and used by
-something that is reached. Comments, docstrings and layout do not count. A module that a string
-names, as the command line of a child process does, counts as a whole.
+The code of a stage is its module and every definition that it reaches by name. An imported
+function, class or constant counts if code that counts uses it, even if the import is inside a
+function. Comments, docstrings and layout do not count. A module that a string names, as the command
+line of a child process does, counts as a whole.
 """
 
 import ast
@@ -15,6 +15,8 @@ from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+
+from parity.core.files import read_json
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("parity", "stages")
@@ -35,8 +37,8 @@ DISTRIBUTIONS = {
     "torchvision": ("torch", "torchvision"),
 }
 
-# What only validates params.yaml changes no result: DVC compares the values that a stage reads. The
-# stage that validates counts it all the same.
+# Code that only validates params.yaml cannot change a result, since DVC compares the values
+# themselves. Only the fingerprint of `check_params` includes it.
 VALIDATION = {(f"{__package__}.params", name) for name in ("Params", "load_params")}
 VALIDATING = "check_params"
 
@@ -219,6 +221,23 @@ def stamp(path: Path) -> Stamp:
 def stamps(paths: Iterable[Path]) -> dict[str, Stamp]:
     """The stamp of each file, by its path."""
     return {str(path): stamp(path) for path in paths}
+
+
+def outside_mark(record: Path, before: Path) -> dict[str, str | None]:
+    """A mark that changes when one of the outside files listed in a stage's record changes.
+
+    A stage writes the `stamps` of such files under `files` into its `record`, with the folder that
+    they are relative to under `root`, if any. If a file differs from its stamp, the mark is new.
+    Otherwise the previous mark, in the file `before`, is kept, because DVC treats any other value
+    as a change.
+    """
+    if record.exists():
+        content = read_json(record)
+        root, noted = Path(content.get("root", "")), content.get("files", {})
+        now = {name: stamp(root / name) for name in noted}
+        if now != noted:
+            return {"changed": digest(now)}
+    return read_json(before) if before.exists() else {"changed": None}
 
 
 def loaded_sources(before: Collection[str]) -> list[Path]:

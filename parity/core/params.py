@@ -283,7 +283,7 @@ Sizes = Annotated[list[Size], Field(min_length=1)]
 
 
 class CoverageSizes(ByTask):
-    """A single size for classification: a ViT runs no other size than the one it was built for."""
+    """A single size for classification: a ViT only runs at the size it was built for."""
 
     classification: Annotated[list[Size], Field(min_length=1, max_length=1)]
     segmentation: Sizes
@@ -356,7 +356,7 @@ def entry(params: Params, section: Literal["datasets", "preprocess", "models"], 
     return entries[name]
 
 
-def first(limit: int | Literal["all"], total: int) -> int:
+def count_kept(limit: int | Literal["all"], total: int) -> int:
     """Return how many of `total` a limit of params.yaml keeps."""
     return total if limit == "all" else min(limit, total)
 

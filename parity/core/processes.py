@@ -157,7 +157,8 @@ def in_processes(
 ) -> Iterator[Result]:
     """Yield `work(chunk)` for each chunk, in order, computed in several processes.
 
-    `work`, chunks and results are pickled. Results should be small: those that are early are kept.
+    `work`, chunks and results are pickled. Results should be small: those that finish early wait in
+    memory for their turn.
     With fewer than two processes or chunks the work is done in this process. The processes end with
     the iterator. Raises what `Worker.call` raises, when the result of that chunk is due.
     """

@@ -13,7 +13,7 @@ from parity.coverage.record import (
 from parity.coverage.record_diff import changes
 
 # Times are of single runs beside other models: a smaller advantage does not count as faster.
-FASTER = 0.8
+CLEARLY_FASTER_RATIO = 0.8
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Advice:
     best: Combination
 
     def use(self, name: str) -> Combination | None:
-        """The combination to use for a model: `best` where it is right, needs fixed sizes no more
-        than another and no other is clearly faster (FASTER); else the fastest right one. None where
-        none is right."""
+        """The combination to use for a model. `best` if it is right, unless another right one
+        avoids fixed sizes or is clearly faster (CLEARLY_FASTER_RATIO). Otherwise the fastest right
+        one that avoids fixed sizes if possible; None if none is right."""
         cells = self._cells(name).items()
         right = {combination: cell for combination, cell in cells if cell["verdict"] == "same"}
         if not right:
@@ -42,7 +42,7 @@ class Advice:
             return right[combination]["fixed"], share * right[combination]["ms"]
 
         fastest = min(right, key=cost)
-        keep_best = self.best in right and cost(self.best, FASTER) <= cost(fastest)
+        keep_best = self.best in right and cost(self.best, CLEARLY_FASTER_RATIO) <= cost(fastest)
         return self.best if keep_best else fastest
 
     def is_hopeless(self, name: str) -> bool:
@@ -54,8 +54,8 @@ class Advice:
         cells = [model["cells"].get(str(self.best)) for model in self.record["models"].values()]
         tried = [cell for cell in cells if cell]
         right = sum(cell["verdict"] == "same" for cell in tried)
-        text = f"With OpenCV {self.opencv}, use **{short(self.best)}**: right for {right} of"
-        text += f" {len(tried)} models."
+        text = f"With OpenCV {self.opencv}, use **{name_without_opencv(self.best)}**: right for"
+        text += f" {right} of {len(tried)} models."
         hopeless = [name for name in self.record["models"] if self.is_hopeless(name)]
         if hopeless:
             text += f" No combination is right for {', '.join(hopeless)}."
@@ -82,7 +82,7 @@ def advise(record: Record) -> Advice:
     return Advice(record, opencv, combinations, max(combinations, key=right))
 
 
-def short(combination: Combination) -> str:
+def name_without_opencv(combination: Combination) -> str:
     """A combination's name without the version of OpenCV."""
     return str(combination).removesuffix(f" {combination.opencv}")
 

@@ -1,7 +1,7 @@
 """The cells of `make coverage`: one model in one combination, and what was measured there.
 
-A cell on disk holds figures only. `parity.coverage.verdict` judges them on reading, so that another
-limit of the gate measures nothing again.
+A cell on disk holds figures only. `parity.coverage.cell_verdict` judges them on reading, so that
+another limit of the gate measures nothing again.
 """
 
 import platform
@@ -61,7 +61,7 @@ def combination_of(figures: Figures) -> Combination:
     return Combination(*(figures[key] for key in Combination._fields))
 
 
-def constants(params: Params) -> Figures:
+def measurement_conditions(params: Params) -> Figures:
     """What every cell depends on: constants, versions of libraries, and the machine."""
     coverage = params.coverage.model_dump(include={"classes", "images", "sizes"})
     where = machine()
@@ -86,7 +86,7 @@ def process_limits(params: Params) -> Figures:
 
 def write_cell(cell: Cell, figures: Figures, params: Params) -> None:
     name = {"model": cell.model, "task": cell.task, **cell.combination._asdict()}
-    depends = {"constants": constants(params), "limits": process_limits(params)}
+    depends = {"constants": measurement_conditions(params), "limits": process_limits(params)}
     write_json(cell.path, name | figures | {"depends": depends})
 
 
@@ -117,10 +117,10 @@ def is_done(cell: Cell, params: Params) -> bool:
 
 
 def is_current(figures: Figures, params: Params) -> bool:
-    """Whether what a cell depends on is unchanged. The limits of a process matter only to a cell
-    that met one."""
+    """Whether what a cell depends on is unchanged. The limits of a process matter only to cells
+    that hit a limit."""
     depends = figures["depends"]
-    if depends["constants"] != constants(params):
+    if depends["constants"] != measurement_conditions(params):
         return False
     return depends["limits"] == process_limits(params) or not _met_a_limit(figures)
 

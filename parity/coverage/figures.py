@@ -56,8 +56,8 @@ def compare(group: Group, run: Run, referee: Run, folder: Path) -> Figures:
     return {
         "blob": str(group),
         "failure": None if isinstance(run, Outputs) else failure_content(run, folder),
-        "before": None,  # the failure of the file of dynamic sizes, where this is of a fixed one
-        "fixed_failure": None,  # the failure of a fixed file, where this is of the dynamic one
+        "before": None,  # how the dynamic file failed, if these figures are from a fixed file
+        "fixed_failure": None,  # how the fixed file failed, if they are from the dynamic file
         "unstable": None,
         "fresh_failure": None,
         "onnxruntime_failed": referee_logits is None,
@@ -75,11 +75,11 @@ def note_rerun(
     the same kind. A rerun that met a limit of time or memory does not make the output unstable."""
     if isinstance(rerun, OutOfMemory) or getattr(rerun, "kind", None) == "timeout":
         figures["fresh_failure"] = figures["fresh_failure"] or failure_content(rerun, folder)
-    elif found := change(plain, rerun):
+    elif found := describe_rerun_difference(plain, rerun):
         figures["unstable"] = figures["unstable"] or {"run": name, "found": found}
 
 
-def change(plain: Outputs, rerun: np.ndarray | BackendFailure) -> str | None:
+def describe_rerun_difference(plain: Outputs, rerun: np.ndarray | BackendFailure) -> str | None:
     """How a rerun of the first batch differs, in words; None where it is the same to the bit."""
     if isinstance(rerun, BackendFailure):
         return f"{rerun.kind}: {rerun}"
@@ -93,10 +93,11 @@ def failure_content(failure: InputError | None, folder: Path) -> Figures | None:
     """A failure as a cell holds it."""
     if failure is None:
         return None
-    return {"kind": getattr(failure, "kind", "error"), "message": reason(str(failure), folder)}
+    message = strip_machine_details(str(failure), folder)
+    return {"kind": getattr(failure, "kind", "error"), "message": message}
 
 
-def reason(message: str, folder: Path) -> str:
+def strip_machine_details(message: str, folder: Path) -> str:
     """A backend's message without what depends on this machine and run: the leading path of the
     file in `folder`, and the folders that OpenCV was built in."""
     message = re.sub(rf"{re.escape(str(folder))}\S*?: ", "", " ".join(message.split()))

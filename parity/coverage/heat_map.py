@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from parity.coverage.cell_verdict import rel_text
 from parity.coverage.cells import Figures
 from parity.coverage.record import Record, combinations_of, verdicts_in
-from parity.coverage.verdict import rel_text
 
 CELL_HEIGHT, CELL_WIDTH, NAMES_WIDTH = 0.155, 1.05, 2.0  # inches
 # The palette of Okabe and Ito; the two silent failures have the loudest colours.

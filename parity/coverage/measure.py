@@ -17,6 +17,7 @@ from parity.backends.onnxruntime import load_onnxruntime
 from parity.core.cli import InputError, log
 from parity.core.files import scratch_directory
 from parity.core.params import BackendParams, ExportParams, OpenCVParams, Params
+from parity.coverage.cell_verdict import judge_cell
 from parity.coverage.cells import Cell, Figures, write_cell
 from parity.coverage.figures import failure_content, measure_groups
 from parity.coverage.groups import Group, Outputs, Run, read_groups, run_groups
@@ -28,7 +29,6 @@ from parity.coverage.memory import (
 )
 from parity.coverage.opencv_versions import load_opencv_of
 from parity.coverage.reference import Shape, ZooModel, export_model, make_reference
-from parity.coverage.verdict import judge_cell
 
 WORK = Path("data/coverage/work")
 CallInWorker = Callable[..., object]  # a function and its arguments, called in PyTorch's process
@@ -90,7 +90,7 @@ class ExportedFile:
 
 
 class ExportedFiles:
-    """A model's ONNX files by one exporter and opset: `dynamic`, and one of fixed sizes for each
+    """A model's ONNX files by one exporter and opset: `dynamic`, and a fixed-size file for each
     group, exported on demand."""
 
     def __init__(
@@ -142,8 +142,8 @@ class ExportedFiles:
         }
 
     def check_present(self) -> None:
-        """Raise FileNotFoundError where an exported file is gone: what failed may have failed for
-        that."""
+        """Raise FileNotFoundError if an exported file has disappeared; that, and not the engine,
+        may be why a run failed."""
         for file in (self.dynamic, *self._fixed.values()):
             if self.groups and not file.failure and not file.path.exists():
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file.path))
@@ -152,7 +152,7 @@ class ExportedFiles:
 def measure_engine(cell: Cell, files: ExportedFiles, job: Job) -> list[Figures]:
     """Run the engine of a cell on each group; return the figures of each, none without a file.
 
-    A group that fails is run again from a file of fixed sizes, until such a file fails too.
+    A group that fails is run again from a fixed-size file, until such a file fails too.
     """
     if not files.groups or files.dynamic.failure:
         return []
@@ -178,7 +178,7 @@ def measure_engine(cell: Cell, files: ExportedFiles, job: Job) -> list[Figures]:
         failure = failure or fixed_figures["failure"]
         if failure:
             results[group] = dynamic_figures | {"fixed_failure": failure}
-            break  # dynamic sizes are not what the engine fails at
+            break  # the engine does not fail because of dynamic sizes
         results[group] = fixed_figures | {"before": dynamic_figures["failure"]}
     return list(results.values())
 

@@ -99,11 +99,11 @@ def ran_out(message: str) -> bool:
 def result_or_disk_error(
     folder: Path, function: Callable[..., Result], *arguments: Any
 ) -> Result | OSError:
-    """Return `function(*arguments)`, or the OSError of a full disk or of a missing file in `folder`
-    that made it fail, even where the exporter raised another exception from it: such a fault says
-    nothing about the model.
+    """Call `function` and return its result. If a full disk or a missing file in `folder` made it
+    fail, return that OSError, even if another exception wraps it: the failure says nothing about
+    the model.
 
-    Raises BackendFailure `error` where memory ran out, and otherwise what the function raises.
+    Raises BackendFailure `error` if memory ran out, and otherwise what the function raises.
     """
     try:
         return function(*arguments)

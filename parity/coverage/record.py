@@ -15,16 +15,16 @@ from pathlib import Path
 from parity.core.cli import InputError
 from parity.core.machine import cpu_model
 from parity.core.params import Params
+from parity.coverage.cell_verdict import VERDICTS, judge_cell
 from parity.coverage.cells import (
     Combination,
     Figures,
     combination_of,
-    constants,
     limits_may_cure,
+    measurement_conditions,
     process_limits,
     read_cells,
 )
-from parity.coverage.verdict import VERDICTS, judge_cell
 
 RECORD = Path("metrics/coverage.json")
 
@@ -60,9 +60,9 @@ def read_record(source: str | Path) -> Record:
 def full_record(params: Params, tried: Collection[Combination] = ()) -> Record:
     """Build what metrics/coverage.json holds after a full run that tried these combinations.
 
-    The cells on disk count in the combinations tried and in those of the old record; where there
-    are neither, all cells count. The others of the old record stay. Raises InputError where a cell
-    of the old record would be lost.
+    Cells on disk are used if their combination was tried now or is in the old record. With no
+    combinations of either kind, all are used. Cells that exist only in the old record are kept.
+    Raises InputError if a cell of the old record would be lost.
     """
     check_nothing_is_lost(params)
     old = read_record(RECORD) if RECORD.exists() else None
@@ -132,7 +132,7 @@ def check_nothing_is_lost(params: Params, planned: Collection[Key] = ()) -> None
         models, combinations = (len({key[part] for key in lost}) for part in (0, 1))
         raise InputError(
             f"{RECORD}: {len(lost)} of its cells ({models} models, {combinations} combinations)"
-            f" hold for {difference}; measure them again in this run, or move the file away"
+            f" were measured or judged with {difference}; measure them again, or move the file away"
         )
 
 
@@ -154,7 +154,7 @@ def kept_cells(old: Record, params: Params) -> tuple[dict[Key, Figures], str]:
 
 def record_constants(params: Params) -> Figures:
     """What every cell of a record is measured and judged with."""
-    shared = constants(params)
+    shared = measurement_conditions(params)
     del shared["machine"]
     limits = {task: {"rel": limit.rel} for task, limit in params.gate.limits}
     return shared | {"limits": limits | {"spread": params.gate.spread}}

@@ -18,17 +18,17 @@ Labels = Mapping[tuple[str, str], str]  # by model and name of the combination
 OPENCV = "OpenCV"
 
 
-def compare(old: Record, new: Record) -> tuple[list[str], bool]:
-    """Return lines on what got better and worse, after what else differs, and whether anything got
-    worse. Raises InputError where the records share no cell.
+def compare_records(old: Record, new: Record) -> tuple[list[str], bool]:
+    """Return the report, as lines (first the conditions that differ, then what got better and
+    worse), and whether anything got worse. Raises InputError if the records share no cell.
 
-    Where each record has one version of OpenCV, its name is left out, so that an upgrade can be
-    compared; so is the opset of an exporter that has one in each record.
+    If each record has a single version of OpenCV, its name is left out, so that an upgrade can be
+    compared; likewise the opset of an exporter that has a single one in each record.
     """
-    constant = constant_parts(old) & constant_parts(new)
+    omitted = parts_to_omit(old) & parts_to_omit(new)
     before, after = (
         {
-            (model, short_name(combination, constant)): label
+            (model, short_name(combination, omitted)): label
             for (model, combination), label in labels_of(record).items()
         }
         for record in (old, new)
@@ -45,7 +45,7 @@ def compare(old: Record, new: Record) -> tuple[list[str], bool]:
     return lines + (changed or ["no verdict changed"]), worse
 
 
-def constant_parts(record: Record) -> set[str]:
+def parts_to_omit(record: Record) -> set[str]:
     """The exporters that have one opset in the whole record, and `OpenCV` where it has one
     version."""
     opsets = defaultdict(set)
@@ -55,11 +55,12 @@ def constant_parts(record: Record) -> set[str]:
     return constant | {OPENCV} if len(opencv_versions_of(record)) == 1 else constant
 
 
-def short_name(combination: Combination, constant: set[str]) -> str:
-    """A combination's name without the opset and version that are `constant`."""
+def short_name(combination: Combination, omitted: set[str]) -> str:
+    """A combination's name without its opset if its exporter is in `omitted`, and without its
+    version if `OpenCV` is."""
     exporter, opset, engine, opencv = combination
-    left = exporter if exporter in constant else f"{exporter} {opset}"
-    return f"{left}, {engine if OPENCV in constant else f'{engine} {opencv}'}"
+    left = exporter if exporter in omitted else f"{exporter} {opset}"
+    return f"{left}, {engine if OPENCV in omitted else f'{engine} {opencv}'}"
 
 
 def changes(old: Labels, new: Labels) -> tuple[list[str], bool]:

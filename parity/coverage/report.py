@@ -14,7 +14,7 @@ from parity.core.cli import log
 from parity.core.files import write_json, write_text
 from parity.core.markdown import markdown_table
 from parity.core.params import Params
-from parity.coverage.advice import FASTER, advise, short, upgrades
+from parity.coverage.advice import CLEARLY_FASTER_RATIO, advise, name_without_opencv, upgrades
 from parity.coverage.cells import Combination, Figures
 from parity.coverage.heat_map import draw
 from parity.coverage.record import (
@@ -99,12 +99,13 @@ def page(record: Record, files: AnswerFiles = FULL) -> str:
         f"- {SYMBOLS[name]} **{name}**: {words}." for name, words in verdicts_in(record).items()
     )
     reading = (
-        "(fixed): OpenCV refuses the file of dynamic sizes or batch, and files of fixed ones are"
-        " right. *use with*: the combination advised above where it is right and no other takes"
-        f" less than {100 * FASTER:.0f} % of its time, else the fastest right one. *ms*: one image"
-        " on one core in OpenCV (as advised), ONNX Runtime and PyTorch; a rough figure, since other"
-        " models ran at the same time. *rel* in a footnote: the largest difference of the logits,"
-        " over the largest logit."
+        "(fixed): right only if the file is exported with fixed input sizes and batch; OpenCV"
+        " refuses the dynamic file. *use with*: the combination advised above, unless it is wrong"
+        " here, or another right one avoids fixed sizes or takes less than"
+        f" {100 * CLEARLY_FASTER_RATIO:.0f} % of its time; then the fastest right one, without"
+        " fixed sizes if possible. *ms*: one image on one core in OpenCV (as advised), ONNX Runtime"
+        " and PyTorch; a rough figure, since other models ran at the same time. *rel* in a"
+        " footnote: the largest difference of the logits, over the largest logit."
     )
     table, notes = models_table(record)
     return (
@@ -175,7 +176,9 @@ def models_table(record: Record) -> tuple[str, list[str]]:
     for name, model in record["models"].items():
         cells = [cell_text(model["cells"].get(str(one)), footnotes) for one in combinations]
         use = advice.use(name)
-        advised = short(use) if use else "**none**" if advice.is_hopeless(name) else ""
+        advised = (
+            name_without_opencv(use) if use else "**none**" if advice.is_hopeless(name) else ""
+        )
         size = "-" if model["parameters"] is None else f"{model['parameters']:.1f}"
         lines.append([name, size, *cells, advised, times_text(model, use)])
     notes = [f"[^{number}]: {reason}" for reason, number in footnotes.items()]

@@ -95,10 +95,10 @@ def run_jobs(jobs: Sequence[Job], processes: int) -> None:
 
 @contextmanager
 def exclusive_run() -> Iterator[None]:
-    """Be the only run in this folder, with an empty folder for large files, which is removed at the
-    end, be that SIGTERM.
+    """Lock out other runs and provide an empty folder for large files. It is removed at the end,
+    also on SIGTERM.
 
-    Raises InputError where another run is at work, or the disk is full.
+    Raises InputError if another run is at work or the disk is full.
     """
 
     def interrupt(*_: object) -> None:

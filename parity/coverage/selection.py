@@ -20,9 +20,9 @@ NO_ENGINE = "auto"
 class Selection:
     """Models with their tasks, each to try in every combination.
 
-    `narrowed`: it leaves out a cell of a run without flags, which tries all models with each
-    exporter at `export.opset` and each engine of the installed OpenCV. What a selection adds,
-    another version of OpenCV or another opset, does not narrow it.
+    `narrowed`: the selection lacks a cell of the default run, which is all models x both exporters
+    at `export.opset` x every engine of the installed OpenCV. An added version of OpenCV or opset
+    does not narrow a selection.
     """
 
     models: Mapping[str, Task]

@@ -26,7 +26,7 @@ def meta_file(root: Path) -> Path:
 
 
 def class_id_files(root: Path) -> list[Path]:
-    """Return the files that determine the class ids unless all 1000 folders are there."""
+    """Return the files that class ids may depend on if fewer than 1000 class folders exist."""
     return [meta_file(root), archives(root)[1]]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from parity.core.cli import InputError, log
-from parity.core.params import PARAMS, DatasetParams, first
+from parity.core.params import PARAMS, DatasetParams, count_kept
 from parity.datasets import imagenet
 from parity.datasets.class_folders import (
     FOLDERS,
@@ -80,7 +80,7 @@ def _select(items: list[Item], params: DatasetParams, seed: list[int]) -> list[I
     """Return the first items up to the limit, in the list's order or shuffled."""
     if params.shuffle:
         items = [items[index] for index in np.random.default_rng(seed).permutation(len(items))]
-    return items[: first(params.limit, len(items))]
+    return items[: count_kept(params.limit, len(items))]
 
 
 def _check_limit(
@@ -105,7 +105,7 @@ def _classes(items: list[Item]) -> set[int | str]:
 
 
 @dataclass(frozen=True)
-class Place:
+class SplitLocation:
     """Where a classification split lies: in a list file, or in class folders."""
 
     split: str
@@ -130,28 +130,28 @@ def _read_classification(key: str, params: DatasetParams, root: Path) -> Layout:
     ids = {}
     if folders := val.folders + train_folders:
         ids = class_ids(folders, classes, params.classes, root)
-    val_listing = _read_place(val, root, len(classes), ids)
-    train_listing = _read_place(train, root, len(classes), ids) if train else NO_LISTING
+    val_listing = _read_split(val, root, len(classes), ids)
+    train_listing = _read_split(train, root, len(classes), ids) if train else NO_LISTING
     return Layout(classes, [], val_listing, train_listing)
 
 
-def _find(split: str, root: Path) -> Place | None:
+def _find(split: str, root: Path) -> SplitLocation | None:
     """Return where the split of this name or list path lies, None when it is nowhere."""
     path = list_path(split, root / f"{split}.txt")
     if split.endswith(".txt") or path.exists():
-        return Place(split, path, [])
+        return SplitLocation(split, path, [])
     folders = class_folders(root / split)
-    return Place(split, None, folders) if folders else None
+    return SplitLocation(split, None, folders) if folders else None
 
 
-def _find_in_root(params: DatasetParams, root: Path) -> Place | None:
+def _find_in_root(params: DatasetParams, root: Path) -> SplitLocation | None:
     """Return the class folders right in `root`, None when it holds none."""
     folders = class_folders_of_root(root, params.train)
     if not folders:
         return None
     missing = f"no {params.split}.txt and no class folders in {params.split}/"
     log(f"{root}: {missing}: taking its own folders for the classes")
-    return Place(params.split, None, folders)
+    return SplitLocation(params.split, None, folders)
 
 
 def _check_for_archives(params: DatasetParams, root: Path) -> None:
@@ -163,12 +163,12 @@ def _check_for_archives(params: DatasetParams, root: Path) -> None:
         raise InputError(f"{root / params.split}.txt: no such file, nor {layouts}, nor {names}")
 
 
-def _extract_archives(params: DatasetParams, root: Path) -> Place:
+def _extract_archives(params: DatasetParams, root: Path) -> SplitLocation:
     imagenet.extract(root)
-    return Place(params.split, None, class_folders(root / params.split))
+    return SplitLocation(params.split, None, class_folders(root / params.split))
 
 
-def _find_train(key: str, params: DatasetParams, root: Path) -> Place:
+def _find_train(key: str, params: DatasetParams, root: Path) -> SplitLocation:
     train = _find(params.train, root)
     if train is None:
         missing = f"no {params.train}.txt and no class folders in {params.train}/"
@@ -188,12 +188,12 @@ def _unknown_train(
     )
 
 
-def _read_place(place: Place, root: Path, classes: int, ids: dict[str, int]) -> Listing:
-    if place.file:
-        return Listing(read_imagenet_list(place.file, root, classes), [place.file])
-    items, folders = read_class_folders(place.folders, ids, root)
-    list_file = root / f"{place.split}.txt"  # absent; it would come before the folders
-    depends_on = [list_file, root / place.split, *folders, *imagenet.class_id_files(root)]
+def _read_split(location: SplitLocation, root: Path, classes: int, ids: dict[str, int]) -> Listing:
+    if location.file:
+        return Listing(read_imagenet_list(location.file, root, classes), [location.file])
+    items, folders = read_class_folders(location.folders, ids, root)
+    list_file = root / f"{location.split}.txt"  # absent; it would come before the folders
+    depends_on = [list_file, root / location.split, *folders, *imagenet.class_id_files(root)]
     return Listing(items, depends_on)
 
 

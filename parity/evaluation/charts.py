@@ -154,7 +154,7 @@ def _label(
 
 def name_rows(axes: Axes, names: Sequence[str]) -> None:
     """Make the y axis one row per name, the first at the top."""
-    axes.set_yticks(range(len(names)), [short(name, 32) for name in names])
+    axes.set_yticks(range(len(names)), [truncate(name, 32) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
 
@@ -223,7 +223,7 @@ def backend_legend(figure: Figure, backends: Iterable[str] = LABELS) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
 
 
-def short(name: str, length: int) -> str:
+def truncate(name: str, length: int) -> str:
     """Cut a user's name to `length` characters, to leave room for the drawing."""
     return name if len(name) <= length else name[: length - 1] + "…"
 
@@ -232,4 +232,4 @@ def opencv_failure_line(results: Results) -> str:
     """Return a further line for the header that says why OpenCV has no outputs; empty if it has."""
     if "opencv" in results.scores:
         return ""
-    return "\n" + short(failure_text("opencv", results.failures["opencv"]), MAX_FAILURE)
+    return "\n" + truncate(failure_text("opencv", results.failures["opencv"]), MAX_FAILURE)

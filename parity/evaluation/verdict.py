@@ -247,8 +247,8 @@ def tie_findings(results: Results, limits: Limits) -> Iterable[Finding]:
 def accuracy_findings(results: Results, limits: Limits) -> list[Finding]:
     """Find the steps that lose accuracy.
 
-    What the engine loses does not count where the total loss is within the limit: the export had
-    gained as much.
+    A loss in the engine is ignored if the total loss is within the limit, because the export gained
+    what the engine lost.
     """
     total = accuracy_loss(results, results.reference, "opencv")
     total_is_within = total is not None and total <= limits.accuracy_loss

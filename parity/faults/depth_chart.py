@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.ticker import LogLocator, NullLocator
 
-from parity.evaluation.charts import ALARM, COLORS, FAINT, INK, header, new_figure, short
+from parity.evaluation.charts import ALARM, COLORS, FAINT, INK, header, new_figure, truncate
 from parity.graphs.difference import Difference
 
 LOWEST = 1e-9  # where exact tensors are drawn
@@ -79,7 +79,7 @@ def _mark(axes, number: int, count: int, text: str) -> None:
     left = number > count / 2
     share = max(number, count - number) / count  # of the width that is free for the text
     axes.annotate(
-        "\n".join(short(line, int(share * COLUMNS)) for line in text.split("\n")),
+        "\n".join(truncate(line, int(share * COLUMNS)) for line in text.split("\n")),
         (number, 0.87),  # above the limit, below the tensors without a relative error
         (-6 if left else 6, 0),
         xycoords=("data", "axes fraction"),

@@ -19,11 +19,11 @@ from parity.core.params import ModelParams, Params
 from parity.evaluation.verdict import gate_limits
 from parity.faults.depth_chart import draw_depth
 from parity.faults.fault import Fault, unlocated_fault
-from parity.faults.in_engine import SIDES as ENGINE_SIDES
-from parity.faults.in_engine import locate_in_engine, run_whole
-from parity.faults.in_file import SIDES as FILE_SIDES
-from parity.faults.in_file import locate_in_file
 from parity.faults.inputs import feeds_of, read_blob, real_blob
+from parity.faults.locate_in_engine import SIDES as ENGINE_SIDES
+from parity.faults.locate_in_engine import locate_in_engine, run_whole
+from parity.faults.locate_in_file import SIDES as FILE_SIDES
+from parity.faults.locate_in_file import locate_in_file
 from parity.faults.settings import (
     FILE_LIMITS,
     FILE_OPENCV,
@@ -129,7 +129,9 @@ def locate_between_files(
     if not whole.rel <= limit or differs_inside(errors, limit):
         search = partial(locate_in_file, reference, expected, candidate, computed, limit)
         output = output_names(reference)[0]
-        fault = _or_unlocated(search, unlocated_fault("export", FILE_SIDES, output, whole, limit))
+        fault = _search_or_fallback(
+            search, unlocated_fault("export", FILE_SIDES, output, whole, limit)
+        )
         if whole.rel <= limit:
             fault.notes.append("on this blob the outputs agree within the limit nevertheless")
         return Located(fault, reference, expected)
@@ -151,7 +153,7 @@ def _against_pytorch(
     if computed.failure:
         return _unreadable(graph, computed, limit, say)
     # Heavy: a model that is an ONNX file from the start needs no PyTorch.
-    from parity.faults.in_modules import SIDES, locate_in_modules, record_calls
+    from parity.faults.locate_in_modules import SIDES, locate_in_modules, record_calls
     from parity.networks.network import saved_network
 
     calls, logits = record_calls(saved_network(name, model), blob)
@@ -161,7 +163,7 @@ def _against_pytorch(
     if whole.rel <= limit:
         return None
     search = partial(locate_in_modules, calls, logits, graph, computed.values, limit)
-    return _or_unlocated(search, unlocated_fault("export", SIDES, output, whole, limit))
+    return _search_or_fallback(search, unlocated_fault("export", SIDES, output, whole, limit))
 
 
 def _unreadable(model: ModelProto, computed: ComputedValues, limit: float, say: Say) -> Fault:
@@ -192,15 +194,15 @@ def _against_opencv(
     if fault is None and wrong:
         search = partial(locate_in_engine, model, computed.values, whole, settings, limit)
         blank = unlocated_fault("engine", ENGINE_SIDES, wrong.output, wrong.difference, limit)
-        fault = _or_unlocated(search, blank)
+        fault = _search_or_fallback(search, blank)
     elif wrong:
         fault.notes.append("OpenCV also differs from ONNX Runtime on this file")
     return Located(fault, model, computed.values)
 
 
-def _or_unlocated(search: Callable[[], Fault], blank: Fault) -> Fault:
-    """Return what a search finds, or the `blank` fault if the search breaks off: it is known
-    anyway that something differs, and whose fault that is."""
+def _search_or_fallback(search: Callable[[], Fault], blank: Fault) -> Fault:
+    """Return the fault that the search finds. If the search crashes, return `blank`, which still
+    says that something differs and who owns it."""
     try:
         return search()
     except InputError:

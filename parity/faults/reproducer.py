@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from onnx import ModelProto
 
-from parity.backends.dirty_heap import FREED
+from parity.backends.dirty_heap import NAN_PERTURB
 from parity.backends.opencv import engines
 from parity.core.cli import log
 from parity.core.files import new_directory, write_text
@@ -222,7 +222,7 @@ def script(suspect: Suspect, evidence: Evidence, files: dict[str, str]) -> str:
     """Return the reproducing script with the constants of this fault."""
     heaps, attempts = [PLAIN], 1
     if evidence.symptom.heap:
-        heaps, attempts = [*map(str, suspect.perturb), str(FREED)], ATTEMPTS
+        heaps, attempts = [*map(str, suspect.perturb), str(NAN_PERTURB)], ATTEMPTS
     limit_s = suspect.opencv.time_limit
     if evidence.symptom.kind == "timeout":
         limit_s = _hang_limit(suspect)

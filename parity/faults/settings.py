@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from parity.backends.dirty_heap import VALUES
+from parity.backends.dirty_heap import DEFAULT_PERTURB
 from parity.backends.opencv import check_opencv, default_engine
 from parity.core.machine import cores
 from parity.core.params import OpenCVParams
@@ -14,7 +14,7 @@ FILE_LIMITS = Limits(rel=1e-4, agreement=99.9, accuracy_loss=0.1)
 FILE_OPENCV = OpenCVParams(
     engine=default_engine(), backend="default", target="cpu", threads=0, time_limit=120
 )
-FILE_PERTURB = VALUES
+FILE_PERTURB = DEFAULT_PERTURB
 
 
 @dataclass(frozen=True)

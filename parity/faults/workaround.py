@@ -45,7 +45,7 @@ AROUND_REASON = (
 
 
 @dataclass
-class KnownModel:
+class ModelWithReference:
     """A model whose logits are known for some blobs, float32 (N, 3, H, W).
 
     `forward` computes them, in the backend that `reference` names. `perturb` are the values of
@@ -67,7 +67,7 @@ class KnownModel:
     def images(self) -> int:
         return sum(len(blob) for blob in self.blobs)
 
-    def cropped(self, shape: Shape) -> "KnownModel":
+    def cropped(self, shape: Shape) -> "ModelWithReference":
         """Return the model with its blobs split into batches of the shape's length and cropped to
         its sides, at the top left."""
         if all(blob.shape == shape for blob in self.blobs):
@@ -139,7 +139,7 @@ def try_file(
 ) -> list[Outcome]:
     """Try all changes to a bare ONNX file, against ONNX Runtime's output for one blob."""
     forward = load_onnxruntime(path, onnxruntime)
-    known = KnownModel(path.name, forward, "ONNX Runtime", limits, FILE_PERTURB, [blob])
+    known = ModelWithReference(path.name, forward, "ONNX Runtime", limits, FILE_PERTURB, [blob])
     with TemporaryDirectory() as folder:
         return try_all(known, path, rewrites(path, blob.shape, Path(folder), None), opencv)
 
@@ -154,7 +154,7 @@ def rewrites(
 
 
 def try_all(
-    known: KnownModel,
+    known: ModelWithReference,
     path: Path,
     producers: Iterable[Callable[[], Candidate]],
     opencv: OpenCVParams,
@@ -183,7 +183,7 @@ def try_all(
 
 
 def attempt(
-    known: KnownModel, candidate: Candidate, opencv: OpenCVParams, engine: str | None
+    known: ModelWithReference, candidate: Candidate, opencv: OpenCVParams, engine: str | None
 ) -> Outcome:
     """Run a file in an engine, by default the configured one, also on dirty heaps."""
     params = opencv if engine is None else opencv.model_copy(update={"engine": engine})
@@ -231,7 +231,7 @@ def run_opencv_on(
     return outputs, again, ms
 
 
-def judge(outcome: Outcome, known: KnownModel, outputs: list[np.ndarray]) -> None:
+def judge(outcome: Outcome, known: ModelWithReference, outputs: list[np.ndarray]) -> None:
     """Compare outputs with the expected ones and the limits, and complete the outcome."""
     parity = Parity()
     for output, expected in zip(outputs, known.expected, strict=True):
@@ -253,7 +253,7 @@ def judge(outcome: Outcome, known: KnownModel, outputs: list[np.ndarray]) -> Non
 
 
 def instability(
-    path: Path, params: OpenCVParams, known: KnownModel, outputs: list[np.ndarray]
+    path: Path, params: OpenCVParams, known: ModelWithReference, outputs: list[np.ndarray]
 ) -> str:
     """Run a file on heaps dirtied on purpose; returns which one changes the outputs, or ''."""
     for value in known.perturb:
@@ -289,7 +289,7 @@ def first_blobs(name: str, model: ModelParams, params: Params) -> list[np.ndarra
 
 def known_model(
     name: str, model: ModelParams, params: Params, blobs: list[np.ndarray]
-) -> KnownModel:
+) -> ModelWithReference:
     """Return the logits by PyTorch, or by ONNX Runtime for a model that is an ONNX file from the
     start."""
     if model.onnx:
@@ -301,7 +301,7 @@ def known_model(
         network = saved_network(name, model)
         forward, reference = load_pytorch(network, params.pytorch), "PyTorch"
     limits, perturb = gate_limits(params, name), params.stability.perturb
-    return KnownModel(name, forward, reference, limits, perturb, blobs)
+    return ModelWithReference(name, forward, reference, limits, perturb, blobs)
 
 
 def table(outcomes: list[Outcome]) -> str:

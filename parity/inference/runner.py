@@ -13,7 +13,7 @@ from parity.core.cli import log
 from parity.core.files import full_disk_refused
 from parity.core.fingerprints import digest, fingerprint, stamp
 from parity.core.machine import machine
-from parity.core.params import ModelParams, Params, Task, first
+from parity.core.params import ModelParams, Params, Task, count_kept
 from parity.core.paths import prediction_folder, unfinished_folder
 from parity.inference.predictions import LogitsWriter, MaskWriter, write_failure
 from parity.inference.resume import Unfinished, unfinished
@@ -43,7 +43,7 @@ def run_backend(
     options = {
         "classes": len(read_classes(model.preprocess)),
         "batch_size": params.inference.batch_size.of(model.task),
-        "keep_logits": first(params.parity.images.of(model.task), len(split)),
+        "keep_logits": count_kept(params.parity.images.of(model.task), len(split)),
         **read_normalization(model.preprocess),
     }
     reached = fingerprint(f"stages.infer_{backend}")

@@ -28,7 +28,8 @@ def find_weights(name: str, model: ModelParams) -> WeightsSource:
     """Return torchvision's weights or the checkpoint that `weights` names, None for those that are
     computed offline; reads and downloads nothing.
 
-    Raises InputError when torchvision has no such model or weights, and there is no such file.
+    Raises InputError if torchvision has no such model, or if `weights` is neither torchvision's nor
+    an existing file.
     """
     names: tuple[str, ...] = OFFLINE_WEIGHTS
     if not model.factory:

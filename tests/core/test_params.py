@@ -5,7 +5,7 @@ from helpers.checkout import ROOT
 from helpers.params import MISSING, SMALL, changed, write_params
 from helpers.refusals import refused
 
-from parity.core.params import entry, first, load_params
+from parity.core.params import count_kept, entry, load_params
 from stages import check_params
 
 
@@ -198,7 +198,7 @@ def test_a_missing_entry_is_refused_with_those_that_exist(project):
 
 
 def test_a_limit_keeps_the_first_images_or_all():
-    assert [first("all", 7), first(3, 7), first(9, 7)] == [7, 3, 7]
+    assert [count_kept("all", 7), count_kept(3, 7), count_kept(9, 7)] == [7, 3, 7]
 
 
 def test_check_params_accepts_what_can_run(project):

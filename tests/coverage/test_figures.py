@@ -15,7 +15,7 @@ from helpers.params import write_params
 from parity.backends.contract import BackendFailure
 from parity.backends.isolated import IsolatedForward
 from parity.core.params import load_params
-from parity.coverage.figures import change, measure_groups, reason
+from parity.coverage.figures import describe_rerun_difference, measure_groups, strip_machine_details
 from parity.coverage.groups import Group, Outputs, run_groups
 from parity.coverage.memory import LimitedForward
 from parity.coverage.synthetic_images import patterns
@@ -32,9 +32,11 @@ def test_outputs_that_depend_on_unwritten_memory_are_found():
 
     (plain,) = run_groups(start, [group]).values()
     (again,) = run_groups(start, [group], DIRTY, first_only=True).values()
-    assert "from the plain run" in change(plain, again.logits)
-    assert change(plain, plain.logits) is None
-    assert change(plain, BackendFailure("crashed", "SIGABRT")) == "crashed: SIGABRT"
+    assert "from the plain run" in describe_rerun_difference(plain, again.logits)
+    assert describe_rerun_difference(plain, plain.logits) is None
+    assert (
+        describe_rerun_difference(plain, BackendFailure("crashed", "SIGABRT")) == "crashed: SIGABRT"
+    )
 
 
 @pytest.mark.process
@@ -88,4 +90,4 @@ def test_a_reason_names_no_folder_of_this_machine():
         "onnx_importer.cpp:1114: error: (-2:Unspecified error) in function 'handleNode'\n> Node"
     )
     expected = "OpenCV cannot read it: onnx_importer.cpp:1114: error: (-2:Unspecified error) in"
-    assert reason(message, folder) == f"{expected} function 'handleNode' > Node"
+    assert strip_machine_details(message, folder) == f"{expected} function 'handleNode' > Node"

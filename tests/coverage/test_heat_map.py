@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 from helpers.coverage import made_record
 
+from parity.coverage.cell_verdict import VERDICTS
 from parity.coverage.heat_map import COLORS, cell_text, draw
-from parity.coverage.verdict import VERDICTS
 
 
 def test_every_verdict_has_a_colour_of_its_own():

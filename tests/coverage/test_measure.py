@@ -6,8 +6,8 @@ from helpers.coverage import CELL, written_cells
 from helpers.params import write_params
 
 from parity.core.params import load_params
+from parity.coverage.cell_verdict import CellVerdict, judge_cell
 from parity.coverage.measure import Job, measure_model
-from parity.coverage.verdict import CellVerdict, judge_cell
 
 pytestmark = pytest.mark.process
 

@@ -30,7 +30,7 @@ def test_cells_that_are_not_on_disk_stay_where_they_are_still_valid(recorded):
 def test_a_record_that_would_lose_rows_is_not_replaced(recorded, change, named):
     shutil.rmtree(CELLS / RIGHT)
     write_params(recorded, change)
-    with refused(f"{RECORD}: ", f"hold for {named}", "or move the file away"):
+    with refused(f"{RECORD}: ", f"were measured or judged with {named}", "or move the file away"):
         full_record(load_params())
 
 
@@ -41,8 +41,8 @@ def test_a_row_that_met_a_limit_is_not_kept_under_another(recorded):
     shutil.rmtree(CELLS)
     assert full_record(load_params()) == changed
     write_params(recorded, {"coverage.time_limit": 200})
-    lost = "1 of its cells (1 models, 1 combinations) hold for time_limit 100 (now 200)"
-    with refused(lost):
+    lost = "1 of its cells (1 models, 1 combinations) were measured or judged with time_limit 100"
+    with refused(f"{lost} (now 200)"):
         full_record(load_params())
 
 

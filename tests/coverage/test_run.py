@@ -145,7 +145,7 @@ def test_a_full_run_adds_its_versions_of_opencv_and_nothing_of_narrowed_runs(rec
 def test_a_full_run_that_would_lose_rows_measures_nothing(recorded, monkeypatch):
     monkeypatch.setattr(run, "run_jobs", lambda *_: pytest.fail("too early"))
     write_params(recorded, ONE_MODEL | {"coverage.images": 3})
-    lost = "4 of its cells (1 models, 4 combinations) hold for images 2 (now 3)"
+    lost = "4 of its cells (1 models, 4 combinations) were measured or judged with images 2 (now 3)"
     with refused(f"metrics/coverage.json: {lost}"):
         cover()
 

@@ -5,7 +5,7 @@ import matplotlib
 import pytest
 from helpers.results import faithful, without
 
-from parity.evaluation.charts import MAX_PIXELS, header, new_figure, opencv_failure_line, short
+from parity.evaluation.charts import MAX_PIXELS, header, new_figure, opencv_failure_line, truncate
 
 
 def test_the_same_drawing_gives_the_same_bytes_whatever_the_user_configured(tmp_path, monkeypatch):
@@ -41,7 +41,7 @@ def test_a_failed_drawing_leaves_no_file(tmp_path):
 
 
 def test_names_are_cut_to_leave_room():
-    assert short("abcde", 5) == "abcde" and short("abcdef", 5) == "abcd…"
+    assert truncate("abcde", 5) == "abcde" and truncate("abcdef", 5) == "abcd…"
 
 
 def test_a_failed_opencv_is_explained_in_a_line_of_its_own():

@@ -16,7 +16,7 @@ from parity.faults.candidates import (
     write_rewritten,
 )
 from parity.faults.settings import FILE_LIMITS
-from parity.faults.workaround import KnownModel, attempt
+from parity.faults.workaround import ModelWithReference, attempt
 from stages import weights
 
 MODEL = "squeezenet1_1"
@@ -62,7 +62,7 @@ def test_an_export_of_fixed_sizes_is_tried_image_by_image(converted):
     assert candidate.advice == f"{axes} in params.yaml, for images of one size"
     blobs = [np.random.default_rng(0).normal(size=(3, 3, 64, 64)).astype(np.float32)]
     forward = load_onnxruntime(Path(f"models/{MODEL}/model.onnx"), params.onnxruntime)
-    known = KnownModel(MODEL, forward, "ONNX Runtime", FILE_LIMITS, (1,), blobs)
+    known = ModelWithReference(MODEL, forward, "ONNX Runtime", FILE_LIMITS, (1,), blobs)
     cropped = known.cropped(candidate.shape)
     assert [blob.shape for blob in cropped.blobs] == [SHAPE] * 3
     assert attempt(cropped, candidate, params.opencv, None).passes

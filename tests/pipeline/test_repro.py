@@ -46,7 +46,7 @@ from pydantic import BaseModel
 
 from parity.core.params import load_params
 from parity.datasets.sample import write_classification
-from parity.faults.exported import exported_file
+from parity.faults.exported_file import exported_file
 from stages import fetch, preprocess, transform
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
@@ -805,6 +805,9 @@ def test_a_stage_reads_no_constant_that_it_does_not_list(rerun, template):
     for name, stage in rerun[1].items():
         if name.partition("@")[0] == template:
             unlisted = {leaf for leaf in stage.read if not any_above(leaf, stage.listed)}
+            # Whether a model starts as an ONNX file, which DVC cannot list where the key is absent:
+            # with it, model.onnx is another.
+            unlisted -= {f"models.{name.partition('@')[2]}.onnx"}
             assert not unlisted, name
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from parity.backends.contract import LABELS
 from parity.core.class_ids import IGNORED
 from parity.core.paths import profile_folder
-from parity.evaluation.charts import header, new_figure, opencv_failure_line, short
+from parity.evaluation.charts import header, new_figure, opencv_failure_line, truncate
 from parity.evaluation.pictures.panels import VOID, class_legend, draw_panel, mark_pixels
 from parity.evaluation.results import Results
 from parity.inference.predictions import predicting_backends, read_predicted_mask
@@ -102,7 +102,7 @@ def _panel_height(image: np.ndarray) -> float:
 def _draw_row(panels: Sequence[Axes], row: GalleryRow, colors: np.ndarray) -> None:
     height, width = row.truth.shape
     pictures = [
-        (row.image, short(row.name, 32)),
+        (row.image, truncate(row.name, 32)),
         (colors[row.truth], f"{width} x {height} pixels"),
         (colors[row.reference], _right_text(row.reference, row.truth)),
     ]

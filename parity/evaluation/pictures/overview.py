@@ -93,7 +93,7 @@ def draw_parity(path: Path, models: Sequence[Results], least_spread: float, dpi:
         axes = figure.subplots()
         charts.log_axis(axes, *limits, (1,), "{:.0e}".format)
         for number, pair in enumerate(PAIRS):
-            shift = (number - 1) * charts.bar_step(len(PAIRS))
+            shift = (number - (len(PAIRS) - 1) / 2) * charts.bar_step(len(PAIRS))
             for group, results in enumerate(models):
                 y, parity = group + shift, results.parity.get(pair)
                 if parity is None:

@@ -7,7 +7,7 @@ from matplotlib.patches import Patch
 from scipy.ndimage import binary_dilation
 
 from parity.core.class_ids import IGNORED
-from parity.evaluation.charts import short
+from parity.evaluation.charts import truncate
 
 VOID = (224, 224, 192)  # the colour of Pascal VOC
 DIFFERENT = (230, 0, 126)  # in no palette of masks, and the only colour in its panel
@@ -34,7 +34,7 @@ def mark_pixels(image: np.ndarray, differ: np.ndarray) -> np.ndarray:
 
 def legend_rows(shown: set[int], classes: list[str], width: float) -> tuple[dict[int, str], int]:
     """Return the legend's name of each class shown, and how many columns fit `width` inches."""
-    names = {index: short(classes[index], 24) for index in sorted(shown - {IGNORED})}
+    names = {index: truncate(classes[index], 24) for index in sorted(shown - {IGNORED})}
     if IGNORED in shown:
         names[IGNORED] = "void"
     longest = max(len(name) for name in names.values())

@@ -17,7 +17,7 @@ from parity.evaluation.charts import (
     header,
     new_figure,
     opencv_failure_line,
-    short,
+    truncate,
 )
 from parity.evaluation.results import Results
 from parity.evaluation.scores import row_percent
@@ -68,9 +68,9 @@ def draw_confusion(
 
 def _name_classes(axes: Axes, true: list[str], predicted: list[str]) -> None:
     size = 8 if len(true) <= MAX_CLASSES_WITH_VALUES else 6.5
-    labels = [short(name, 24) for name in predicted]
+    labels = [truncate(name, 24) for name in predicted]
     axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=size, color=INK)
-    axes.set_yticks(range(len(true)), [short(name, 24) for name in true], fontsize=size)
+    axes.set_yticks(range(len(true)), [truncate(name, 24) for name in true], fontsize=size)
     axes.tick_params(length=0)
 
 

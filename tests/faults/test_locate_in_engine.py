@@ -6,7 +6,7 @@ import onnx
 import pytest
 from helpers.faulty import BLOB, network, unstable
 
-from parity.faults.in_engine import locate_in_engine, locate_in_subgraphs, run_whole
+from parity.faults.locate_in_engine import locate_in_engine, locate_in_subgraphs, run_whole
 from parity.faults.settings import FILE_OPENCV, engine_settings, on_cpu
 from parity.faults.subgraphs import Subgraphs
 from parity.graphs.difference import Difference

@@ -13,11 +13,11 @@ from parity.core.files import new_directory
 from parity.core.params import entry, load_params
 from parity.core.paths import dataset_path, profile_folder
 from parity.datasets.dataset import Dataset, Item
-from parity.preprocessing import decode_splits
-from parity.preprocessing.decode_splits import check_files, decode, write_profile
+from parity.preprocessing import write_splits
 from parity.preprocessing.images import read_image, read_mask, resize_and_crop
 from parity.preprocessing.profile import read_size
 from parity.preprocessing.splits import Split
+from parity.preprocessing.write_splits import check_files, decode, write_profile
 
 IMAGES = Path("data/textures/images")
 
@@ -187,8 +187,8 @@ def many(prepared) -> Path:
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
 def test_any_number_of_processes_writes_the_same(many, monkeypatch, processes):
-    monkeypatch.setattr(decode_splits, "cores", lambda: processes)
-    monkeypatch.setattr(decode_splits, "IMAGES_PER_START", 40)
+    monkeypatch.setattr(write_splits, "cores", lambda: processes)
+    monkeypatch.setattr(write_splits, "IMAGES_PER_START", 40)
     rewrite("imagenet", "skip")
     split = Split("imagenet", "train", "classification")
     assert len(split) == 140 - 14 == len(split.labels())
@@ -202,7 +202,7 @@ def test_any_number_of_processes_writes_the_same(many, monkeypatch, processes):
 
 
 def test_the_first_of_several_bad_images_is_named(many, monkeypatch):
-    monkeypatch.setattr(decode_splits, "IMAGES_PER_START", 40)
+    monkeypatch.setattr(write_splits, "IMAGES_PER_START", 40)
     with refused("data/textures/images/sample_train_00000004.JPEG: not a readable image"):
         rewrite("imagenet")
     assert not list((many / "data/preprocessed").glob(".*"))
@@ -214,9 +214,9 @@ def die_of_the_sixth(index: int, item: Item) -> None:
 
 
 def test_an_image_that_kills_its_process_is_narrowed_down_to_a_chunk(tmp_path, monkeypatch):
-    monkeypatch.setattr(decode_splits, "cores", lambda: 2)
-    monkeypatch.setattr(decode_splits, "CHUNK", 4)
-    monkeypatch.setattr(decode_splits, "IMAGES_PER_START", 1)
+    monkeypatch.setattr(write_splits, "cores", lambda: 2)
+    monkeypatch.setattr(write_splits, "CHUNK", 4)
+    monkeypatch.setattr(write_splits, "IMAGES_PER_START", 1)
     items = [Item(f"{index}.jpg", 0) for index in range(20)]
     with refused("mine/4.jpg: ", "ended by SIGKILL", "decoding it or one of the 3 images after it"):
         decode(tmp_path, "mine", items, die_of_the_sixth, "skip")

@@ -3,7 +3,7 @@ from helpers.coverage import cell_figures, failure
 from helpers.params import write_params
 
 from parity.core.params import load_params
-from parity.coverage.verdict import judge_cell
+from parity.coverage.cell_verdict import judge_cell
 
 
 @pytest.mark.parametrize(

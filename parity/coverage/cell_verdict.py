@@ -22,7 +22,7 @@ VERDICTS = {
 RANKS = list(VERDICTS)
 # The verdict of a backend's failure, by its kind; other kinds are verdicts themselves.
 VERDICT_OF_FAILURE = {"refused": "refused", "error": "refused", "shape": "different"}
-REFUSED = ("refused", "error")  # what a file of fixed sizes may cure, and what shows a wrong file
+REFUSED = ("refused", "error")  # what a fixed-size file may cure, and what shows a wrong file
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class CellVerdict:
     verdict is vacuous for rounding errors, or None. `reason` is one line, or empty.
 
     `rel` is the largest of all groups; None where one failed or gave NaN. `fixed`: the outputs are
-    right from a file of fixed sizes, and the file of dynamic sizes was refused.
+    right from a fixed-size file, and the dynamic file was refused.
     """
 
     verdict: str
@@ -94,7 +94,7 @@ def judge_cell(figures: Figures, params: Params) -> CellVerdict:
 
 
 def _fixed_sizes(groups: list[Figures]) -> list[str]:
-    """Why the file of dynamic sizes was refused, of the first group that needed a fixed one."""
+    """Why the dynamic file was refused, of the first group that needed a fixed-size one."""
     refused = [group for group in groups if group["before"]]
     return [
         f"with a file of fixed sizes; of dynamic ones, {group['blob']}: "
@@ -125,7 +125,7 @@ def judge_group(
     blob, failure, unstable = group["blob"], group["failure"], group["unstable"]
     before, rel = group["before"], group["rel_pytorch"]
     if before and before["kind"] not in REFUSED:
-        # A file of fixed sizes that runs does not undo a crash or wrong outputs of the dynamic one.
+        # A fixed-size file that runs does not undo a crash or wrong outputs of the dynamic one.
         fixed = judge_group(group | {"before": None}, limit, noise, owner_without_referee)
         reason = f"{blob}: {before['message']}; with a file of fixed sizes "
         reason += "right" if fixed.verdict == "same" else fixed.verdict
