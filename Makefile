@@ -28,7 +28,7 @@ repro: venv  ## The main job: convert, run, compare, report (also: `make`)
 	@python -m stages.summary --print
 	@echo; python -m stages.gate --check
 
-all-models: venv  ## Add the other models of the README's table to params.yaml, then `make`
+all-models: venv  ## Add the other models of docs/models.md to params.yaml, then `make`
 	@python -m tools.add_models --weights="$$WEIGHTS"
 	@$(MAKE) --no-print-directory repro
 

@@ -1,8 +1,8 @@
-"""First stage of all: params.yaml as a whole, so that a typo stops the run before anything ran.
+"""Validate the whole of params.yaml before any other stage runs.
 
-The other stages validate it too, but DVC runs them only when a key changed that they read, and
-no stage reads a misspelt one. All stages follow from this one, also where `dvc repro` is told a
-single one: DVC hands the names of models, datasets and profiles to a shell.
+The other stages validate it too, but DVC runs them only when a key that they read has changed, and
+no stage reads a misspelt key. Every stage depends on this one, even when `dvc repro` runs a single
+stage, since DVC passes the names of models, datasets and profiles to a shell.
 """
 
 import argparse
@@ -20,14 +20,16 @@ def main(argv: list[str] | None = None) -> None:
     argparse.ArgumentParser(prog="stages.check_params", description=__doc__).parse_args(argv)
     params = load_params()
     check_opencv(params.opencv)
-    _check_what_torch_knows(params)
-    # Always the same, so that nothing reruns because of it.
+    check_names(params)
+    # Constant content, so that no stage reruns because of it.
     write_text(CHECKED, f"{PARAMS} is valid\n")
 
 
-def _check_what_torch_knows(params: Params) -> None:
+def check_names(params: Params) -> None:
+    """Raise InputError for a device, transform, model, factory or file that does not exist."""
     from parity.backends.pytorch import check_device
-    from parity.networks.network import check_name, import_factory, published_weights
+    from parity.networks.factory import import_factory
+    from parity.networks.weights import find_weights
     from parity.preprocessing.profile import resolve
 
     check_device(params.pytorch)
@@ -35,26 +37,20 @@ def _check_what_torch_knows(params: Params) -> None:
         resolve(name, profile)
     for name, model in params.models.items():
         if model.onnx:
-            _check_onnx(name, model, params)
+            check_onnx(name, model, params)
             continue
         if model.factory:
             import_factory(name, model.factory)
-        else:
-            check_name(name, model.task)
-        made = model.weights in ("probe", "random") or published_weights(name, model)
-        if not made and not Path(model.weights).expanduser().exists():
-            found = f"found {model.weights!r}, which is no file"
-            expected = "expected probe, random, a name of torchvision's weights or a checkpoint"
-            raise InputError(f"{PARAMS}: models.{name}.weights: {found}; {expected}")
+        find_weights(name, model)
 
 
-def _check_onnx(name: str, model: ModelParams, params: Params) -> None:
-    """An ONNX file is taken as it is: one of a fixed batch runs in no other."""
-    from parity.networks.onnx_file import fixed_batch, read_given
+def check_onnx(name: str, model: ModelParams, params: Params) -> None:
+    """Raise InputError for an invalid ONNX file, or one that is fixed to another batch size."""
+    from parity.networks.onnx_file import fixed_batch_size, read_onnx_file
 
     path = Path(model.onnx).expanduser()
-    read_given(path)
-    fixed = fixed_batch(path)
+    read_onnx_file(path)
+    fixed = fixed_batch_size(path)
     for section in ("inference", "benchmark"):
         size = getattr(params, section).batch_size.of(model.task)
         if fixed not in (None, size):

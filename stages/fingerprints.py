@@ -11,7 +11,7 @@ from pathlib import Path
 
 from parity.core.cli import log, run
 from parity.core.files import new_directory, read_json, write_json
-from parity.core.fingerprints import digest, fingerprint, stamp
+from parity.core.fingerprints import fingerprint, outside_mark
 from parity.core.machine import machine
 from parity.core.params import load_params
 from parity.core.paths import FINGERPRINTS, dataset_path, source_path
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
         ("models", params.models, source_path),
     ):
         for name in entries:
-            contents[f"{folder}/{name}"] = outside(record(name), file_of(f"{folder}/{name}"))
+            contents[f"{folder}/{name}"] = outside_mark(record(name), file_of(f"{folder}/{name}"))
     for name, content in contents.items():
         if file_of(name).exists() and (before := read_json(file_of(name))) != content:
             log(f"{name} changed: {difference(before, content)}")
@@ -47,21 +47,6 @@ def stage_names() -> list[str]:
 def file_of(name: str) -> Path:
     """The fingerprint of a stage, of `machine`, or of `datasets/<name>` or `models/<name>`."""
     return FINGERPRINTS / f"{name}.json"
-
-
-def outside(record: Path, before: Path) -> dict[str, str | None]:
-    """A content that changes when a file changes that a stage noted in its `record`.
-
-    While all files are as noted, or where the stage has not run yet, it stays what it is in the
-    file `before`: DVC would take any other content for a change.
-    """
-    if record.exists():
-        content = read_json(record)
-        root, noted = Path(content.get("root", "")), content.get("files", {})
-        now = {name: stamp(root / name) for name in noted}
-        if now != noted:
-            return {"changed": digest(now)}
-    return read_json(before) if before.exists() else {"changed": None}
 
 
 def difference(before: dict, now: dict) -> str:

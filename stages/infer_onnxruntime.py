@@ -1,26 +1,31 @@
 """Run a converted model in ONNX Runtime, the referee, over the val split."""
 
+import argparse
+
 from parity.backends.contract import Forward
 from parity.backends.onnxruntime import load_onnxruntime
 from parity.core.cli import run
 from parity.core.fingerprints import stamp
-from parity.core.params import ModelParams, Params
+from parity.core.params import entry, load_params
 from parity.core.paths import onnx_path
-from parity.inference.runner import infer
-
-
-def load(name: str, model: ModelParams, classes: int, params: Params) -> Forward:
-    return load_onnxruntime(onnx_path(name), params.onnxruntime)
-
-
-def inputs(name: str, model: ModelParams, params: Params) -> dict[str, object]:
-    return {"model": stamp(onnx_path(name)), "onnxruntime": params.onnxruntime.model_dump()}
+from parity.inference.runner import run_backend
 
 
 def main(argv: list[str] | None = None) -> None:
-    # Of a model that is an ONNX file from the start it is the reference, without which there is
-    # nothing to compare.
-    infer("onnxruntime", load, inputs, argv, may_fail=lambda model: not model.onnx)
+    parser = argparse.ArgumentParser(prog="stages.infer_onnxruntime", description=__doc__)
+    parser.add_argument("model", help="an entry of `models` in params.yaml")
+    name = parser.parse_args(argv).model
+
+    params = load_params()
+    model = entry(params, "models", name)
+
+    def load() -> Forward:
+        return load_onnxruntime(onnx_path(name), params.onnxruntime)
+
+    inputs = {"model": stamp(onnx_path(name)), "onnxruntime": params.onnxruntime.model_dump()}
+    # ONNX Runtime is the reference of a user's ONNX file: if it fails, nothing can be compared.
+    is_result = not model.onnx
+    run_backend("onnxruntime", name, model, params, load, inputs, failure_is_result=is_result)
 
 
 if __name__ == "__main__":

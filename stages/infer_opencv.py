@@ -1,25 +1,30 @@
 """Run a converted model in OpenCV DNN over the val split, in a process of its own."""
 
+import argparse
+
 from parity.backends.isolated import IsolatedForward
 from parity.backends.opencv import load_opencv
 from parity.core.cli import run
 from parity.core.fingerprints import stamp
-from parity.core.params import ModelParams, Params
+from parity.core.params import entry, load_params
 from parity.core.paths import onnx_path
-from parity.inference.runner import infer
-
-
-def load(name: str, model: ModelParams, classes: int, params: Params) -> IsolatedForward:
-    limit_s = params.opencv.time_limit
-    return IsolatedForward(load_opencv, onnx_path(name), params.opencv, limit_s=limit_s)
-
-
-def inputs(name: str, model: ModelParams, params: Params) -> dict[str, object]:
-    return {"model": stamp(onnx_path(name)), "opencv": params.opencv.model_dump()}
+from parity.inference.runner import run_backend
 
 
 def main(argv: list[str] | None = None) -> None:
-    infer("opencv", load, inputs, argv, may_fail=lambda model: True)
+    parser = argparse.ArgumentParser(prog="stages.infer_opencv", description=__doc__)
+    parser.add_argument("model", help="an entry of `models` in params.yaml")
+    name = parser.parse_args(argv).model
+
+    params = load_params()
+    model = entry(params, "models", name)
+
+    def load() -> IsolatedForward:
+        limit_s = params.opencv.time_limit
+        return IsolatedForward(load_opencv, onnx_path(name), params.opencv, limit_s=limit_s)
+
+    inputs = {"model": stamp(onnx_path(name)), "opencv": params.opencv.model_dump()}
+    run_backend("opencv", name, model, params, load, inputs, failure_is_result=True)
 
 
 if __name__ == "__main__":

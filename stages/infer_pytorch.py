@@ -1,48 +1,58 @@
 """Run a model in PyTorch over the val split."""
 
+import argparse
 import os
 
 import torch
 
 from parity.backends.contract import Forward
 from parity.backends.pytorch import load_pytorch
-from parity.core.cli import run
+from parity.core.cli import log, run
 from parity.core.fingerprints import stamp
-from parity.core.params import ModelParams, Params
+from parity.core.params import ModelParams, Params, entry, load_params
 from parity.core.paths import weights_path
-from parity.inference.runner import infer
-from parity.networks.network import factory_files, saved_network
+from parity.inference.predictions import write_absence
+from parity.inference.runner import run_backend
+from parity.networks.factory import factory_files
+from parity.networks.network import saved_network
 
-# oneDNN, which computes PyTorch's convolutions, keeps what it prepared for each shape of blob: with
-# its own 1024, 0.9 GB for fcn_resnet50 on images that all differ in size; with 256, 0.25 GB.
-PREPARED = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256"}
-
-
-def load(name: str, model: ModelParams, classes: int, params: Params) -> Forward:
-    os.environ.update(PREPARED | os.environ)
-    network = saved_network(name, model)
-    return load_pytorch(network, params.pytorch)
+# oneDNN, which computes PyTorch's convolutions, caches prepared code for each shape of blob. With
+# its default of 1024 entries fcn_resnet50 takes 0.9 GB on images of different sizes; with 256,
+# 0.25 GB.
+ONEDNN_CACHE = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256"}
 
 
-def inputs(name: str, model: ModelParams, params: Params) -> dict[str, object]:
-    found = {
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="stages.infer_pytorch", description=__doc__)
+    parser.add_argument("model", help="an entry of `models` in params.yaml")
+    name = parser.parse_args(argv).model
+
+    params = load_params()
+    model = entry(params, "models", name)
+    if model.onnx:
+        reason = f"there is no PyTorch network of {model.onnx}"
+        write_absence(name, "pytorch", reason)
+        log(f"{name}: {reason}")
+        return
+
+    def load() -> Forward:
+        os.environ.update(ONEDNN_CACHE | os.environ)
+        return load_pytorch(saved_network(name, model), params.pytorch)
+
+    inputs = inputs_of(name, model, params)
+    run_backend("pytorch", name, model, params, load, inputs, failure_is_result=False)
+
+
+def inputs_of(name: str, model: ModelParams, params: Params) -> dict[str, object]:
+    inputs = {
         "weights": stamp(weights_path(name)),
         "model": model.model_dump(),
         "pytorch": params.pytorch.model_dump(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
     if model.factory:
-        found["factory"] = [stamp(file) for file in factory_files(name, model.factory)]
-    return found
-
-
-def main(argv: list[str] | None = None) -> None:
-    infer("pytorch", load, inputs, argv, absent=no_network)
-
-
-def no_network(model: ModelParams) -> str | None:
-    """Why there is nothing to run, if so."""
-    return f"there is no PyTorch network of {model.onnx}" if model.onnx else None
+        inputs["factory"] = [stamp(file) for file in factory_files(name, model.factory)]
+    return inputs
 
 
 if __name__ == "__main__":

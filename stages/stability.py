@@ -1,12 +1,13 @@
-"""Tell whether OpenCV's answers for a model depend on luck.
+"""Find out whether OpenCV's answers for a model depend on luck.
 
-One run proves nothing where memory is read that was never written: what lies there differs from
+One run proves nothing where OpenCV reads memory that it never wrote: the content differs from
 process to process. So the model runs twice in a row, then in new processes whose heap is dirtied on
 purpose, and every output is compared bit for bit with the first. Where the heap cannot be dirtied,
-plain processes stand in.
+plain new processes take their place.
 """
 
 import argparse
+from dataclasses import asdict
 
 import numpy as np
 
@@ -15,7 +16,12 @@ from parity.core.files import write_json
 from parity.core.params import ModelParams, Params, entry, first, load_params
 from parity.core.paths import stability_path
 from parity.evaluation.messages import stability_text
-from parity.evaluation.stability import answers, report, twice, ways
+from parity.evaluation.stability import (
+    judge_runs,
+    rerun_environments,
+    run_in_new_process,
+    run_twice_in_one_process,
+)
 from parity.preprocessing.images import normalize
 from parity.preprocessing.profile import read_normalization
 from parity.preprocessing.splits import Split
@@ -27,27 +33,25 @@ def main(argv: list[str] | None = None) -> None:
     name = parser.parse_args(argv).model
 
     params = load_params()
-    blobs = first_blobs(entry(params, "models", name), params)
-    method, environments = ways(params.stability.perturb)
-    plain, again = twice(name, blobs, params.opencv)
+    blobs = first_images(entry(params, "models", name), params)
+    method, environments = rerun_environments(params.stability.perturb)
+    first_run, again = run_twice_in_one_process(name, blobs, params.opencv)
     others = [
-        answers(way, name, blobs, params.opencv, environment)
-        for way, environment in environments.items()
+        run_in_new_process(label, name, blobs, params.opencv, environment)
+        for label, environment in environments.items()
     ]
-    result = report(method, plain, [again, *others])
-    write_json(stability_path(name), {"images": len(blobs), **result})
-    log(f"{name}: {stability_text(result)}")
+    stability = judge_runs(len(blobs), method, first_run, [again, *others])
+    write_json(stability_path(name), asdict(stability))
+    log(f"{name}: {stability_text(stability)}")
 
 
-def first_blobs(model: ModelParams, params: Params) -> list[np.ndarray]:
-    """The first images of the val split, float32 (1, 3, H, W) each."""
+def first_images(model: ModelParams, params: Params) -> list[np.ndarray]:
+    """Return the first val images, one blob each: float32 (1, 3, H, W)."""
     split = Split(model.preprocess, "val", model.task)
     normalization = read_normalization(model.preprocess)
-    count = first(params.stability.images, len(split))
     return [
-        normalize(split.images(start, stop), **normalization)
-        for start, stop in split.batches(1)
-        if stop <= count
+        normalize(split.images(index, index + 1), **normalization)
+        for index in range(first(params.stability.images, len(split)))
     ]
 
 

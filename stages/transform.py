@@ -1,4 +1,4 @@
-"""Resolve a preprocessing profile: its own constants, or the transform of torchvision's weights."""
+"""Write what a preprocessing profile means: its constants, or those of torchvision's weights."""
 
 import argparse
 

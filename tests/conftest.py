@@ -5,7 +5,7 @@ import pytest
 from helpers.images import write_image
 from helpers.params import own, write_params
 
-from parity.faults import workaround
+from parity.faults import candidates
 from stages import export_onnx, fetch, preprocess, transform, weights
 
 
@@ -90,11 +90,11 @@ def mobilenet_by_dynamo(_mobilenet, tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def one_rewrite(monkeypatch) -> None:
-    """Of all rewritten files and exports the workarounds try one alone, as each takes processes of
-    its own."""
-    monkeypatch.setattr(workaround, "REWRITES", {"basic": workaround.basic_optimised})
-    every = workaround.exports
-    monkeypatch.setattr(workaround, "exports", lambda *how: every(*how)[:1])
+    """Let the search for workarounds try one rewritten file and one other export only, as each
+    takes processes of its own."""
+    monkeypatch.setattr(candidates, "REWRITES", {"basic": candidates.optimize_basic})
+    every = candidates.other_exports
+    monkeypatch.setattr(candidates, "other_exports", lambda *how: every(*how)[:1])
 
 
 @pytest.fixture

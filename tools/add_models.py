@@ -1,4 +1,4 @@
-"""Add the models of the README's table that params.yaml has not got yet. Comments stay."""
+"""Add the models of the README's table that params.yaml lacks; its comments stay."""
 
 import argparse
 import io
@@ -23,14 +23,14 @@ MODELS = {
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="tools.add_models", description=__doc__)
     parser.add_argument(
-        "--weights", default="probe", help="what the added entries say (default: %(default)s)"
+        "--weights", default="probe", help="`weights` of the added entries (default: %(default)s)"
     )
     weights = parser.parse_args(argv).weights
 
     params = load_params()
     profiles = {profile.task: name for name, profile in reversed(params.preprocess.items())}
     yaml = YAML()
-    yaml.width = 4096  # no line is broken that was not
+    yaml.width = 4096  # wrap no long line
     content = yaml.load(PARAMS)
     added = []
     for task, names in MODELS.items():
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
         text = io.StringIO()
         yaml.dump(content, text)
         write_text(PARAMS, text.getvalue())
-    log(f"{PARAMS}: added {', '.join(added) or 'nothing, all models were there'}")
+    log(f"{PARAMS}: added {', '.join(added) or 'nothing: it has all models'}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""What `make coverage` found: metrics/coverage.json, COVERAGE.md and plots/coverage.png.
+"""Write the answer of `make coverage` again: metrics/coverage.json, COVERAGE.md and
+plots/coverage.png, after a change of the gate's limits for example.
 
-With `--compare` two such records, files or revisions of Git: what got better and what worse. Exit
-code 1 where anything got worse.
+With `--compare`, print what got better and what got worse between two records, given as files or
+revisions of Git; exit code 1 where anything got worse.
 """
 
 import argparse
@@ -12,7 +13,9 @@ from parity.core.files import write_text
 from parity.core.markdown import replace_block
 from parity.core.params import load_params
 from parity.core.paths import README
-from parity.coverage.report import RECORD, compare, read_record, report, short
+from parity.coverage.record import RECORD, read_record
+from parity.coverage.record_diff import compare
+from parity.coverage.report import readme_block, report_full
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -21,17 +24,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--readme", action="store_true", help="renew the table in README.md")
     args = parser.parse_args(argv)
     if args.readme:
-        record = read_record(str(RECORD))
-        write_text(README, replace_block(README.read_text("utf-8"), "coverage", short(record)))
-        return
-    if not args.compare:
-        report(load_params())
-        return
-    old, new = map(read_record, args.compare)
-    lines, worse = compare(old, new)
-    print("\n".join(lines))
-    if worse:
-        sys.exit(1)
+        block = readme_block(read_record(RECORD))
+        write_text(README, replace_block(README.read_text("utf-8"), "coverage", block))
+    elif args.compare:
+        lines, worse = compare(*map(read_record, args.compare))
+        print("\n".join(lines))
+        if worse:
+            sys.exit(1)
+    else:
+        report_full(load_params())
 
 
 if __name__ == "__main__":

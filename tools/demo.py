@@ -1,42 +1,56 @@
-"""Try a model on one image, in OpenCV and in PyTorch: `make classify` and `make segment`.
+"""Try a model on one image, in OpenCV and in its reference: `make classify` and `make segment`.
 
-What OpenCV does is what the stand-alone scripts classify.py and segment.py do; PyTorch gets the
-very same blob. Exit code 1 where the two answers differ.
+tools/run_onnx.py, in a process of its own, does what OpenCV does on a device. The reference, which
+is PyTorch, or ONNX Runtime for a model that starts as an ONNX file, gets the very same blob. Exit
+code 1 if the outputs differ by more than the gate allows.
 """
 
+import argparse
+import json
+import signal
 import stat
 import subprocess
 import sys
 import time
+import warnings
+from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
+from tempfile import TemporaryDirectory
+from typing import NoReturn
 
 import cv2
 import numpy as np
+import onnx
 
-from parity.backends.contract import LABELS, Forward
+from parity.backends.contract import BackendFailure, Forward
 from parity.backends.opencv import check_opencv
 from parity.core.class_ids import predicted_classes
 from parity.core.cli import InputError, log, run
 from parity.core.machine import cores
-from parity.core.params import PARAMS, Params, Task, entry, load_params
+from parity.core.markdown import agreement_text
+from parity.core.params import PARAMS, OpenCVParams, Params, Task, entry, load_params
 from parity.core.paths import dataset_path, onnx_path, weights_path
 from parity.datasets.dataset import Dataset
+from parity.evaluation.charts import short
+from parity.evaluation.pictures.answers import Answer, draw_answers
 from parity.evaluation.scores import Parity
-from tools import classify, segment
+from parity.evaluation.verdict import Limits, exceeded, gate_limits, is_within
+from parity.faults.exported_file import exported_file
+from parity.preprocessing.images import read_image
 
-SCRIPTS: dict[Task, ModuleType] = {"classification": classify, "segmentation": segment}
-CLOSE = 1e-3  # the largest difference of the logits, relative, of answers that agree,
-SAME = 99.9  # and the least percentage of pixels with the same class: some are ties
+RUN_ONNX = Path(__file__).with_name("run_onnx.py")
+TARGETS: dict[Task, str] = {"classification": "classify", "segmentation": "segment"}  # of make
+MAX_WINDOW = 1280, 800  # pixels
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = classify.Parser(prog="tools.demo", description=__doc__)
-    parser.add_argument("task", choices=SCRIPTS)
+    parser = argparse.ArgumentParser(prog="tools.demo", description=__doc__.splitlines()[0])
+    parser.add_argument("task", choices=TARGETS)
     parser.add_argument("--model", help="an entry of `models` in params.yaml; default: the first")
     parser.add_argument("--image", help="default: the first that the model is evaluated on")
     parser.add_argument("--verbose", action="store_true", help="print the names of the layers")
     parser.add_argument("--show", action="store_true", help="show the picture in a window as well")
+    parser.error = refuse
     args = parser.parse_args(argv)
 
     params = load_params()
@@ -44,16 +58,22 @@ def main(argv: list[str] | None = None) -> None:
     name = find_model(args.task, args.model, params)
     image = Path(args.image) if args.image else None
     if image:
-        check_image(image)
+        read_pixels(image)
     make_missing(name, params, with_dataset=not image)
     image = image or first_image(name, params)
-    if not compare(name, image, params, args.verbose, args.show):
+    with exported_file(name) as path:
+        agree = compare(name, path, image, params, args.verbose, args.show)
+    if not agree:
         sys.exit(1)
 
 
+def refuse(message: str) -> NoReturn:
+    raise InputError(f"{message} (--help explains the flags)")
+
+
 def find_model(task: Task, name: str | None, params: Params) -> str:
-    """Return the name of the model, or of the first for the task; raises InputError if it is not
-    for the task."""
+    """Return the name of the model, by default the first of the task; raises InputError if it is
+    for another task."""
     if not name:
         names = [name for name, model in params.models.items() if model.task == task]
         if not names:
@@ -61,20 +81,20 @@ def find_model(task: Task, name: str | None, params: Params) -> str:
         return names[0]
     model = entry(params, "models", name)
     if model.task != task:
-        right = SCRIPTS[model.task].__name__.rpartition(".")[2]
+        right = TARGETS[model.task]
         raise InputError(f"{PARAMS}: models.{name} is for {model.task}: use `make {right}`")
     return name
 
 
-def check_image(path: Path) -> None:
-    """Refuse a file that is not there or no image, before what takes minutes."""
+def read_pixels(path: Path) -> np.ndarray:
+    """Decode an image into uint8 (H, W, 3), RGB; raises InputError for anything but an image."""
     try:
         is_file = stat.S_ISREG(path.stat().st_mode)
     except OSError as error:
         raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    if not is_file:
+    if not is_file:  # reading from a pipe or a terminal would not end
         raise InputError(f"{path}: not a file; expected an image")
-    classify.read_image(path)
+    return read_image(path)
 
 
 def make_missing(name: str, params: Params, with_dataset: bool) -> None:
@@ -93,8 +113,8 @@ def make_missing(name: str, params: Params, with_dataset: bool) -> None:
 
 
 def wait_for(command: list[str]) -> int:
-    """Run a command, its output on stderr, and return its exit code. Ctrl-C, which the command
-    gets as well, is left to it: killed, DVC would leave its stage running, or half of dvc.lock."""
+    """Run a command, its output on stderr, and return its exit code. Ctrl-C reaches the command
+    too, which ends by itself: a killed DVC would leave its stage running, or half of dvc.lock."""
     process = subprocess.Popen(command, stdout=sys.stderr)
     try:
         return process.wait()
@@ -104,58 +124,87 @@ def wait_for(command: list[str]) -> int:
 
 
 def first_image(name: str, params: Params) -> Path:
-    """The first image of the val split of the model's dataset."""
+    """Return the first image of the val split of the model's dataset."""
     profile = entry(params, "preprocess", params.models[name].preprocess)
     dataset = Dataset.load(dataset_path(profile.dataset))
     image = Path(dataset.root) / dataset.val[0].image
-    check_image(image)
+    read_pixels(image)
     return image
 
 
-def compare(name: str, image: Path, params: Params, verbose: bool, show: bool) -> bool:
+def compare(name: str, path: Path, image: Path, params: Params, verbose: bool, show: bool) -> bool:
     """Print and draw what OpenCV and its reference make of an image; return whether they agree."""
-    task = params.models[name].task
-    script = SCRIPTS[task]
-    args = script.parse_flags(None, [f"--model={onnx_path(name)}", f"--input={image}"])
-    metadata, fixed = script.read_model(args.model)
-    how = script.preprocessing(args, metadata, fixed, {})
-    classes = script.read_classes(None, metadata)
-    pixels = script.read_image(image)
-    blob = script.blob_of(pixels, how)
-    print(f"{name} on {image} ({pixels.shape[1]}x{pixels.shape[0]}), blob {blob.shape}")
-    print(f"preprocessing ({how.source}): {how.flags()}")
+    task, pixels = params.models[name].task, read_pixels(image)
+    text, blob, opencv = run_opencv(path, image, params.opencv, verbose)
+    classes = read_classes(path, opencv.output.shape[1])
+    size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+    print(f"{name} on {image} ({size}), blob {blob.shape}\n{text}", end="", flush=True)
+    version, reference = run_reference(name, blob, params)
+    print(f"{reference.label} {version}")
+    print(f"output {reference.output.shape}, {reference.time_ms:.1f} ms")
+    print(*table(reference, classes), sep="\n")
+    agree, verdict = judge(task, opencv, reference, gate_limits(params, name))
+    print(f"{name}: {verdict}")
 
-    cv2.setNumThreads(params.opencv.threads or cores())
-    network = script.Network(args.model, args, {"opencv": params.opencv.model_dump()})
-    print(f"{network.title}: {len(network.layers)} layers")
-    if verbose:
-        print(*network.layers, sep="\n")
-    outputs, answers, times = {}, {}, {}
-    outputs["OpenCV"], times["OpenCV"] = network.run(blob)
-    answers["OpenCV"] = script.decide(outputs["OpenCV"], classes)
-    print(f"output {outputs['OpenCV'].shape}, {times['OpenCV']:.1f} ms")
-    print(*script.report(answers["OpenCV"], classes), sep="\n")
-
-    reference, version, forward = load_reference(name, params, metadata)
-    outputs[reference], times[reference] = second_pass(forward, blob)
-    answers[reference] = script.decide(outputs[reference], classes)
-    print(f"{reference} {version}")
-    print(f"output {outputs[reference].shape}, {times[reference]:.1f} ms")
-    print(*script.report(answers[reference], classes), sep="\n")
-
-    agree, verdict = judge(task, *outputs.values())
-    print(f"{name}: OpenCV and {reference} {verdict}")
-    if task == "classification":
-        picture = script.draw(pixels, answers["OpenCV"], classes, times["OpenCV"], script.STILL)
-    else:
-        picture = side_by_side(pixels, answers, times, classes)
-    script.Viewer(args.output, show).picture(f"{name}-{image.stem}", picture)
+    picture = Path("plots/demo") / f"{name}-{image.stem}.png"
+    answers = [opencv, reference] if opencv.output.shape == reference.output.shape else [opencv]
+    title = f"{name} on {short(image.name, 60)}"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a letter that the font lacks
+            draw_answers(picture, title, verdict, pixels, answers, classes, params.plot.dpi)
+    except OSError as error:
+        raise InputError(f"{picture}: cannot be written: {error.strerror}") from None
+    note = "" if not show or show_picture(picture, task) else " (there is no display to show it on)"
+    print(f"picture: {picture}{note}")
     return agree
 
 
-def load_reference(name: str, params: Params, metadata: dict[str, str]) -> tuple[str, str, Forward]:
-    """Return the label, the version and the forward pass of what OpenCV is compared with: PyTorch,
-    or ONNX Runtime for a model that is an ONNX file from the start."""
+def read_classes(path: Path, outputs: int) -> list[str]:
+    """Return the names of a model's classes: those in its metadata, which the pipeline wrote."""
+    model = onnx.load(path, load_external_data=False)
+    metadata = {one.key: one.value for one in model.metadata_props}
+    names = json.loads(metadata.get("classes", "[]"))
+    return names or [f"class {index}" for index in range(outputs)]
+
+
+def run_opencv(
+    path: Path, image: Path, params: OpenCVParams, verbose: bool
+) -> tuple[str, np.ndarray, Answer]:
+    """Run run_onnx.py; return what it prints, the blob and OpenCV's answer.
+
+    Raises BackendFailure where the process is killed. Where it refuses, it says why on stderr, and
+    this process ends with its exit code.
+    """
+    with TemporaryDirectory() as folder:
+        saved = Path(folder) / "answer.npz"
+        command = [sys.executable, str(RUN_ONNX), f"--model={path}", f"--input={image}"]
+        command += [f"--{key}={getattr(params, key)}" for key in ("engine", "backend", "target")]
+        command += [f"--threads={params.threads or cores()}", f"--save={saved}"]
+        command += ["--verbose"] if verbose else []
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        if done.returncode < 0:
+            name = signal.Signals(-done.returncode).name
+            raise BackendFailure("crashed", f"{path}: OpenCV's process was ended by {name}")
+        if done.returncode:
+            sys.exit(done.returncode)
+        with np.load(saved) as arrays:
+            answer = Answer("opencv", arrays["output"], float(arrays["milliseconds"]))
+            return done.stdout, arrays["blob"], answer
+
+
+def run_reference(name: str, blob: np.ndarray, params: Params) -> tuple[str, Answer]:
+    """Return the version and the answer of the reference."""
+    backend, version, forward = load_reference(name, params)
+    forward(blob)  # the first pass also allocates
+    began = time.perf_counter()
+    output = forward(blob)
+    return version, Answer(backend, output, 1e3 * (time.perf_counter() - began))
+
+
+def load_reference(name: str, params: Params) -> tuple[str, str, Forward]:
+    """Return backend, version and forward pass of the reference: PyTorch, or ONNX Runtime for a
+    model that starts as an ONNX file."""
     model = params.models[name]
     if model.onnx:
         import onnxruntime
@@ -163,71 +212,74 @@ def load_reference(name: str, params: Params, metadata: dict[str, str]) -> tuple
         from parity.backends.onnxruntime import load_onnxruntime
 
         forward = load_onnxruntime(onnx_path(name), params.onnxruntime)
-        return LABELS["onnxruntime"], onnxruntime.__version__, forward
+        return "onnxruntime", onnxruntime.__version__, forward
     import torch
 
     from parity.backends.pytorch import load_pytorch
     from parity.networks.network import saved_network
 
-    network = saved_network(name, model)
-    return LABELS["pytorch"], torch.__version__, load_pytorch(network, params.pytorch)
+    return "pytorch", torch.__version__, load_pytorch(saved_network(name, model), params.pytorch)
 
 
-def second_pass(forward: Forward, blob: np.ndarray) -> tuple[np.ndarray, float]:
-    """The output for a blob, and the milliseconds that it took: the first pass also allocates."""
-    forward(blob)
-    began = time.perf_counter()
-    output = forward(blob)
-    return output, 1e3 * (time.perf_counter() - began)
-
-
-def judge(task: Task, opencv: np.ndarray, reference: np.ndarray) -> tuple[bool, str]:
-    """Whether two outputs of one image agree, and by how much they differ, in words."""
-    if opencv.shape != reference.shape:
-        return False, f"differ: outputs of shape {opencv.shape} and {reference.shape}"
-    parity = Parity()
-    with np.errstate(invalid="ignore"):  # of infinite logits
-        parity.update_logits(opencv, reference)
-    parity.update_classes(predicted_classes(opencv), predicted_classes(reference))
-    scores = parity.scores()
-    rel = scores["rel"] if scores["linf"] else 0.0  # outputs may be all zero, and the same
-    agree = rel <= CLOSE and scores["agreement"] >= SAME
-    if task == "classification":
-        same = "the same class" if scores["agreement"] else "another class"
+def table(answer: Answer, classes: list[str]) -> list[str]:
+    """Return an answer as run_onnx.py prints it: the best classes, or those of the pixels."""
+    if answer.is_mask:
+        counts = np.bincount(answer.mask().reshape(-1), minlength=256)[: len(classes)]
+        found = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+        percent = 100 * counts / answer.mask().size
+        rows = {index: f"{percent[index]:6.2f} %" for index in found}
+        head, columns = "name", "pixels"
     else:
-        same = f"the same class in {scores['agreement']:.6g} % of the pixels"
-    by = f"logits at most {scores['linf']:.1e} apart, {rel:.1e} of the largest"
-    return agree, f"{'agree' if agree else 'differ'}: {same}, {by}"
+        logits, percent = answer.output[0], answer.confidence()
+        rows = {index: f"{logits[index]:10.4f}  {percent[index]:6.2f} %" for index in answer.best()}
+        head, columns = "label", "     logit   softmax"
+    width = max([len(classes[index]) for index in rows] + [len(head)])
+    lines = [f"{index:5}  {classes[index]:{width}}  {row}" for index, row in rows.items()]
+    return [f"class  {head:{width}}  {columns}", *lines]
 
 
-def side_by_side(
-    image: np.ndarray,
-    masks: dict[str, np.ndarray],
-    times: dict[str, float],
-    classes: segment.Classes,
-) -> np.ndarray:
-    """The image, the mask of each backend with its time above it, and the legend of the colours:
-    uint8 (H, W, 3), BGR."""
-    panels = {f"{image.shape[1]}x{image.shape[0]}": image}
-    for backend, mask in masks.items():
-        caption = f"{backend}, {times[backend]:.1f} ms"
-        panels[caption] = segment.color_mask(mask, classes, image.shape)
-    columns = []
-    for caption, panel in panels.items():
-        body = segment.fit_canvas(panel)
-        line = segment.line_height(body.shape)
-        head = np.full((line + line // 3, body.shape[1], 3), segment.DARK, np.uint8)
-        text = segment.shorten(caption, body.shape[1] - line, line)
-        segment.put_text(head, text, line // 3, line // 6, line)
-        gap = np.full((len(head) + len(body), line // 3, 3), segment.DARK, np.uint8)
-        columns += [cv2.vconcat([head, body]), gap]
-    picture = cv2.hconcat(columns[:-1])
-    found = segment.shares(masks["OpenCV"])
-    shown = segment.always_listed(classes) or sorted(
-        set().union(*(segment.shares(mask) for mask in masks.values()))
+def judge(task: Task, opencv: Answer, reference: Answer, limits: Limits) -> tuple[bool, str]:
+    """Return whether two answers agree within the gate's limits, and by how much they differ."""
+    who, outputs = f"OpenCV and {reference.label}", (opencv.output, reference.output)
+    if outputs[0].shape != outputs[1].shape:
+        return False, f"{who} differ: outputs of shape {outputs[0].shape} and {outputs[1].shape}"
+    parity, classes = Parity(), [predicted_classes(output) for output in outputs]
+    with np.errstate(invalid="ignore"):  # infinite logits
+        parity.update_logits(*outputs)
+    parity.update_classes(*classes)
+    parity.update_ties(*classes, reference.output)
+    scores = parity.scores()
+    is_same = scores.linf == 0  # there is no rel where both are all zero
+    excess = None if is_same else exceeded(scores, limits)
+    if task == "classification":
+        same = "the same class" if scores.agreement else "another class"
+    else:
+        same = f"the same class in {agreement_text(scores.agreement)} % of the pixels"
+    counted = scores.ties and is_within(scores.rel, limits.rel)
+    ties = f" ({scores.ties:.3g} % ties)" if counted else ""
+    rel = 0 if is_same else scores.rel
+    by = f"logits at most {scores.linf:.1e} apart, {rel:.1e} of the largest"
+    return not excess, f"{who} {'differ' if excess else 'agree'}: {same}{ties}, {by}" + (
+        f" ({excess})" if excess else ""
     )
-    rows = segment.legend(shown, found, classes, picture.shape[1], line)
-    return cv2.vconcat([picture, *rows])
+
+
+def show_picture(path: Path, title: str) -> bool:
+    """Show a picture until a key is pressed; return False where there is no display."""
+    # Without a display OpenCV aborts the process: another one tries.
+    probe = [sys.executable, "-c", "import cv2; cv2.namedWindow('probe')"]
+    if subprocess.run(probe, capture_output=True).returncode:
+        return False
+    picture = cv2.imread(str(path))
+    cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL)
+    height, width = picture.shape[:2]
+    share = min(1, MAX_WINDOW[0] / width, MAX_WINDOW[1] / height)
+    cv2.resizeWindow(title, round(width * share), round(height * share))
+    cv2.imshow(title, picture)
+    with suppress(cv2.error):  # Qt knows no window that was closed
+        while cv2.waitKey(20) < 0 and cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) >= 1:
+            pass
+    return True
 
 
 if __name__ == "__main__":

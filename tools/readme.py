@@ -1,4 +1,4 @@
-"""Put the last run's table and pictures into README.md, between the markers of one section."""
+"""Renew one section of README.md with the last run's table, and copy its pictures."""
 
 import argparse
 import shutil
@@ -11,6 +11,7 @@ from parity.core.paths import README
 
 SUMMARY = Path("plots/summary.md")
 PICTURES = Path("plots/readme")
+DOCS = Path("docs")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -22,13 +23,21 @@ def main(argv: list[str] | None = None) -> None:
     for path in (README, SUMMARY, *args.pictures):
         if not path.is_file():
             raise InputError(f"{path}: no such file; run `make` first")
+    page = page_of(args.section)
     write_text(
-        README, replace_block(README.read_text("utf-8"), args.section, SUMMARY.read_text("utf-8"))
+        page, replace_block(page.read_text("utf-8"), args.section, SUMMARY.read_text("utf-8"))
     )
     for picture in args.pictures:
         PICTURES.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(picture, PICTURES / picture.name)
-    log(f"{README}: {args.section} renewed")
+    log(f"{page}: {args.section} renewed")
+
+
+def page_of(section: str) -> Path:
+    """The page with a section: the one in docs/ that has it, else README.md."""
+    pages = sorted(DOCS.glob("*.md"))
+    marker = f"<!-- {section} -->\n"
+    return next((page for page in pages if marker in page.read_text("utf-8")), README)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Write the smallest ONNX graph that OpenCV still does wrong, with all that a bug report needs:
-`make reproducer MODEL=...`.
+"""Write the smallest ONNX graph that OpenCV still gets wrong, with everything that a bug report
+needs: `make reproducer MODEL=...`.
 
-Exit code 0 where it was written, or nothing is wrong in OpenCV; 1 where the exporter is the one who
-is wrong, or the fault cannot be shown again.
+Exit code 0 where it was written, or OpenCV is right; 1 where the exporter is at fault, or the small
+graph does not show the fault.
 """
 
 import argparse
@@ -12,28 +12,18 @@ from math import inf
 from pathlib import Path
 
 from parity.backends.contract import BackendFailure
-from parity.backends.opencv import default_engine, engines
+from parity.backends.opencv import engines
 from parity.core.cli import InputError, run
-from parity.core.params import (
-    BackendParams,
-    OpenCVParams,
-    Params,
-    entry,
-    load_params,
-)
+from parity.core.params import BackendParams, Params, entry, load_params
 from parity.core.paths import reproducer_folder
-from parity.evaluation.verdict import Limits, gate_limits
-from parity.faults.exported import made
+from parity.evaluation.verdict import gate_limits
+from parity.faults.exported_file import exported_file
 from parity.faults.inputs import feeds_of, read_blob, real_blob
-from parity.faults.reproducer import Case, against_pytorch, symptom_of_file, write_and_tell
+from parity.faults.reproducer import Suspect, export_difference, find_symptom, write_reproducer
+from parity.faults.settings import FILE_LIMITS, FILE_OPENCV, FILE_PERTURB, on_cpu
+from parity.faults.symptom import Symptom
 from parity.faults.workaround import Outcome, conclusion, first_blobs, table, try_file, try_model
 from parity.graphs.graph import load_model
-
-LIMITS = Limits(rel=1e-4, agreement=99.9, accuracy_loss=0.1)  # of a file; a model has the gate's
-
-OPENCV = OpenCVParams(
-    engine=default_engine(), backend="default", target="cpu", threads=0, time_limit=120
-)
 
 MINUTES = 10.0
 
@@ -56,74 +46,102 @@ def main(argv: list[str] | None = None) -> None:
         if value is not None and not 0 < value < inf:
             raise InputError(f"--{option}: found {value:g}; expected a number above 0")
     if not args.name:
-        sys.exit(of_file(args))
+        sys.exit(reproduce_file(args))
     params = load_params()
     entry(params, "models", args.name)
-    with made(args.name) as path:
-        code = of_entry(args, params, path)
+    with exported_file(args.name) as path:
+        code = reproduce_model(args, params, path)
     sys.exit(code)
 
 
-def of_entry(args: argparse.Namespace, params: Params, path: Path) -> int:
-    """Of a model of params.yaml. Returns the exit code."""
-    name = args.name
-    model = entry(params, "models", name)
+def reproduce_model(args: argparse.Namespace, params: Params, path: Path) -> int:
+    """Reproduce the fault of a model of params.yaml; returns the exit code."""
+    name, model = args.name, params.models[args.name]
     blob, source = real_blob(name, model, args.image)
-    opencv = params.opencv.model_copy(update=setting(args))
-    feeds = feeds_of(path, load_model(path), blob, source)
-    limit = args.limit or gate_limits(params, name).rel
-    folder = args.output or reproducer_folder(name)
-    case = Case(name, path, feeds, source, opencv, limit, args.minutes, folder)
+    opencv = on_cpu(params.opencv, args.engine)
+    suspect = Suspect(
+        name=name,
+        path=path,
+        feeds=feeds_of(path, load_model(path), blob, source),
+        source=source,
+        opencv=opencv,
+        perturb=params.stability.perturb,
+        limit=args.limit or gate_limits(params, name).rel,
+        minutes=args.minutes,
+        folder=args.output or reproducer_folder(name),
+    )
 
     def outcomes() -> list[Outcome]:
         changed = params.model_copy(update={"opencv": opencv})
         return try_model(name, model, changed, first_blobs(name, model, params) or [blob])
 
     try:
-        found = symptom_of_file(case)
-        foreign = None if found else against_pytorch(case, model, params, blob)
+        found = find_symptom(suspect)
+        export_fault = None if found else export_difference(suspect, model, params, blob)
     except BackendFailure as failure:
         if model.onnx:
             raise
-        found, foreign = None, f"ONNX Runtime cannot run it either: {failure}"
+        found, export_fault = None, f"ONNX Runtime cannot run it either: {failure}"
     if found:
-        return write_and_tell(case, *found, outcomes())
-    if foreign:
-        print(f"{name}: the exporter's fault, not OpenCV's: {foreign}; see `make locate`")
+        return write(suspect, *found, outcomes())
+    if export_fault:
+        print(f"{name}: the exporter's fault, not OpenCV's: {export_fault}; see `make locate`")
         tried = outcomes()
         print(table(tried), *conclusion(name, tried), sep="\n")
         return 1
-    print(f"{name}: nothing is wrong in OpenCV, engine {opencv.engine}, at {source}")
-    return 0
+    return say_right(suspect)
 
 
-def of_file(args: argparse.Namespace) -> int:
-    """Of an ONNX file and a blob. Returns the exit code."""
+def reproduce_file(args: argparse.Namespace) -> int:
+    """Reproduce the fault of an ONNX file with a blob; returns the exit code."""
     if args.image is not None:
-        raise InputError("--image: means nothing with a file")
+        raise InputError("--image: has no meaning with a file")
     if not args.output:
         raise InputError("--output: missing; the folder to write to")
     blob = read_blob(args.input)
-    feeds = feeds_of(args.file, load_model(args.file), blob, str(args.input))
-    opencv = OPENCV.model_copy(update=setting(args))
-    limits = replace(LIMITS, rel=args.limit or LIMITS.rel)
-    name = args.file.stem
-    case = Case(
-        name, args.file, feeds, args.input.name, opencv, limits.rel, args.minutes, args.output
+    limits = replace(FILE_LIMITS, rel=args.limit or FILE_LIMITS.rel)
+    suspect = Suspect(
+        name=args.file.stem,
+        path=args.file,
+        feeds=feeds_of(args.file, load_model(args.file), blob, str(args.input)),
+        source=args.input.name,
+        opencv=on_cpu(FILE_OPENCV, args.engine),
+        perturb=FILE_PERTURB,
+        limit=limits.rel,
+        minutes=args.minutes,
+        folder=args.output,
     )
-    found = symptom_of_file(case)
+    found = find_symptom(suspect)
     if not found:
-        print(f"{name}: nothing is wrong in OpenCV, engine {opencv.engine}, at {case.source}")
-        return 0
-    outcomes = try_file(args.file, blob, opencv, limits, BackendParams(threads=0))
-    return write_and_tell(case, *found, outcomes)
+        return say_right(suspect)
+    outcomes = try_file(args.file, blob, suspect.opencv, limits, BackendParams(threads=0))
+    return write(suspect, *found, outcomes)
 
 
-def setting(args: argparse.Namespace) -> dict[str, str]:
-    """OpenCV on the CPU, whatever the target: what a reader of the report has as well."""
-    return {"backend": "default", "target": "cpu"} | (
-        {"engine": args.engine} if args.engine else {}
-    )
+def say_right(suspect: Suspect) -> int:
+    engine = suspect.opencv.engine
+    print(f"{suspect.name}: nothing is wrong in OpenCV, engine {engine}, at {suspect.source}")
+    return 0
+
+
+def write(suspect: Suspect, symptom: Symptom, engine: str, outcomes: list[Outcome]) -> int:
+    """Write the reproducer and print what it holds; returns the exit code."""
+    reproducer = write_reproducer(suspect, symptom, engine, outcomes)
+    if reproducer is None:
+        print(f"{suspect.name}: {symptom.text}; a smaller graph of its own does not show it")
+        return 1
+    evidence, folder = reproducer.evidence, suspect.folder
+    nodes = evidence.model.graph.node
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    print(f"{folder}: {len(nodes)} nodes, {size / 1e3:.1f} kB")
+    if not reproducer.is_new:
+        print(f"{folder}: left unchanged: it already holds this finding")
+    for node in nodes:
+        inputs, outputs = ", ".join(filter(None, node.input)), ", ".join(node.output)
+        print(f"  {node.op_type}: {inputs} -> {outputs}")
+    print(f"  {evidence.symptom.text}", "", table(outcomes), sep="\n")
+    print(*conclusion(suspect.name, outcomes), sep="\n")
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Find out what makes OpenCV give the model's own answers where it does not: another engine, a
+"""Find out what makes OpenCV reproduce a model's own outputs where it does not: another engine, a
 rewritten ONNX file, the other exporter."""
 
 import argparse
@@ -6,20 +6,16 @@ import sys
 from pathlib import Path
 
 from parity.core.cli import InputError, run
-from parity.core.params import (
-    entry,
-    load_params,
-)
-from parity.faults.exported import made
+from parity.core.params import entry, load_params
+from parity.faults.candidates import REWRITES, write_rewritten
+from parity.faults.exported_file import exported_file
 from parity.faults.workaround import (
     IMAGES,
-    REWRITES,
     common_shape,
     conclusion,
     first_blobs,
     table,
     try_model,
-    write_rewritten,
 )
 
 
@@ -33,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     model = entry(params, "models", name)
     if bool(arguments.write) != bool(arguments.output):
         raise InputError("expected both of --write and --output, or neither")
-    with made(name) as path:
+    with exported_file(name) as path:
         blobs = first_blobs(name, model, params)
         if not blobs:
             found = f"none of the first {IMAGES} images has the size of its input"

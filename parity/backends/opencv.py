@@ -1,11 +1,12 @@
-"""OpenCV's DNN module as a backend: a model file in, a function from blob to logits out."""
+"""OpenCV's DNN module as a backend, and the one place that reads a net with it."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from parity.backends.contract import BackendFailure, Forward
+from parity.backends.contract import BackendFailure, FailureKind, Forward
 from parity.core.cli import InputError, log
 from parity.core.machine import cores
 from parity.core.params import PARAMS, OpenCVParams
@@ -19,40 +20,80 @@ def load_opencv(model: Path, params: OpenCVParams) -> Forward:
     """Read an ONNX file with `cv2.dnn.readNetFromONNX` and return its forward pass.
 
     The function takes a blob, float32 (N, 3, H, W), and returns float32 logits, (N, C) or
-    (N, C, H, W). Raises InputError when this OpenCV has not got the engine, backend or target, and
+    (N, C, H, W). Raises InputError when this OpenCV lacks the engine, backend or target, and
     BackendFailure when it refuses the model or a blob.
     """
     engine, backend, target = check_opencv(params)
     cv2.setNumThreads(params.threads or cores())
-    try:
-        network = cv2.dnn.readNetFromONNX(str(model), *([] if engine is None else [engine]))
-    except cv2.error as error:
-        message = f"{model}: OpenCV cannot read it: {_one_line(error)}"
-        raise BackendFailure("refused", message) from None
+    prefix = f"{model}: "
+    network = _read(model, engine, prefix)
     if (backend, target) != (cv2.dnn.DNN_BACKEND_DEFAULT, cv2.dnn.DNN_TARGET_CPU):
-        # Only then: the new engine warns of any choice, of what it does anyway too.
+        # The new engine warns about any explicit choice, even of what it does by default.
         network.setPreferableBackend(backend)
         network.setPreferableTarget(target)
     log(f"{model}: OpenCV {cv2.__version__} read {len(network.getLayerNames())} layers")
+    return lambda blob: _run(network, {"": blob}, [], prefix)[0]
 
-    def logits(blob: np.ndarray) -> np.ndarray:
-        network.setInput(blob)
-        try:
-            output = network.forward()
-        except cv2.error as error:
-            message = f"{model}: OpenCV cannot run it: {_one_line(error)}"
-            raise BackendFailure("error", message) from None
-        if not isinstance(output, np.ndarray):  # as where a slice leaves nothing
-            found = f"found {output!r} as its output; expected an array"
-            raise BackendFailure("shape", f"{model}: OpenCV: {found}")
-        return output
 
-    return logits
+def run_opencv(
+    model: Path,
+    engine: int | None,
+    threads: int,
+    feeds: Mapping[str, np.ndarray],
+    outputs: Sequence[str],
+) -> list[np.ndarray]:
+    """Read an ONNX file with an engine, on the CPU, and compute `outputs` from named `feeds`.
+
+    `engine` is OpenCV's constant, None in OpenCV 4. Call it in a `Worker`: an engine may crash or
+    hang on a part of a graph. Raises BackendFailure of kind `refused`, `error` or `shape`.
+    """
+    cv2.setNumThreads(threads)
+    return _run(_read(model, engine), feeds, outputs)
+
+
+def _read(model: Path, engine: int | None, prefix: str = "") -> "cv2.dnn.Net":
+    """Read a net. An empty one is a refusal: the new engine gives its reason only in its log."""
+    try:
+        network = cv2.dnn.readNetFromONNX(str(model), *([] if engine is None else [engine]))
+    except cv2.error as error:
+        raise _failure("refused", f"{prefix}OpenCV cannot read it", error) from None
+    if network.empty():
+        raise BackendFailure("refused", f"{prefix}OpenCV cannot read it: its network is empty")
+    return network
+
+
+def _run(
+    network: "cv2.dnn.Net",
+    feeds: Mapping[str, np.ndarray],
+    outputs: Sequence[str],
+    prefix: str = "",
+) -> list[np.ndarray]:
+    """Return `outputs`, or the network's first one where at most one is named."""
+    try:
+        for name, value in feeds.items():
+            network.setInput(np.ascontiguousarray(value), name)
+        if len(outputs) > 1:
+            # The classic engine calls an output onnx_node_output_0!<name>.
+            names = {name.split("!")[-1]: name for name in network.getUnconnectedOutLayersNames()}
+            found = network.forward([names.get(name, name) for name in outputs])
+        else:
+            found = [network.forward()]
+    except cv2.error as error:
+        raise _failure("error", f"{prefix}OpenCV cannot run it", error) from None
+    for output in found:
+        if not isinstance(output, np.ndarray):  # for example None, where a Slice leaves nothing
+            expected = f"found {output!r} as its output; expected an array"
+            raise BackendFailure("shape", f"{prefix}OpenCV: {expected}")
+    return list(found)
+
+
+def _failure(kind: FailureKind, message: str, error: cv2.error) -> BackendFailure:
+    return BackendFailure(kind, f"{message}: {' '.join(str(error).split())}")
 
 
 def engines() -> dict[str, int | None]:
-    """The engines that this OpenCV can run, with their constants. OpenCV 4 has one alone, which
-    OpenCV 5 calls classic, and no constant for it."""
+    """Return the engines that this OpenCV can run, with their constants. OpenCV 4 has a single
+    engine, the one that OpenCV 5 calls classic, and no constant for it: None."""
     constants = _constants(ENGINE)
     lines = cv2.getBuildInformation().splitlines()
     if not any("ONNX Runtime:" in line and "NO" not in line for line in lines):
@@ -61,7 +102,7 @@ def engines() -> dict[str, int | None]:
 
 
 def default_engine() -> str:
-    """What OpenCV takes where nothing is said."""
+    """Return the engine that OpenCV uses when none is named."""
     known = engines()
     return "auto" if "auto" in known else next(iter(known))
 
@@ -69,20 +110,20 @@ def default_engine() -> str:
 def check_opencv(params: OpenCVParams) -> tuple[int | None, int, int]:
     """Return OpenCV's constants of the engine, backend and target.
 
-    Raises InputError for one that this build has not got: OpenCV itself would fall back to the
-    CPU, or to another engine, and only warn, and the report would then name what never ran.
+    Raises InputError for one that this build lacks: OpenCV itself would only warn and fall back to
+    the CPU or to another engine, and the report would then name what never ran.
     """
     engine = _constant("engine", params.engine, engines())
     backend = _constant("backend", params.backend, _constants(BACKEND))
     target = _constant("target", params.target, _constants(TARGET))
-    # The default backend is OpenCV's own unless OpenCV was built to say otherwise.
+    # The default backend is OpenCV's own unless OpenCV was built with another default.
     available = cv2.dnn.getAvailableTargets(backend or cv2.dnn.DNN_BACKEND_OPENCV)
     if target not in available:
         names = [name for name, value in _constants(TARGET).items() if value in available]
         expected = f"expected one of {', '.join(names)}" if names else "it has none"
         raise InputError(
             f"{PARAMS}: opencv.target: found {params.target!r}, which this OpenCV "
-            f"{cv2.__version__} has not got for the backend {params.backend!r}; {expected}"
+            f"{cv2.__version__} lacks for the backend {params.backend!r}; {expected}"
         )
     return engine, backend, target
 
@@ -95,13 +136,9 @@ def _constant(key: str, name: str, constants: dict[str, int | None]) -> int | No
 
 
 def _constants(prefix: str) -> dict[str, int]:
-    """OpenCV's constants of one kind, by the end of their names in lower case."""
+    """Return OpenCV's constants with a prefix, by the rest of their names in lower case."""
     return {
         name.removeprefix(prefix).lower(): getattr(cv2.dnn, name)
         for name in dir(cv2.dnn)
         if name.startswith(prefix)
     }
-
-
-def _one_line(error: cv2.error) -> str:
-    return " ".join(str(error).split())

@@ -11,10 +11,10 @@ from parity.core.params import PARAMS, PyTorchParams
 
 
 def load_pytorch(network: nn.Module, params: PyTorchParams) -> Forward:
-    """Return the network's forward pass on its device; sets the threads of PyTorch in this process.
+    """Return the network's forward pass on the configured device; set this process's threads.
 
-    On a GPU the products are those of float32: TF32 keeps 10 of 23 bits. Raises InputError when
-    there is no such device.
+    A GPU multiplies in float32, without TF32, which keeps 10 of the 23 bits of the fraction. Raises
+    InputError when the device is missing.
     """
     check_device(params)
     torch.set_num_threads(params.threads or cores())

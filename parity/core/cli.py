@@ -1,26 +1,28 @@
-"""How a stage ends: 0 done, 1 a check failed, 2 wrong input, 130 interrupted."""
+"""How a stage or tool ends: exit code 0 done, 1 a check failed, 2 wrong input, 130 interrupted."""
 
+import errno
 import os
-import signal
 import sys
 from collections.abc import Callable
 
-PR_SET_PDEATHSIG = 1  # of Linux's prctl
-
 
 class InputError(Exception):
-    """Wrong input of the user's. The message is one line: the file or key, what was found, what
-    was expected."""
+    """Wrong input by the user. The message is one line: the file or key, what was found, what was
+    expected."""
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a stage's `main` and exit; an InputError becomes one line on stderr and exit code 2.
+    """Run `main` and exit; turn an InputError into one line on stderr and exit code 2.
 
-    So does a missing file: a stage checks the user's files itself, so that what is left is one
-    that an earlier stage should have written.
+    A FileNotFoundError ends the same way: stages check the user's files themselves, so the missing
+    file is one that an earlier stage writes. A full disk behind stdout is one line as well, and a
+    reader of stdout that has left, as `head` does, ends the process quietly with exit code 141.
     """
     try:
-        main()
+        try:
+            main()
+        finally:
+            print(end="", flush=True)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -30,20 +32,17 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-
-
-def end_with(parent: int) -> None:
-    """Let the system kill this process as soon as the one that started it has ended, as a `kill`
-    ends it: what hangs or computes here nobody else would end. Linux alone can."""
-    if sys.platform != "linux":
-        return
-    import ctypes
-
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
-    if os.getppid() != parent:  # it had ended before it could be asked for
-        os.kill(os.getpid(), signal.SIGKILL)
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        # Python flushes stdout once more at exit, and would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if error.errno == errno.EPIPE:
+            sys.exit(141)
+        print(f"error: {error.strerror.lower()}", file=sys.stderr)
+        sys.exit(2)
 
 
 def log(message: str) -> None:
-    """Write one line for the person who watches; stdout is kept for results."""
+    """Print one line of progress to stderr; stdout is for results."""
     print(message, file=sys.stderr, flush=True)

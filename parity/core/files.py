@@ -1,4 +1,4 @@
-"""Writing so that a reader never meets half a file: beside the target, then renamed over it."""
+"""Writing and locking so that no reader ever meets half a file: whole, or not at all."""
 
 import errno
 import fcntl
@@ -13,10 +13,12 @@ from pathlib import Path
 
 from parity.core.cli import InputError
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @contextmanager
 def new_file(target: Path) -> Iterator[Path]:
-    """Yield a path to write to; on success it replaces `target`, on any error it is removed."""
+    """Yield a path beside `target` to write to; it replaces `target`, or is removed on an error."""
     partial = _partial(target)
     try:
         yield partial
@@ -27,14 +29,15 @@ def new_file(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_directory(target: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill; it replaces `target`, on any error it is removed instead."""
+    """Yield an empty folder beside `target` to fill; it replaces `target`, or is removed on an
+    error."""
     partial = _partial(target)
     old = partial.with_suffix(".old.partial")
     partial.mkdir()
     try:
         yield partial
         if target.exists():
-            # Set aside whole: a run that is killed while it deletes must not leave half a folder.
+            # Renamed before it is deleted: a run killed meanwhile must not leave half a folder.
             target.rename(old)
         partial.replace(target)
     finally:
@@ -44,7 +47,8 @@ def new_directory(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_directory(target: Path) -> Iterator[Path]:
-    """Yield an empty folder on the disk of `target`, to take it from; what is left is removed."""
+    """Yield an empty folder on the disk of `target`, from which files can be renamed to it; the
+    folder is removed at the end."""
     partial = _partial(target)
     partial.mkdir()
     try:
@@ -54,29 +58,29 @@ def scratch_directory(target: Path) -> Iterator[Path]:
 
 
 def _partial(target: Path) -> Path:
-    """A path beside `target`; what a killed run of the same stage left there is removed."""
+    """Return a path beside `target`, after removing what a killed run left under such a name."""
     target.parent.mkdir(parents=True, exist_ok=True)
     name = re.compile(rf"\.{re.escape(target.name)}\.\d+(\.old)?\.partial")
-    for left_over in [path for path in target.parent.iterdir() if name.fullmatch(path.name)]:
-        if left_over.is_dir():
-            shutil.rmtree(left_over)
+    for leftover in [path for path in target.parent.iterdir() if name.fullmatch(path.name)]:
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
         else:
-            left_over.unlink()
+            leftover.unlink()
     return target.with_name(f".{target.name}.{os.getpid()}.partial")
 
 
 @contextmanager
-def locked(folder: Path, otherwise: str) -> Iterator[None]:
-    """Be the only one at work in a folder; the lock ends with its process, however that ends.
+def locked(folder: Path, refusal: str) -> Iterator[None]:
+    """Hold the lock of a folder, which also ends with this process, however that ends.
 
-    Raises InputError with the words `otherwise` where another process holds it.
+    Raises InputError with the message `refusal` when another process holds it.
     """
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
-        raise InputError(f"{folder}: {otherwise}") from None
+        raise InputError(f"{folder}: {refusal}") from None
     try:
         yield
     finally:
@@ -84,7 +88,7 @@ def locked(folder: Path, otherwise: str) -> Iterator[None]:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of files, is on the disk itself."""
+    """Wait until a file's content, or a folder's list of files, is on the disk."""
     file = os.open(path, os.O_RDONLY)
     try:
         os.fsync(file)
@@ -92,12 +96,9 @@ def sync(path: Path) -> None:
         os.close(file)
 
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
 @contextmanager
-def disk_full_named(folder: Path, more: Callable[[], str]) -> Iterator[None]:
-    """Turn the OSError of a full disk into an InputError: the folder, what is free, and `more`."""
+def full_disk_refused(folder: Path, details: Callable[[], str]) -> Iterator[None]:
+    """Turn the OSError of a full disk into an InputError with the free space and `details()`."""
     try:
         yield
     except OSError as error:
@@ -105,7 +106,7 @@ def disk_full_named(folder: Path, more: Callable[[], str]) -> Iterator[None]:
             raise
         reason = os.strerror(error.errno).lower()
         free = f"{shutil.disk_usage(folder).free / 1e6:.3f} MB free"
-        raise InputError(f"{folder}: {reason}: {free}, {more()}") from None
+        raise InputError(f"{folder}: {reason}: {free}, {details()}") from None
 
 
 def read_json(path: Path) -> dict:
@@ -120,7 +121,7 @@ def write_text(target: Path, text: str) -> None:
 
 
 def write_json(target: Path, content: dict) -> None:
-    """Write indented JSON, whole or not at all; NaN and infinity, which JSON has not, as null."""
+    """Write indented JSON, whole or not at all, with null for NaN and infinity."""
     text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(target, text + "\n")
 

@@ -16,6 +16,8 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from parity.core.files import read_json
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("parity", "stages")
 MODULE_NAME = re.compile(rf"\b(?:{'|'.join(PACKAGES)})(?:\.\w+)+")
@@ -221,11 +223,28 @@ def stamps(paths: Iterable[Path]) -> dict[str, Stamp]:
     return {str(path): stamp(path) for path in paths}
 
 
+def outside_mark(record: Path, before: Path) -> dict[str, str | None]:
+    """A mark that changes when a file outside of the pipeline changes that a stage noted.
+
+    A stage writes the `stamps` of such files under `files` into its `record`, with the folder that
+    they are relative to under `root`, if any. While all files are as noted, or where the stage has
+    not run yet, the mark stays what it is in the file `before`: DVC would take any other for a
+    change.
+    """
+    if record.exists():
+        content = read_json(record)
+        root, noted = Path(content.get("root", "")), content.get("files", {})
+        now = {name: stamp(root / name) for name in noted}
+        if now != noted:
+            return {"changed": digest(now)}
+    return read_json(before) if before.exists() else {"changed": None}
+
+
 def loaded_sources(before: Collection[str]) -> list[Path]:
     """The source files of the modules that this process has loaded since `before`, names of
     `sys.modules`: those outside of Python's library, the installed packages and this project."""
     installed = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib")}
-    own = {ROOT / package for package in PACKAGES}
+    own = {ROOT / name for name in (*PACKAGES, "tools", "tests")}
     new = [sys.modules[name] for name in sys.modules.keys() - set(before)]
     files = {Path(file) for module in new if (file := getattr(module, "__file__", None))}
     return sorted(file for file in files if not (installed | own) & set(file.parents))

@@ -1,32 +1,37 @@
-"""What every download has in common: how long a silent server is waited for, and why it failed."""
+"""What all downloads have in common: how long a silent server is waited for, and how they fail."""
 
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 
-SILENCE_S = 30.0  # of a server; then the download is given up
+from parity.core.cli import InputError
+
+SILENCE_S = 30.0  # without a byte, before a download is given up; urlopen would wait for ever
 
 
 @contextmanager
-def socket_timeout() -> Iterator[None]:
-    """Give up on a connection that is silent for SILENCE_S; urlopen would wait for ever."""
+def downloading(url: str, remedy: str) -> Iterator[None]:
+    """Limit the silence of connections, and turn a failed download into an InputError with its
+    reason and a remedy."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SILENCE_S)
     try:
         yield
+    except (OSError, HTTPException, RuntimeError) as error:
+        raise InputError(f"{url}: cannot be downloaded ({_reason(error)}); {remedy}") from None
     finally:
         socket.setdefaulttimeout(before)
 
 
-def download_reason(error: Exception) -> str:
-    """Why a download failed, in one line. RuntimeError is what torchvision and torch.hub raise
-    where the hash is another."""
+def _reason(error: Exception) -> str:
+    """Say in one line why a download failed."""
     if isinstance(error, URLError) and not isinstance(error, HTTPError):
         error = error.reason  # an exception of the socket's, or a text
     if isinstance(error, TimeoutError):
-        return f"nothing came for {SILENCE_S:g} s"
+        return f"no data for {SILENCE_S:g} s"
     reason = " ".join(str(error).split()) or type(error).__name__
-    if type(error) is RuntimeError:
-        return f"what came is cut off, or another file than expected: {reason}"
+    if type(error) is RuntimeError:  # torchvision and torch.hub: the hash differs
+        return f"the file is cut off, or is not the expected one: {reason}"
     return reason

@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 def cores() -> int:
-    """The processors that this process may use, hyper-threads counted."""
+    """Return how many logical processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def machine() -> dict[str, str | int]:
-    """What measured times depend on beside model, libraries and settings."""
+    """Return what measured times depend on besides model, libraries and settings."""
     return {
         "cpu": cpu_model(),
         "cores": cores(),
@@ -22,7 +22,7 @@ def machine() -> dict[str, str | int]:
 
 
 def cpu_model() -> str:
-    """The processor's name, as Linux tells it, else as Python does."""
+    """Return the processor's name as Linux reports it, elsewhere as Python does."""
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
             names = [line.partition(":")[2].strip() for line in lines if "model name" in line]

@@ -1,37 +1,60 @@
-"""Tables in Markdown that read well in a terminal too, and how figures are rounded in them."""
+"""Markdown that reads well in a terminal too: aligned tables, one format for each figure."""
 
 import math
+from decimal import ROUND_FLOOR, Decimal
 
 from parity.core.cli import InputError
 from parity.core.paths import README
 
+NOTHING = "-"  # the text of a figure that is None or NaN
 
-def padded(lines: list[list[str]], left: int) -> str:
-    """A Markdown table; the first `left` columns are aligned left, the others right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+
+def markdown_table(rows: list[list[str]], left: int) -> str:
+    """Return a table whose first row is the header; the first `left` columns are aligned left, the
+    others right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
 
     def line(cells: list[str]) -> str:
-        places = enumerate(zip(cells, widths, strict=True))
-        aligned = [c.ljust(w) if number < left else c.rjust(w) for number, (c, w) in places]
+        columns = enumerate(zip(cells, widths, strict=True))
+        aligned = [c.ljust(w) if number < left else c.rjust(w) for number, (c, w) in columns]
         return f"| {' | '.join(aligned)} |\n"
 
     rule = ["-" * w if number < left else "-" * (w - 1) + ":" for number, w in enumerate(widths)]
-    return line(lines[0]) + line(rule) + "".join(map(line, lines[1:]))
+    return line(rows[0]) + line(rule) + "".join(map(line, rows[1:]))
 
 
-def difference_text(value: float) -> str:
+def difference_text(value: float | None) -> str:
+    """Format a difference, absolute or relative, with two digits; only an exact 0 is `0`."""
+    if _is_missing(value):
+        return NOTHING
     return f"{value:.1e}" if value else "0"
 
 
-def agreement_text(percent: float) -> str:
-    """Never rounded to 100: 99.9996 is not the same."""
-    return "100" if percent == 100 else f"{math.floor(1000 * percent) / 1000:.3f}"
+def agreement_text(percent: float | None) -> str:
+    """Format an agreement with three decimals, rounded down: only an exact 100 is `100`."""
+    if _is_missing(percent):
+        return NOTHING
+    if percent == 100:
+        return "100"
+    # In decimal: as floats, 1000 * 64.1 is less than 64100.
+    return str(Decimal(str(float(percent))).quantize(Decimal("0.001"), ROUND_FLOOR))
+
+
+def loss_text(points: float | None) -> str:
+    """Format a loss of accuracy in percentage points with two decimals; a gain is negative."""
+    if _is_missing(points):
+        return NOTHING
+    return f"{round(points, 2) + 0.0:.2f}"  # -0.0 + 0.0 is 0.0
+
+
+def _is_missing(value: float | None) -> bool:
+    return value is None or math.isnan(value)
 
 
 def replace_block(text: str, block: str, content: str) -> str:
-    """Return `text` with what stands between `<!-- block -->` and `<!-- end -->` replaced.
+    """Return `text` with the lines between `<!-- block -->` and `<!-- end -->` replaced.
 
-    Raises InputError where the text has no such block.
+    Raises InputError when the text has no such block.
     """
     before, marker, rest = text.partition(f"<!-- {block} -->\n")
     _, end, after = rest.partition("<!-- end -->")

@@ -21,9 +21,9 @@ from parity.core.cli import InputError
 PARAMS = Path("params.yaml")
 
 Task = Literal["classification", "segmentation"]
-# What names an entry has no dot: DVC takes one for the next level of params.yaml.
+# The name of an entry has no dot, which DVC takes for the next level of params.yaml.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$")]
-# A list of the dataset's by its name, or the path of a list file.
+# The name of one of the dataset's lists, or the path of a list file.
 ListName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$|\.txt$")]
 # A function of an importable module: package.module:function.
 Factory = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
@@ -37,33 +37,35 @@ def _limit(value: object) -> object:
     raise ValueError("`all` or an integer of at least 1")
 
 
-# Checked by hand: of a union, pydantic would report each branch on its own.
+# Validated by hand: pydantic would report each branch of a union on its own.
 Limit = Annotated[int | Literal["all"], PlainValidator(_limit)]
 Threads = Annotated[int, Field(ge=0)]
-Seconds = Annotated[float, Field(gt=0, le=86400)]  # a day: no wait takes any number
+Seconds = Annotated[float, Field(gt=0, le=86400)]  # at most a day, which every wait accepts
 Pixels = Annotated[int, Field(ge=1, le=16384)]
 Mean = Annotated[list[float], Field(min_length=3, max_length=3)]
 Std = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)]
 OnCorrupt = Literal["fail", "skip"]
 Axis = Literal["batch", "height", "width"]
+OFFLINE_WEIGHTS = ("probe", "random")  # `weights` that are computed and not read from a file
 
-# data/<dataset> stands beside the folders that the pipeline makes for itself.
+# data/<dataset> lies beside the pipeline's own folders in data/.
 RESERVED_DATASETS = (
     "coverage",
     "downloads",
     "evaluation",
     "predictions",
     "preprocessed",
+    "results",
     "transforms",
     "unfinished",
     "versions",
 )
 # metrics/<model>.json stands beside metrics/gate.json and metrics/coverage.json.
-RESERVED_MODELS = ("coverage", "gate")
+RESERVED_MODELS = ("coverage", "gate", "overview")
 
 
 class Section(BaseModel):
-    """A mapping of params.yaml: no key beyond those named, no value converted from another type."""
+    """A mapping of params.yaml: refuses unknown keys and values of another type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -100,7 +102,7 @@ Interpolation = Literal["nearest", "linear", "cubic", "area"]
 
 
 class CropParams(Section):
-    """Resized to a square, or by the shorter side, and the centre cut out of it."""
+    """Resize to a square, or by the shorter side, then crop the centre."""
 
     resize: Pixels
     keep_aspect: bool
@@ -110,7 +112,7 @@ class CropParams(Section):
 
 
 class ResizeParams(Section):
-    """Resized so that the shorter side has `resize` pixels."""
+    """Resize the shorter side to `resize` pixels."""
 
     resize: Pixels
     interpolation: Interpolation
@@ -121,7 +123,7 @@ def _kind_of_size(value: object) -> str:
     return "resized" if isinstance(value, dict | ResizeParams) else "own"
 
 
-# Told apart by hand, so that an error is one of the kind that was meant.
+# Distinguished by hand, so that an error is about the kind that the user means.
 SegmentationSize = Annotated[
     Annotated[Literal["own"], Tag("own")] | Annotated[ResizeParams, Tag("resized")],
     Discriminator(_kind_of_size),
@@ -129,7 +131,7 @@ SegmentationSize = Annotated[
 
 
 class ClassificationProfile(Section):
-    """Preprocessing to one fixed size: constants, or the transform of torchvision's weights."""
+    """Preprocessing to a fixed size: constants, or the transform of torchvision's weights."""
 
     task: Literal["classification"]
     dataset: Name
@@ -141,7 +143,7 @@ class ClassificationProfile(Section):
 
 
 class SegmentationProfile(Section):
-    """The same for images that differ in size."""
+    """Preprocessing of images that differ in size."""
 
     task: Literal["segmentation"]
     dataset: Name
@@ -262,7 +264,7 @@ class TaskLimits(ByTask):
 
 
 class GateOverride(Section):
-    """The limits of one model that are other than its task's."""
+    """The limits of a model that differ from its task's."""
 
     rel: Relative | None = None
     agreement: Percent | None = None
@@ -275,20 +277,20 @@ class GateParams(Section):
     overrides: dict[Name, GateOverride]
 
 
-# Of a blob, height x width in pixels.
+# The height x width of a blob in pixels.
 Size = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$")]
 Sizes = Annotated[list[Size], Field(min_length=1)]
 
 
 class CoverageSizes(ByTask):
-    """Of classification one alone: a ViT runs no other size than the one that it was made for."""
+    """A single size for classification: a ViT runs no other size than the one it was built for."""
 
     classification: Annotated[list[Size], Field(min_length=1, max_length=1)]
     segmentation: Sizes
 
 
 class CoverageParams(Section):
-    """Two images or more: outputs that changed places must be seen."""
+    """At least two images, to detect outputs in the wrong order."""
 
     max_parameters: Annotated[float, Field(gt=0)]
     classes: Annotated[int, Field(ge=2)]
@@ -304,7 +306,7 @@ class PlotParams(Section):
 
 
 class Params(Section):
-    """The whole of params.yaml; the file's own comments say what each key means."""
+    """The whole of params.yaml, whose comments explain each key."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     datasets: Annotated[dict[Name, DatasetParams], Field(min_length=1)]
@@ -329,8 +331,8 @@ def load_params(path: Path = PARAMS) -> Params:
     """Read and validate the whole file, with the parser that DVC uses (YAML 1.2).
 
     Raises InputError, naming the key, what was found and what was expected, when the file is
-    missing or no YAML, or a key is unknown, missing, of another type, out of range, or refers to
-    an entry that is not there.
+    missing or not YAML, or a key is unknown, missing, of another type, out of range, or refers to
+    an entry that does not exist.
     """
     try:
         raw = YAML(typ="safe").load(path)
@@ -355,7 +357,7 @@ def entry(params: Params, section: Literal["datasets", "preprocess", "models"], 
 
 
 def first(limit: int | Literal["all"], total: int) -> int:
-    """How many of `total` a limit of params.yaml leaves."""
+    """Return how many of `total` a limit of params.yaml keeps."""
     return total if limit == "all" else min(limit, total)
 
 
@@ -374,8 +376,8 @@ def _check_references(path: Path, params: Params) -> None:
                 raise InputError(f"{path}: {section}.batch_size.{task}: {found}")
     for name in params.gate.overrides:
         if name not in params.models:
-            there = f"no such model; there are {_names(params.models)}"
-            raise InputError(f"{path}: gate.overrides.{name}: {there}")
+            message = f"no such model; there are {_names(params.models)}"
+            raise InputError(f"{path}: gate.overrides.{name}: {message}")
     for name, model in params.models.items():
         if name in RESERVED_MODELS:
             raise InputError(f"{path}: models.{name}: this name is taken; choose another")
@@ -385,10 +387,12 @@ def _check_references(path: Path, params: Params) -> None:
 
 def _check_profile(path: Path, key: str, profile: ClassificationProfile | SegmentationProfile):
     for field in ("size", "mean", "std"):
-        given = getattr(profile, field) is not None
-        if given and profile.from_weights:
-            raise InputError(f"{path}: {key}.{field}: comes from `from_weights`; leave out one")
-        if not given and not profile.from_weights:
+        is_set = getattr(profile, field) is not None
+        if is_set and profile.from_weights:
+            raise InputError(
+                f"{path}: {key}.{field}: `from_weights` sets it too; remove one of them"
+            )
+        if not is_set and not profile.from_weights:
             raise InputError(f"{path}: {key}.{field}: missing")
     size = profile.size
     if isinstance(size, CropParams) and size.crop > size.resize:
@@ -399,16 +403,22 @@ def _check_profile(path: Path, key: str, profile: ClassificationProfile | Segmen
 def _check_model(path: Path, key: str, model: ModelParams) -> None:
     if model.onnx is None and model.weights is None:
         raise InputError(f"{path}: {key}.weights: missing")
-    used_with = {"onnx": ("task", "preprocess", "classes", "onnx")}
-    used_with["factory"] = tuple(name for name in ModelParams.model_fields if name != "onnx")
-    used_with["neither"] = ("task", "preprocess", "classes", "weights", "checkpoint_key")
-    kind = "onnx" if model.onnx else "factory" if model.factory else "neither"
-    if model.checkpoint_key and model.weights in ("probe", "random"):
-        raise InputError(f"{path}: {key}.checkpoint_key: means nothing with {model.weights!r}")
+    if model.checkpoint_key and model.weights in OFFLINE_WEIGHTS:
+        raise InputError(f"{path}: {key}.checkpoint_key: not used with {model.weights!r}")
+    always = ("task", "preprocess", "classes")
+    if model.onnx:
+        used, kind = (*always, "onnx"), "`onnx`"
+    elif model.factory:
+        used, kind = (
+            tuple(field for field in ModelParams.model_fields if field != "onnx"),
+            "`factory`",
+        )
+    else:
+        used = (*always, "weights", "checkpoint_key")
+        kind = "a torchvision model, only with `factory`"
     for field in sorted(model.model_fields_set):
-        if field not in used_with[kind]:
-            what = "a torchvision model, only with `factory`" if kind == "neither" else f"`{kind}`"
-            raise InputError(f"{path}: {key}.{field}: means nothing with {what}")
+        if field not in used:
+            raise InputError(f"{path}: {key}.{field}: not used with {kind}")
 
 
 def _check_reference(path: Path, key: str, user: Section, field: str, targets: dict) -> None:
@@ -417,12 +427,12 @@ def _check_reference(path: Path, key: str, user: Section, field: str, targets: d
         expected = f"found {found!r}; expected one of {_names(targets)}"
         raise InputError(f"{path}: {key}.{field}: {expected}")
     if targets[found].task != user.task:
-        tasks = f"{found!r} is for {targets[found].task}; expected one for {user.task}"
-        raise InputError(f"{path}: {key}.{field}: {tasks}")
+        mismatch = f"{found!r} is for {targets[found].task}; expected one for {user.task}"
+        raise InputError(f"{path}: {key}.{field}: {mismatch}")
 
 
 def _one_line(path: Path, raw: object, error: ValidationError) -> str:
-    # An unknown key comes first: with a misspelt key, the missing one is its consequence.
+    # An unknown key comes first: if it is misspelt, the missing key follows from it.
     errors = sorted(
         error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden"
     )
@@ -441,15 +451,15 @@ def _one_line(path: Path, raw: object, error: ValidationError) -> str:
         case "string_pattern_mismatch" if key.endswith(".factory"):
             message = f"found {found!r}; expected package.module:function"
         case "string_pattern_mismatch" if ".sizes." in key:
-            message = f"found {found!r}; expected height x width, as 224x320"
+            message = f"found {found!r}; expected height x width, such as 224x320"
         case "string_pattern_mismatch":
-            message = f"found {found!r}; expected letters, digits, _ and -, the first no -"
+            message = f"found {found!r}; expected letters, digits, _ and -, not starting with -"
         case "model_type" | "dict_type" | "model_attributes_type":
             message = f"found {found!r}; expected keys with values"
         case "too_short" if not found:
             message = f"found {found!r}; expected at least one entry"
         case "too_long" if ".sizes." in key:
-            message = f"found {found!r}; expected one size alone"
+            message = f"found {found!r}; expected a single size"
         case "too_short" | "too_long":
             message = f"found {found!r}; expected {worst['ctx']['field_type'].lower()} of 3 values"
         case _:
@@ -461,27 +471,27 @@ def _one_line(path: Path, raw: object, error: ValidationError) -> str:
 
 
 def _locate(raw: object, location: tuple) -> tuple[str, list[str]]:
-    """The dotted key of a pydantic location, less the tags that unions add, and its siblings."""
-    parts: list[str] = []
+    """Return the dotted key of a pydantic location, without tags of unions, and its siblings."""
+    keys: list[str] = []
     here = raw
-    for position, part in enumerate(location):
+    for position, key in enumerate(location):
         is_last = position == len(location) - 1
-        if isinstance(here, dict) and part not in here and not is_last:
+        if isinstance(here, dict) and key not in here and not is_last:
             continue
-        if part == "[key]":
+        if key == "[key]":
             continue
         siblings = here
-        parts.append(str(part))
+        keys.append(str(key))
         if isinstance(here, dict):
-            here = here.get(part)
-        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
-            here = here[part]
-    names = [str(name) for name in siblings] if parts and isinstance(siblings, dict) else []
-    return ".".join(parts), names
+            here = here.get(key)
+        elif isinstance(here, list) and isinstance(key, int) and key < len(here):
+            here = here[key]
+    names = [str(name) for name in siblings] if keys and isinstance(siblings, dict) else []
+    return ".".join(keys), names
 
 
 def _closest(key: str, present: list[str]) -> str:
-    """A hint at the key that was meant: one of a section that has the other keys present."""
+    """Return a hint at the closest key of the sections that have the other keys present."""
     from difflib import get_close_matches
 
     others = set(present) - {key}

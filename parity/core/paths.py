@@ -1,4 +1,4 @@
-"""Where the files of a model lie: the contract that the stages and other scripts rely on."""
+"""Where the files of a model and a dataset are: stages and users' scripts rely on these names."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ FINGERPRINTS = Path("data/fingerprints")  # what results depend on besides data 
 
 
 def dataset_path(dataset: str) -> Path:
-    """What `fetch` found: every image of a dataset with its target, and the classes."""
+    """The list of a dataset's images with their targets, and its classes."""
     return Path("data") / dataset / "dataset.json"
 
 
@@ -17,7 +17,7 @@ def weights_path(model: str) -> Path:
 
 
 def source_path(model: str) -> Path:
-    """The files that the weights were read from, and the accuracy that was published with them."""
+    """The files that the weights come from, and the accuracy published with them."""
     return Path("models") / model / "source.json"
 
 
@@ -27,27 +27,27 @@ def onnx_path(model: str) -> Path:
 
 
 def prediction_folder(model: str, backend: str) -> Path:
-    """What a model predicts in one backend."""
+    """The predictions of a model in one backend."""
     return Path("data/predictions") / model / backend
 
 
 def unfinished_folder(model: str, backend: str) -> Path:
-    """The same, as far as an interrupted run came."""
+    """The predictions of an interrupted run, from which the next one resumes."""
     return Path("data/unfinished") / model / backend
 
 
 def transform_folder(profile: str) -> Path:
-    """What a profile means: its size, mean and std."""
+    """The size, mean and std of a preprocessing profile."""
     return Path("data/transforms") / profile
 
 
 def profile_folder(profile: str) -> Path:
-    """The preprocessed images of a profile."""
+    """The images that a profile preprocessed."""
     return Path("data/preprocessed") / profile
 
 
 def metrics_path(model: str) -> Path:
-    """Accuracy and parity of a model."""
+    """The accuracy and parity of a model."""
     return Path("metrics") / f"{model}.json"
 
 
@@ -57,7 +57,7 @@ def benchmark_path(model: str) -> Path:
 
 
 def stability_path(model: str) -> Path:
-    """Whether OpenCV's answers are the same in every process."""
+    """Whether OpenCV gives the same outputs in every process."""
     return Path("metrics/stability") / f"{model}.json"
 
 
@@ -71,21 +71,26 @@ def confusion_path(model: str) -> Path:
     return Path("data/evaluation") / model / "confusion.npz"
 
 
+def results_path(model: str) -> Path:
+    """All results of a model, in one file."""
+    return Path("data/results") / f"{model}.json"
+
+
 def plot_folder(model: str) -> Path:
     """The pictures of a model."""
     return Path("plots/models") / model
 
 
 def locate_path(model: str) -> Path:
-    """The picture of a model's error by depth."""
+    """The chart of a model's error by depth."""
     return Path("plots/locate") / f"{model}.png"
 
 
 def plot_data_folder(model: str) -> Path:
-    """The data behind a model's pictures, and its row of the summary."""
+    """The data behind a model's pictures."""
     return Path("plots/data") / model
 
 
 def reproducer_folder(model: str) -> Path:
-    """The smallest graph that shows what OpenCV does wrong with a model, and the report of it."""
+    """The smallest graph that still shows OpenCV's fault with a model, and its report."""
     return Path("reproducers") / model

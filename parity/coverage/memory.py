@@ -1,19 +1,24 @@
-"""How much memory a process may take, and how to tell that it or the disk was not enough."""
+"""Limit the memory of a process, and recognise the failures of memory and disk."""
 
 import re
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from parity.backends.contract import BackendFailure
+from parity.backends.isolated import IsolatedForward
 from parity.core.cli import InputError
 from parity.core.files import DISK_FULL
+from parity.core.params import CoverageParams
 
 Result = TypeVar("Result")
 
-# In the words of Python, C++, PyTorch, ONNX Runtime, OpenCV and the dynamic linker. Not the word
-# memory alone, as PyTorch speaks of memory formats.
+# As Python, C++, PyTorch, ONNX Runtime, OpenCV and the dynamic linker phrase it. "memory" alone
+# would match PyTorch's memory formats.
 RAN_OUT = re.compile(
     r"MemoryError|bad_alloc|out of memory|(not enough|insufficient) memory|"
     r"(can't|cannot|failed to|unable to) allocate|failed to map segment",
@@ -21,10 +26,57 @@ RAN_OUT = re.compile(
 )
 
 
-def limit_memory(gigabytes: float) -> None:
-    """Let this process have at most so much memory of its own; what asks for more gets an error.
+class OutOfMemory(BackendFailure):
+    """What a process could not do within its limit of memory."""
 
-    What is counted is data: files that are mapped, as PyTorch's libraries, are not.
+    def __init__(self, message: str, limits: CoverageParams) -> None:
+        limit = f"out of memory, limit {limits.memory_limit:g} GB"
+        super().__init__("error", f"{limit}: {message}")
+
+
+class LimitedForward(IsolatedForward):
+    """The forward pass of a backend in a process with limits of time and memory.
+
+    Raises OutOfMemory and what IsolatedForward raises.
+    """
+
+    def __init__(
+        self, limits: CoverageParams, *backend: Any, environment: Mapping[str, str]
+    ) -> None:
+        """`backend`: the function that loads it, and that function's arguments."""
+        self._limits = limits
+        options = {"limit_s": limits.time_limit, "environment": environment, "quiet": True}
+        with out_of_memory_recognised(limits):
+            super().__init__(with_memory_limit, limits.memory_limit, *backend, **options)
+
+    def __call__(self, blob: np.ndarray) -> np.ndarray:
+        with out_of_memory_recognised(self._limits):
+            return super().__call__(blob)
+
+
+@contextmanager
+def out_of_memory_recognised(limits: CoverageParams) -> Iterator[None]:
+    """Raise OutOfMemory for what another process raised when its memory ran out, be it a failure
+    (InputError) or a defect (RuntimeError)."""
+    try:
+        yield
+        return
+    except (OSError, RuntimeError) as error:
+        message = str(error).strip().splitlines()[-1]
+        if not ran_out(message):
+            raise
+    except InputError as error:
+        message = str(error)
+        killed = getattr(error, "kind", None) in ("crashed", "timeout")
+        if killed or not ran_out(message):
+            raise
+    raise OutOfMemory(message, limits)
+
+
+def limit_memory(gigabytes: float) -> None:
+    """Limit the memory that this process allocates; exceeding it raises an error in the process.
+
+    Only data counts: mapped files, such as PyTorch's libraries, do not.
     """
     limit = int(gigabytes * 1e9)
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
@@ -34,39 +86,42 @@ def limit_memory(gigabytes: float) -> None:
 
 
 def with_memory_limit(gigabytes: float, function: Callable[..., Result], *arguments: Any) -> Result:
-    """Return `function(*arguments)`, with the limit set for it and all that follows."""
+    """Return `function(*arguments)`; the limit stays for the rest of the process."""
     limit_memory(gigabytes)
     return function(*arguments)
 
 
 def ran_out(message: str) -> bool:
-    """Whether it is memory that was missing, by the message of the error."""
+    """Whether an error's message says that memory ran out."""
     return RAN_OUT.search(message) is not None
 
 
-def told_apart(folder: Path, function: Callable[..., Result], *arguments) -> Result | OSError:
-    """Return `function(*arguments)`, or the OSError of a disk that is full or of a file in `folder`
-    that is gone, wherever below another exception it lies: it says nothing about the model.
+def result_or_disk_error(
+    folder: Path, function: Callable[..., Result], *arguments: Any
+) -> Result | OSError:
+    """Return `function(*arguments)`, or the OSError of a full disk or of a missing file in `folder`
+    that made it fail, even where the exporter raised another exception from it: such a fault says
+    nothing about the model.
 
-    Raises BackendFailure `error` where memory ran out, and else what the function raises.
+    Raises BackendFailure `error` where memory ran out, and otherwise what the function raises.
     """
     try:
         return function(*arguments)
     except Exception as error:
-        below = list(_below(error))
-        for one in below:
-            if isinstance(one, OSError) and _is_of_the_disk(one, folder):
-                return OSError(one.errno, one.strerror, one.filename)
-        for one in below:
-            if isinstance(one, MemoryError) or ran_out(str(one)):
-                words = [] if isinstance(one, InputError) else [type(one).__name__]
-                words += [" ".join(str(one).split())[:300]] if str(one) else []
-                raise BackendFailure("error", ": ".join(words)) from None
+        chain = list(_chain(error))
+        for cause in chain:
+            if isinstance(cause, OSError) and _is_of_the_disk(cause, folder):
+                return OSError(cause.errno, cause.strerror, cause.filename)
+        for cause in chain:
+            if isinstance(cause, MemoryError) or ran_out(str(cause)):
+                message = " ".join(str(cause).split())[:300]
+                kind = "" if isinstance(cause, InputError) else type(cause).__name__
+                raise BackendFailure("error", ": ".join(filter(None, (kind, message)))) from None
         raise
 
 
-def _below(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception and those that it was raised of, or while they were handled."""
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception, its cause or context, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

@@ -1,7 +1,7 @@
 """Other versions of OpenCV beside the installed one, each in a folder of its own.
 
-What runs there has the same Python, numpy and code of this project: a difference is OpenCV's.
-This module imports no OpenCV: its functions are called in processes that then load the right one.
+Each runs with the same Python, NumPy and code of this project, so that a difference is OpenCV's.
+This module imports no OpenCV: its functions run in processes that then load the right version.
 """
 
 import re
@@ -11,19 +11,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from parity.backends.contract import Forward
-from parity.backends.isolated import Worker
 from parity.core.cli import InputError, log
 from parity.core.files import new_directory
 from parity.core.params import OpenCVParams
+from parity.core.processes import Worker
 
 FOLDER = Path("data/coverage")
 DISTRIBUTION = "opencv-python"
 START_S = 60
-ANEW = "remove this folder, and it is installed anew"
+REINSTALL = "remove this folder, and the next run installs it again"
 
 
 def installed_version() -> str:
-    """The version of the OpenCV that the pipeline runs."""
+    """The version of the OpenCV package that the pipeline runs."""
     for name in (DISTRIBUTION, f"{DISTRIBUTION}-headless"):
         try:
             return version(name)
@@ -33,18 +33,20 @@ def installed_version() -> str:
 
 
 def parse_versions(text: str) -> list[str]:
-    """The versions of a list with commas or spaces, the installed one where it is empty. Raises
-    InputError for what is no version."""
+    """Split a list of versions at commas and spaces; an empty list means the installed version.
+
+    Raises InputError for an entry that is not a version.
+    """
     versions = list(dict.fromkeys(text.replace(",", " ").split()))
-    for one in versions:
-        if one != installed_version() and not re.fullmatch(r"\d+(\.\d+)+", one):
-            raise InputError(f"OPENCV: found {one!r}; expected a version, as 4.14.0.94")
+    for name in versions:
+        if name != installed_version() and not re.fullmatch(r"\d+(\.\d+)+", name):
+            raise InputError(f"OPENCV: found {name!r}; expected a version, as 4.14.0.94")
     return versions or [installed_version()]
 
 
 def provide(wanted: str) -> Path | None:
-    """Return the folder of a version, installed now where it is missing; None for the one that is
-    installed anyway. Raises InputError for a version that pip cannot find."""
+    """Return the folder of a version, installing the version first if necessary; None for the
+    pipeline's own. Raises InputError for a version that pip cannot find."""
     if wanted == installed_version():
         return None
     folder = FOLDER / f"opencv-{wanted}"
@@ -57,7 +59,7 @@ def provide(wanted: str) -> Path | None:
 
 def _install(wanted: str, folder: Path) -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    # Nothing that it depends on: that is numpy alone, which stays the one that is installed.
+    # Its only dependency is NumPy, which must stay the installed one.
     command += ["--no-deps", "--only-binary=:all:", "--target", str(folder)]
     done = subprocess.run(
         [*command, f"{DISTRIBUTION}=={wanted}"], capture_output=True, text=True, check=False
@@ -73,12 +75,19 @@ def _install(wanted: str, folder: Path) -> None:
 
 
 def engines_of(wanted: str, folder: Path | None) -> list[str]:
-    """The engines that a version has, sorted, asked in a process of its own. Raises InputError
-    where it cannot be loaded, as one that is too old for this numpy, or where it is another."""
+    """Ask a version for its engines, in a process of its own; sorted.
+
+    Raises InputError where the version cannot be loaded, for instance because it is too old for
+    this NumPy, or where the folder holds another version.
+    """
     with Worker(START_S, quiet=True) as worker:
         try:
             return worker.call(_engines, wanted, folder)
-        except (InputError, RuntimeError) as error:  # the latter with a traceback, as of half one
+        except (
+            InputError,
+            OSError,
+            RuntimeError,
+        ) as error:  # RuntimeError: a package half installed
             reason = str(error).strip().splitlines()[-1]
             raise InputError(f"OPENCV: {wanted} cannot be loaded: {reason}") from None
 
@@ -87,9 +96,9 @@ def _engines(wanted: str, folder: Path | None) -> list[str]:
     _enter(folder)
     import cv2
 
-    # The package's version has a number more, that of the build: 4.14.0.94 is OpenCV 4.14.0.
+    # The package appends the number of its build: 4.14.0.94 is OpenCV 4.14.0.
     if not f"{wanted}.".startswith(f"{cv2.__version__.partition('-')[0]}."):
-        hint = f" in {folder}; {ANEW}" if folder else ""
+        hint = f" in {folder}; {REINSTALL}" if folder else ""
         raise InputError(f"found OpenCV {cv2.__version__}{hint}")
     from parity.backends.opencv import engines
 
@@ -97,7 +106,7 @@ def _engines(wanted: str, folder: Path | None) -> list[str]:
 
 
 def load_opencv_of(folder: Path | None, model: Path, params: OpenCVParams) -> Forward:
-    """As `load_opencv`, in the OpenCV of a folder; for a process that has loaded none yet."""
+    """As `load_opencv`, with the OpenCV of a folder, in a process that has not loaded one yet."""
     _enter(folder)
     from parity.backends.opencv import load_opencv
 
@@ -105,8 +114,10 @@ def load_opencv_of(folder: Path | None, model: Path, params: OpenCVParams) -> Fo
 
 
 def _enter(folder: Path | None) -> None:
-    """Let this process load OpenCV from a folder; raises InputError where another one is loaded, as
-    Python would take the installed one for a folder that has none."""
+    """Load OpenCV from a folder, or the installed one.
+
+    Raises InputError where the folder has no OpenCV and Python finds the installed one instead.
+    """
     if folder and str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     try:
@@ -115,4 +126,4 @@ def _enter(folder: Path | None) -> None:
         raise InputError(" ".join(str(error).split())[:200]) from None
     found = Path(cv2.__file__ or "").resolve()
     if folder and folder.resolve() not in found.parents:
-        raise InputError(f"there is none in {folder}; {ANEW}")
+        raise InputError(f"there is none in {folder}; {REINSTALL}")

@@ -1,39 +1,53 @@
-"""What `make coverage` found: metrics/coverage.json, COVERAGE.md and plots/coverage.png.
+"""The answer of `make coverage`: the record, a page in Markdown and a picture.
 
-With `--compare` two such records, files or revisions of Git: what got better and what worse. Exit
-code 1 where anything got worse.
+A full run writes metrics/coverage.json, COVERAGE.md and plots/coverage.png, which Git tracks; a
+narrowed run writes data/coverage/narrowed/, which it does not.
 """
 
-import json
-import subprocess
+import os
 import textwrap
 from collections import Counter
-from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
-from parity.core.cli import InputError, log
+from parity.core.cli import log
 from parity.core.files import write_json, write_text
-from parity.core.machine import cpu_model
-from parity.core.markdown import padded
+from parity.core.markdown import markdown_table
 from parity.core.params import Params
-from parity.coverage.cells import (
-    VERDICTS,
-    Figures,
-    column_of,
-    constants,
-    is_of_a_limit,
-    judge,
-    limits_of_a_process,
-    read_cells,
-    rel_text,
+from parity.coverage.advice import FASTER, advise, short, upgrades
+from parity.coverage.cells import Combination, Figures
+from parity.coverage.heat_map import draw
+from parity.coverage.record import (
+    LABELS,
+    RECORD,
+    Record,
+    cells_of,
+    combinations_of,
+    full_record,
+    label_of,
+    verdicts_in,
 )
 
-RECORD = Path("metrics/coverage.json")
-ANSWER = Path("COVERAGE.md")
-PICTURE = Path("plots/coverage.png")
-# Times of single runs, beside which others ran: what is not faster by this much is not faster.
-FASTER = 0.8
 
+@dataclass(frozen=True)
+class AnswerFiles:
+    """Where an answer is written."""
+
+    record: Path
+    page: Path
+    picture: Path
+
+    def __str__(self) -> str:
+        return f"{self.page}, {self.record}, {self.picture}"
+
+
+FULL = AnswerFiles(RECORD, Path("COVERAGE.md"), Path("plots/coverage.png"))
+NARROWED_FOLDER = Path("data/coverage/narrowed")
+NARROWED = AnswerFiles(
+    NARROWED_FOLDER / "coverage.json",
+    NARROWED_FOLDER / "COVERAGE.md",
+    NARROWED_FOLDER / "coverage.png",
+)
 SYMBOLS = {
     "same": "✓",
     "vacuous": "?",
@@ -46,238 +60,51 @@ SYMBOLS = {
 }
 
 
-def report(params: Params) -> None:
-    """Write the record of all cells that hold, and what is made of it."""
-    check_record(params, ())
-    record = gather(params)
-    if not record["models"]:
-        log(f"{RECORD}: nothing was measured yet; `make coverage` does it")
-        return
-    write_json(RECORD, record)
-    write_text(ANSWER, answer(record))
-    draw(PICTURE, record, params.plot.dpi)
-    print(totals(record), end="")
-    log(f"{ANSWER}, {RECORD}, {PICTURE}")
+def report_full(params: Params) -> None:
+    """Judge the cells of the full record again and write its answer.
 
-
-# The record
-
-
-def check_record(params: Params, planned: Collection[tuple[str, str]]) -> None:
-    """Raises InputError where the record that is there holds what a new one would not: cells that
-    were measured or judged otherwise, and are neither on disk nor `planned` (model and column)."""
-    if not RECORD.exists():
-        return
-    old = read_record(str(RECORD))
-    stay, why = staying(old, params)
-    there = {(figures["model"], column_of(figures)) for figures in read_cells(params)}
-    lost = verdicts_of(old).keys() - stay.keys() - there - set(planned)
-    if lost:
-        models, columns = (len({key[part] for key in lost}) for part in (0, 1))
-        raise InputError(
-            f"{RECORD}: {len(lost)} of its cells ({models} models, {columns} combinations) are of"
-            f" {why}; measure them anew in this run, or move the file away"
-        )
-
-
-def staying(old: Figures, params: Params) -> tuple[dict[tuple[str, str], Figures], str]:
-    """The cells of a record that were measured and judged as they would be now, and what is other
-    of those that were not."""
-    differs = differences(old["constants"], what_holds(params))
-    if differs:
-        return {}, differs[0]
-    limits, now = old["limits_of_a_process"], limits_of_a_process(params)
-    cells = {
-        (model, column): cell
-        for model, entry in old["models"].items()
-        for column, cell in entry["cells"].items()
-        if limits == now or not is_of_a_limit({"kind": cell["verdict"], "message": cell["reason"]})
-    }
-    return cells, next(iter(differences(limits, now)), "")
-
-
-def what_holds(params: Params) -> Figures:
-    """What all of a record was measured and judged with."""
-    what = constants(params)
-    del what["machine"]
-    limits = {task: {"rel": one.rel} for task, one in params.gate.limits}
-    return what | {"limits": limits | {"spread": params.gate.spread}}
-
-
-def differences(old: object, new: object, name: str = "") -> list[str]:
-    """The keys that differ between two nested dicts, with both values, in words."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [
-            line
-            for key in {**old, **new}
-            for line in differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
-        ]
-    return [] if old == new else [f"{name} {_value(old)} (now {_value(new)})"]
-
-
-def _value(value: object) -> str:
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def gather(params: Params) -> Figures:
-    """All cells that hold, judged; those of the record that is there as well, if they were measured
-    and judged in the same way, so that a narrowed run in a fresh clone keeps the others."""
-    models: dict[str, Figures] = {}
-    processors: set[str] = set()
-    if RECORD.exists():
-        old = read_record(str(RECORD))
-        for (name, column), cell in staying(old, params)[0].items():
-            entry = old["models"][name]
-            models.setdefault(name, entry | {"cells": {}})["cells"][column] = cell
-            processors |= set(old["processors"])
-    for figures in read_cells(params):
-        processors.add(cpu_model())
-        model = models.setdefault(figures["model"], {"cells": {}})
-        model["task"] = figures["task"]
-        reference = figures["reference"]
-        model |= {key: reference.get(key) for key in ("parameters", "spread", "noise", "ms")}
-        model["cells"][column_of(figures)] = judged(figures, params)
-    for model in models.values():
-        model["cells"] = dict(sorted(model["cells"].items()))
-    return {
-        "constants": what_holds(params),
-        "limits_of_a_process": limits_of_a_process(params),
-        "processors": sorted(processors),
-        "models": dict(sorted(models.items())),
-    }
-
-
-def judged(figures: Figures, params: Params) -> Figures:
-    verdict = judge(figures, params)
-    first = figures["groups"][0]["ms"] if figures["groups"] else None
-    cell = {"verdict": verdict.verdict, "owner": verdict.owner, "reason": verdict.reason}
-    cell |= {"rel": verdict.rel, "fixed": verdict.fixed, "ms": first}
-    return cell | {"onnxruntime_ms": figures["onnxruntime"]["ms"]}
-
-
-def read_record(source: str) -> Figures:
-    """A record by its path, or by a revision of Git that has it."""
-    if Path(source).is_file():
-        text = Path(source).read_bytes()
-    elif source.startswith("-"):
-        raise InputError(f"{source}: found no file of this name; expected a record or revision")
+    Raises InputError where a cell of the old record would be lost.
+    """
+    record = full_record(params)
+    if record["models"]:
+        write_answer(record, FULL, params.plot.dpi)
+        log(str(FULL))
     else:
-        command = ["git", "show", f"{source}:{RECORD}"]
-        shown = subprocess.run(command, capture_output=True, check=False)
-        if shown.returncode:
-            raise InputError(f"{source}: neither a file nor a revision of Git that has {RECORD}")
-        text = shown.stdout
-    try:
-        record = json.loads(text)
-        verdicts_of(record), record["constants"]["versions"], record["limits_of_a_process"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"{source}: not a record of `make coverage`: {reason}") from None
-    return record
+        log(f"{RECORD}: nothing was measured yet; `make coverage` does it")
 
 
-# The comparison
-
-Verdicts = dict[tuple[str, str], str]  # by model and column
-RANKS = ("same", "same (fixed)", *list(VERDICTS)[1:])  # best first
-
-
-def verdicts_of(record: Figures) -> Verdicts:
-    """The words of a record's cells, of RANKS."""
-    return {
-        (model, column): word_of(cell)
-        for model, entry in record["models"].items()
-        for column, cell in entry["cells"].items()
-    }
+def write_answer(record: Record, files: AnswerFiles, dpi: int) -> None:
+    """Write the record, the page and the picture, and print the totals."""
+    write_json(files.record, record)
+    write_text(files.page, page(record, files))
+    draw(files.picture, record, dpi)
+    print(totals(record), end="")
 
 
-def compare(old: Figures, new: Figures) -> tuple[list[str], bool]:
-    """Lines that say what got better and what worse between two records, and whether anything got
-    worse; before them, what else differs. Raises InputError where they have no cell in common.
-
-    The version of OpenCV is left out of the names where each record has one alone, and so is an
-    exporter's opset: else nothing would be in common.
-    """
-    both, shared = [], in_all(old) & in_all(new)
-    for record in (old, new):
-        words = verdicts_of(record).items()
-        both.append({(model, shortened(column, shared)): word for (model, column), word in words})
-    if not both[0].keys() & both[1].keys():
-        raise InputError("the two records have no model and combination in common")
-    lines = []
-    versions = [sorted({opencv_of(one) for one in columns_of(record)}) for record in (old, new)]
-    if versions[0] != versions[1]:
-        lines.append(f"OpenCV {', '.join(versions[0])} -> {', '.join(versions[1])}")
-    for line in differences(old["constants"], new["constants"]):
-        lines.append(f"measured otherwise: {line}")
-    changed, worse = changes(*both)
-    return lines + (changed or ["no verdict changed"]), worse
-
-
-def in_all(record: Figures) -> set[str]:
-    """What is the same in all of a record's columns: `OpenCV` where that is its version, and the
-    exporters with one opset alone."""
-    columns = columns_of(record)
-    one_version = len({opencv_of(column) for column in columns}) == 1
-    opsets: dict[str, set[str]] = {}
-    for column in columns:
-        exporter, opset = column.partition(",")[0].split()
-        opsets.setdefault(exporter, set()).add(opset)
-    found = {exporter for exporter, several in opsets.items() if len(several) == 1}
-    return found | {"OpenCV"} if one_version else found
-
-
-def shortened(column: str, shared: set[str]) -> str:
-    """A column's name without the version and the opset, where these are `shared`."""
-    how, _, engine = column.partition(", ")
-    exporter = how.split()[0]
-    name = exporter if exporter in shared else how
-    return f"{name}, {engine.split()[0] if 'OpenCV' in shared else engine}"
-
-
-def changes(old: Verdicts, new: Verdicts) -> tuple[list[str], bool]:
-    """Lines that say what got better and what worse, and whether anything got worse.
-
-    Verdicts are ranked as in RANKS: what fails without a word is worse than what crashes.
-    """
-    better, worse = [], []
-    for key in sorted(old.keys() & new.keys()):
-        if old[key] != new[key]:
-            lines = worse if RANKS.index(new[key]) > RANKS.index(old[key]) else better
-            lines.append(f"  {key[0]}, {key[1]}: {old[key]} -> {new[key]}")
-    lines = []
-    for name, some in (("worse", worse), ("better", better)):
-        lines += [f"{name}: {len(some)}", *some] if some else []
-    for name, some in (("only in the first", old.keys() - new), ("new", new.keys() - old)):
-        if some:
-            models = sorted({model for model, _ in some})
-            lines.append(f"{name}: {len(some)} cells of {len(models)} models")
-    return lines, bool(worse)
-
-
-# COVERAGE.md
-
-
-def answer(record: Figures) -> str:
-    """The whole page, in Markdown."""
+def page(record: Record, files: AnswerFiles = FULL) -> str:
+    """The whole page, in Markdown; its links are relative to where it is written."""
+    link, picture = (
+        Path(os.path.relpath(path, files.page.parent)).as_posix()
+        for path in (files.record, files.picture)
+    )
+    intro = (
+        "Which of torchvision's models give the same outputs in OpenCV's DNN module as in PyTorch?"
+        f" Written by `make coverage`; [{link}]({link}) holds the same for scripts. Weights"
+        " are random but calibrated, so that the outputs depend on the image: the page compares"
+        f" computations, not what a model recognises. {images_text(record)}"
+    )
     versions = record["constants"]["versions"]
     libraries = ", ".join(f"{name} {version}" for name, version in versions.items())
-    intro = (
-        "Which of torchvision's models give in OpenCV's DNN module the answers that they give in"
-        " PyTorch? Made by `make coverage`; the same for scripts is in"
-        f" [{RECORD}]({RECORD}). Weights are random but calibrated, so that the answers depend on"
-        " the image; what a model means in the field is not asked, only whether two backends"
-        f" compute the same. {images_text(record)}"
-    )
     legend = "\n".join(
-        f"- {SYMBOLS[name]} **{name}**: {words}." for name, words in used_verdicts(record).items()
+        f"- {SYMBOLS[name]} **{name}**: {words}." for name, words in verdicts_in(record).items()
     )
-    fixed = (
-        "(fixed): the file of dynamic sizes or batch was refused, files of fixed ones are right."
-        " *use with*: the combination advised above where it is right and no other takes less than"
-        f" {100 * FASTER:.0f} % of its time, else the fastest that is right. *ms*: one image on one"
-        " core in OpenCV (as advised), ONNX Runtime and PyTorch, roughly: other models ran beside."
-        " *rel* of a footnote: the largest difference of the logits over the largest logit."
+    reading = (
+        "(fixed): OpenCV refuses the file of dynamic sizes or batch, and files of fixed ones are"
+        " right. *use with*: the combination advised above where it is right and no other takes"
+        f" less than {100 * FASTER:.0f} % of its time, else the fastest right one. *ms*: one image"
+        " on one core in OpenCV (as advised), ONNX Runtime and PyTorch; a rough figure, since other"
+        " models ran at the same time. *rel* in a footnote: the largest difference of the logits,"
+        " over the largest logit."
     )
     table, notes = models_table(record)
     return (
@@ -287,11 +114,11 @@ def answer(record: Figures) -> str:
                 _filled(intro),
                 _filled(f"{libraries}; {', '.join(record['processors'])}."),
                 totals(record).rstrip("\n"),
-                _filled(advice(record)),
-                *upgrades(record),
-                f"![Verdict of each model and combination]({PICTURE})",
+                _filled(advise(record).text()),
+                *upgrade_sections(record),
+                f"![Verdict of each model and combination]({picture})",
                 legend,
-                _filled(fixed),
+                _filled(reading),
                 table.rstrip("\n"),
                 "\n".join(notes),
             ]
@@ -300,252 +127,82 @@ def answer(record: Figures) -> str:
     )
 
 
-def short(record: Figures) -> str:
+def readme_block(record: Record) -> str:
     """The totals and the advice, in Markdown."""
-    return f"{totals(record)}\n{_filled(advice(record))}\n"
+    return f"{totals(record)}\n{_filled(advise(record).text())}\n"
 
 
-def images_text(record: Figures) -> str:
-    what = record["constants"]
-    sizes = "; ".join(f"{task} {', '.join(sizes)}" for task, sizes in what["sizes"].items())
+def images_text(record: Record) -> str:
+    """What each file is run on, in words."""
+    constants = record["constants"]
+    sizes = "; ".join(f"{task} {', '.join(sizes)}" for task, sizes in constants["sizes"].items())
     return (
-        f"{what['images']} images, each alone and all as one batch; {sizes}. Each file runs once"
-        f" more, and in {len(what['perturb'])} fresh processes, whose heap is dirtied first where"
-        " that can be done: not a bit may change."
+        f"{constants['images']} images, each alone and all as one batch; {sizes}. Each file runs a"
+        f" second time, and in {len(constants['perturb'])} fresh processes whose heap is dirtied"
+        " first where the system allows it: not a bit may change."
+    )
+
+
+def totals(record: Record) -> str:
+    """How many models have which label: a table with a row for each combination."""
+    counts = {combination: Counter() for combination in combinations_of(record)}
+    for (_, combination), cell in cells_of(record).items():
+        counts[combination][label_of(cell)] += 1
+    used = [label for label in LABELS if any(count[label] for count in counts.values())]
+    lines = [["exporter and opset, engine and OpenCV", "models", *used]]
+    for combination, count in counts.items():
+        numbers = [count.total(), *(count[label] for label in used)]
+        lines.append([str(combination), *map(str, numbers)])
+    return markdown_table(lines, left=1)
+
+
+def upgrade_sections(record: Record) -> list[str]:
+    """A folded section for each upgrade of OpenCV and engine."""
+    return [
+        f"<details><summary>{title}</summary>\n\n```\n"
+        + ("\n".join(lines) or "no verdict changes")
+        + "\n```\n\n</details>"
+        for title, lines in upgrades(record)
+    ]
+
+
+def models_table(record: Record) -> tuple[str, list[str]]:
+    """The table with a row for each model and a column for each combination, and its footnotes."""
+    combinations, advice = combinations_of(record), advise(record)
+    footnotes: dict[str, int] = {}
+    header = ["model", "million", *map(str, combinations)]
+    lines = [[*header, f"use with {advice.opencv}", "ms"]]
+    for name, model in record["models"].items():
+        cells = [cell_text(model["cells"].get(str(one)), footnotes) for one in combinations]
+        use = advice.use(name)
+        advised = short(use) if use else "**none**" if advice.is_hopeless(name) else ""
+        size = "-" if model["parameters"] is None else f"{model['parameters']:.1f}"
+        lines.append([name, size, *cells, advised, times_text(model, use)])
+    notes = [f"[^{number}]: {reason}" for reason, number in footnotes.items()]
+    return markdown_table(lines, left=1), notes
+
+
+def cell_text(cell: Figures | None, footnotes: dict[str, int]) -> str:
+    """The text of a cell in the table; adds its reason to the footnotes."""
+    if cell is None:
+        return ""
+    verdict = cell["verdict"]
+    text = f"{SYMBOLS[verdict]} {'**different**' if verdict == 'different' else label_of(cell)}"
+    if cell["reason"]:
+        owner = f" (owner: {cell['owner']})" if cell["owner"] else ""
+        reason = (cell["reason"] + owner).replace("|", "\\|").replace("<", "&lt;")
+        text += f"[^{footnotes.setdefault(reason, len(footnotes) + 1)}]"
+    return text
+
+
+def times_text(model: Figures, use: Combination | None) -> str:
+    """OpenCV's, ONNX Runtime's and PyTorch's time in ms."""
+    cell = model["cells"][str(use)] if use else {"ms": None, "onnxruntime_ms": None}
+    times = (cell["ms"], cell["onnxruntime_ms"], model["ms"])
+    return " / ".join(
+        "-" if time is None else f"{time:.0f}" if time > 10 else f"{time:.1f}" for time in times
     )
 
 
 def _filled(text: str) -> str:
     return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
-
-
-def columns_of(record: Figures) -> list[str]:
-    """The combinations, of the newest OpenCV first."""
-    found = {column for model in record["models"].values() for column in model["cells"]}
-    return sorted(sorted(found), key=lambda one: _version(opencv_of(one)), reverse=True)
-
-
-def opencv_of(column: str) -> str:
-    return column.rpartition(" ")[2]
-
-
-def _version(text: str) -> list[int]:
-    return [int(part) for part in text.split(".")]
-
-
-def totals(record: Figures) -> str:
-    """How many models have which verdict, a row a combination."""
-    counts = {
-        column: Counter(
-            word_of(model["cells"][column])
-            for model in record["models"].values()
-            if column in model["cells"]
-        )
-        for column in columns_of(record)
-    }
-    used = [name for name in RANKS if any(count[name] for count in counts.values())]
-    lines = [["exporter and opset, engine and OpenCV", "models", *used]]
-    for column, count in counts.items():
-        lines.append([column, str(count.total()), *(str(count[name]) for name in used)])
-    return padded(lines, left=1)
-
-
-def word_of(cell: Figures) -> str:
-    return cell["verdict"] + (" (fixed)" if cell["fixed"] else "")
-
-
-def used_verdicts(record: Figures) -> dict[str, str]:
-    """Of VERDICTS those that the record has, in words."""
-    found = {cell["verdict"] for one in record["models"].values() for cell in one["cells"].values()}
-    return {name: words for name, words in VERDICTS.items() if name in found}
-
-
-def cells_of(model: Figures, opencv: str) -> dict[str, Figures]:
-    """A model's cells of one version of OpenCV, by column."""
-    return {one: cell for one, cell in model["cells"].items() if opencv_of(one) == opencv}
-
-
-def advised_opencv(record: Figures) -> str:
-    """The newest of the versions of OpenCV that most models were tried with."""
-    models = record["models"].values()
-    versions = list(dict.fromkeys(opencv_of(column) for column in columns_of(record)))
-    return max(versions, key=lambda one: sum(bool(cells_of(model, one)) for model in models))
-
-
-def advised(record: Figures) -> str:
-    """The combination of that version that is right for most models; of several the one that takes
-    any size more often."""
-    counts = {}
-    opencv = advised_opencv(record)
-    for column in columns_of(record):
-        if opencv_of(column) == opencv:
-            cells = [model["cells"].get(column) for model in record["models"].values()]
-            words = Counter(word_of(cell) for cell in cells if cell)
-            counts[column] = (words["same"] + words["same (fixed)"], words["same"])
-    return max(counts, key=counts.get)
-
-
-def advice(record: Figures) -> str:
-    """What to use for a model that is not in the table, in words."""
-    best, opencv = advised(record), advised_opencv(record)
-    tried = [model["cells"][best] for model in record["models"].values() if best in model["cells"]]
-    right = sum(cell["verdict"] == "same" for cell in tried)
-    none = [name for name in record["models"] if use_of(record, name) == ""]
-    text = f"With OpenCV {opencv}, use **{best.rpartition(' ')[0]}**: right for {right} of"
-    text += f" {len(tried)} models."
-    if none:
-        text += f" No combination is right for {', '.join(none)}."
-    return text
-
-
-def use_of(record: Figures, name: str) -> str | None:
-    """The column to use for a model: the advised one where it is right, takes any size as well as
-    another, and no other is clearly faster (FASTER); else the fastest right one. Empty where none
-    is right, None where not all that the advised version has was tried."""
-    opencv, best = advised_opencv(record), advised(record)
-    cells = cells_of(record["models"][name], opencv)
-    right = {column: cell for column, cell in cells.items() if cell["verdict"] == "same"}
-    if not right:
-        every = {column for column in columns_of(record) if opencv_of(column) == opencv}
-        return "" if cells.keys() == every else None
-
-    def cost(column: str, share: float = 1) -> tuple[bool, float]:
-        return right[column]["fixed"], share * right[column]["ms"]
-
-    fastest = min(right, key=cost)
-    return best if best in right and cost(best, FASTER) <= cost(fastest) else fastest
-
-
-def upgrades(record: Figures) -> list[str]:
-    """What a change from each older version of OpenCV to the newest would break and mend, a part a
-    version and engine of the newest: against the same engine of the older one, or its only one."""
-    versions = list(dict.fromkeys(opencv_of(column) for column in columns_of(record)))
-    newest, parts = versions[0], []
-    for old in versions[1:]:
-        known = engines_of(record, old)
-        for engine in engines_of(record, newest):
-            before = engine if engine in known else known[0] if len(known) == 1 else None
-            if before is None:
-                continue
-            verdicts = _of_engine(record, old, before), _of_engine(record, newest, engine)
-            lines, _ = changes(*verdicts)
-            title = f"From OpenCV {old} to {newest}, engine {engine}"
-            title += f" in place of {before}" if engine != before else ""
-            changed = [line for line in lines if not line.startswith(("only", "new"))]
-            body = "\n".join(changed) or "no verdict changes"
-            parts.append(f"<details><summary>{title}</summary>\n\n```\n{body}\n```\n\n</details>")
-    return parts
-
-
-def engines_of(record: Figures, opencv: str) -> list[str]:
-    columns = [column for column in columns_of(record) if opencv_of(column) == opencv]
-    return sorted({engine_of(column) for column in columns})
-
-
-def engine_of(column: str) -> str:
-    return column.split(", ")[1].split()[0]
-
-
-def _of_engine(record: Figures, opencv: str, engine: str) -> Verdicts:
-    """The verdicts of a version's engine, by model and exporter."""
-    return {
-        (model, column.partition(",")[0]): word
-        for (model, column), word in verdicts_of(record).items()
-        if opencv_of(column) == opencv and engine_of(column) == engine
-    }
-
-
-def models_table(record: Figures) -> tuple[str, list[str]]:
-    """One row a model, one column a combination; and the footnotes with the reasons."""
-    columns = columns_of(record)
-    notes: dict[str, int] = {}
-    lines = [["model", "million", *columns, f"use with {advised_opencv(record)}", "ms"]]
-    for name, model in record["models"].items():
-        cells = [cell_text(model["cells"].get(column), notes) for column in columns]
-        use = use_of(record, name)
-        size = "-" if model["parameters"] is None else f"{model['parameters']:.1f}"
-        how = use.rpartition(" ")[0] if use else "" if use is None else "**none**"
-        lines.append([name, size, *cells, how, times_text(model, use)])
-    written = [f"[^{number}]: {reason}" for reason, number in notes.items()]
-    return padded(lines, left=1), written
-
-
-def cell_text(cell: Figures | None, notes: dict[str, int]) -> str:
-    if cell is None:
-        return ""
-    word = cell["verdict"]
-    text = f"{SYMBOLS[word]} {'**different**' if word == 'different' else word_of(cell)}"
-    if cell["reason"]:
-        owner = f" (owner: {cell['owner']})" if cell["owner"] else ""
-        reason = (cell["reason"] + owner).replace("|", "\\|").replace("<", "&lt;")
-        text += f"[^{notes.setdefault(reason, len(notes) + 1)}]"
-    return text
-
-
-def times_text(model: Figures, use: str | None) -> str:
-    cell = model["cells"][use] if use else {"ms": None, "onnxruntime_ms": None}
-    times = (cell["ms"], cell["onnxruntime_ms"], model["ms"])
-    return " / ".join(
-        "-" if one is None else f"{one:.0f}" if one > 10 else f"{one:.1f}" for one in times
-    )
-
-
-# The picture
-
-CELL_HEIGHT, CELL_WIDTH, NAMES_WIDTH = 0.155, 1.05, 2.0  # inches
-# From the palette of Okabe and Ito; the two that nobody sees fail are the loudest.
-COLORS = {
-    "same": "#cfe8dc",
-    "vacuous": "#dddddd",
-    "not exportable": "#b8b8b8",
-    "refused": "#f0e442",
-    "timeout": "#e69f00",
-    "crashed": "#56b4e9",
-    "unstable": "#cc79a7",
-    "different": "#d55e00",
-}
-
-
-def draw(path: Path, record: Figures, dpi: int) -> None:
-    """A heat map: a row a model, a column a combination, the colour the verdict."""
-    from matplotlib.patches import Patch, Rectangle
-
-    from parity.evaluation.charts import header, name_rows, new_figure
-
-    columns, names = columns_of(record), list(record["models"])
-    width = NAMES_WIDTH + CELL_WIDTH * max(len(columns), 4)
-    height = CELL_HEIGHT * len(names) + 1.2
-    with new_figure(path, width, height, dpi) as figure:
-        axes = figure.add_subplot()
-        for y, name in enumerate(names):
-            for x, column in enumerate(columns):
-                cell = record["models"][name]["cells"].get(column)
-                if cell is None:
-                    continue
-                color = COLORS[cell["verdict"]]
-                axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=color, ec="white", lw=0.8))
-                axes.text(x, y, picture_text(cell), ha="center", va="center", fontsize=6)
-        name_rows(axes, names)
-        axes.set_xlim(-0.5, len(columns) - 0.5)
-        axes.set_xticks(range(len(columns)), [one.replace(", ", "\n") for one in columns])
-        axes.xaxis.tick_top()
-        axes.tick_params(length=0, labelsize=7)
-        for side in axes.spines.values():
-            side.set_visible(False)
-        handles = [
-            Patch(color=COLORS[name], label=f"{name}: {words}")
-            for name, words in used_verdicts(record).items()
-        ]
-        figure.legend(handles=handles, loc="outside lower left", ncols=1, fontsize=7)
-        header(
-            figure,
-            "torchvision's models in OpenCV, against PyTorch",
-            "Exporter and opset, engine and version of OpenCV. In a cell the largest difference of"
-            " the logits over the largest logit; fixed: only as a file of fixed sizes.",
-        )
-
-
-def picture_text(cell: Figures) -> str:
-    if cell["verdict"] in ("same", "different", "unstable") and cell["rel"] is not None:
-        return rel_text(cell["rel"]) + (" fixed" if cell["fixed"] else "")
-    return cell["verdict"]

@@ -1,4 +1,4 @@
-"""Blobs for comparisons that need no dataset: images that differ strongly from one another."""
+"""Blobs that need no dataset: images that differ strongly from one another."""
 
 import numpy as np
 
@@ -9,11 +9,11 @@ BASE = 0.5  # standard deviation of an image's mean colour
 
 
 def patterns(images: int, height: int, width: int, seed: int) -> np.ndarray:
-    """Return `images` coloured random fields: float32 (images, 3, height, width).
+    """Draw coloured random fields: float32 (images, 3, height, width).
 
-    Each is a base colour, a sum of plane waves and white noise; mean and deviation are about those
-    of normalised photographs. White noise alone would be the same image again and again
-    to a network that averages over space. The first ones stay the same when there are more.
+    Each is a base colour, a sum of plane waves and white noise, with about the mean and deviation
+    of normalised photographs. White noise alone looks the same to a network that averages over
+    space. More images leave the first ones unchanged.
     """
     y, x = np.mgrid[:height, :width] / max(height, width)
     blob = np.empty((images, 3, height, width), np.float32)
@@ -26,7 +26,7 @@ def patterns(images: int, height: int, width: int, seed: int) -> np.ndarray:
         for cycle, angle, phase, colour in zip(cycles, angles, phases, colours, strict=True):
             along = x * np.cos(angle) + y * np.sin(angle)
             field = field + colour * np.sin(2 * np.pi * cycle * along + phase)
-        # All of one contrast: a deep random network answers an outlier a hundred times as strongly.
+        # One contrast for all: a deep random network amplifies an outlier a hundredfold.
         field = field - field.mean(axis=(1, 2), keepdims=True)
         field /= field.std(axis=(1, 2), keepdims=True)
         blob[index] = field + rng.normal(0, BASE, (3, 1, 1))
@@ -34,12 +34,12 @@ def patterns(images: int, height: int, width: int, seed: int) -> np.ndarray:
 
 
 def spread(outputs: np.ndarray) -> float:
-    """How different the outputs of several images are: logits, (N, C) or (N, C, H, W), N > 1.
+    """Measure how much the outputs of several images differ: logits (N, C) or (N, C, H, W), N > 1.
 
-    The least of these, relative to the largest absolute logit: the largest difference between two
-    images, of any two; the same of any two classes; and of an output with its mirror images, where
-    it has height and width. A candidate whose images or classes changed places, or that says the
-    same for all, is off by at least this much. 0 where a logit is NaN or infinite.
+    Returns the smallest of these maximum differences, over the largest absolute logit: between any
+    two images; between any two classes; between an output and its mirror images, where it has
+    height and width. A candidate that swaps images or classes, or repeats one output, is off by at
+    least this much. 0 where a logit is NaN or infinite.
     """
     largest = np.abs(outputs).max()
     if not np.isfinite(largest) or not largest:
@@ -58,7 +58,7 @@ def spread(outputs: np.ndarray) -> float:
     return float(min(differences) / largest)
 
 
-def touched(blob: np.ndarray) -> np.ndarray:
-    """The blob with every value changed by about a millionth, as rounding would in a few layers."""
+def perturbed(blob: np.ndarray) -> np.ndarray:
+    """Change every value by about a millionth, as rounding does over a few layers."""
     factors = 1 + 1e-6 * np.random.default_rng(0).normal(size=blob.shape)
     return (blob * factors).astype(np.float32)

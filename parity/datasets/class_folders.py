@@ -1,4 +1,4 @@
-"""Class folders: the images of a class lie in a folder of its name, as for ImageFolder."""
+"""Class folders: each folder holds the images of one class, as for torchvision's ImageFolder."""
 
 from collections import Counter
 from pathlib import Path
@@ -7,11 +7,11 @@ from parity.core.cli import InputError
 from parity.datasets import imagenet
 from parity.datasets.dataset import Item
 
-FOLDERS = "folders"  # `classes` when the folders' names, sorted, are the classes
+FOLDERS = "folders"  # `classes` when the sorted names of the folders are the classes
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """The folders right below one, sorted by name; a hidden one is no class."""
+    """Return the folders right below one, sorted by name, without hidden ones."""
     if not folder.is_dir():
         return []
     found = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
@@ -19,17 +19,13 @@ def class_folders(folder: Path) -> list[Path]:
 
 
 def class_folders_of_root(root: Path, train: str) -> list[Path]:
-    """The class folders of a dataset that is one split; beside them may lie the folder `train`.
+    """Return the class folders right below the root of a dataset that is one split.
 
-    None where fewer than two folders hold images. Raises InputError where another one holds none.
+    A folder `train` without an image right in it is the train split and no class. The list is empty
+    when fewer than two folders hold images. Raises InputError when only some folders do.
     """
-    from torchvision.datasets.folder import is_image_file
-
-    def holds_image(folder: Path) -> bool:
-        return any(is_image_file(path.name) for path in folder.iterdir())
-
-    folders = [path for path in class_folders(root) if path.name != train or holds_image(path)]
-    with_images = [path for path in folders if holds_image(path)]
+    folders = [path for path in class_folders(root) if path.name != train or _holds_image(path)]
+    with_images = [path for path in folders if _holds_image(path)]
     if len(with_images) < 2:
         return []
     if len(with_images) < len(folders):
@@ -38,13 +34,27 @@ def class_folders_of_root(root: Path, train: str) -> list[Path]:
     return folders
 
 
-def folder_names(val: list[Path], train: list[Path]) -> list[str]:
-    """The classes that the folders' names are. Each split that has folders must have the same
-    ones: of two orders none would be that of the model."""
+def holds_class_folders(folder: Path) -> bool:
+    """Return whether a folder holds class folders and is not one itself."""
+    return bool(class_folders(folder)) and not _holds_image(folder)
+
+
+def _holds_image(folder: Path) -> bool:
+    from torchvision.datasets.folder import is_image_file
+
+    return any(is_image_file(path.name) for path in folder.iterdir())
+
+
+def classes_of_folders(val: list[Path], train: list[Path]) -> list[str]:
+    """Return the names of the val folders as the classes.
+
+    Raises InputError unless the train folders, if any, have the same names: the order of two
+    different sets of names could not both be the model's.
+    """
     for some, others in ((val, train), (train, val)):
         missing = {path.name for path in others} - {path.name for path in some}
         if some and missing:
-            expected = f"expected that of {others[0].parent}, with `classes: {FOLDERS}`"
+            expected = f"expected one as in {others[0].parent}, with `classes: {FOLDERS}`"
             raise InputError(f"{some[0].parent}: no folder {min(missing)!r}; {expected}")
     if len(val) < 2:
         raise InputError(f"{val[0].parent}: found one class folder; expected at least 2")
@@ -54,10 +64,10 @@ def folder_names(val: list[Path], train: list[Path]) -> list[str]:
 def class_ids(
     folders: list[Path], classes: list[str], params_classes: str, root: Path
 ) -> dict[str, int]:
-    """The class id that each folder's name stands for.
+    """Return the class id of each folder's name.
 
-    With `classes: imagenet` a folder's name is a WordNet id, else a label. Raises InputError for
-    a folder that is no class, or of which it cannot be said which.
+    A name is a WordNet id with `classes: imagenet`, else one of the `classes`. Raises InputError
+    for a name that is no class, or stands for several.
     """
     names = {path.name: path for path in folders}
     if params_classes == "imagenet":
@@ -65,7 +75,7 @@ def class_ids(
     count = Counter(classes)
     for name, path in names.items():
         if count[name] != 1:
-            expected = f"expected it once among the classes, as it names the folder {path}"
+            expected = f"expected once, as the class of the folder {path}"
             raise InputError(f"{params_classes}: found {name!r} {count[name]} times; {expected}")
     return {name: classes.index(name) for name in names}
 
@@ -73,7 +83,8 @@ def class_ids(
 def read_class_folders(
     folders: list[Path], ids: dict[str, int], root: Path
 ) -> tuple[list[Item], list[Path]]:
-    """The images below each folder, sorted by class and path, and the folders that hold them.
+    """Return the images below the folders, sorted by class and path, and all folders that hold
+    them.
 
     Raises InputError for a class without an image, and for a name that a text file cannot list.
     """

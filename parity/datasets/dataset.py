@@ -1,9 +1,10 @@
-"""A dataset as `fetch` lists it and the later stages read it."""
+"""A dataset as `fetch` lists it and later stages read it: data/<dataset>/dataset.json."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from parity.core.files import read_json, write_json
+from parity.core.fingerprints import stamp
 from parity.core.params import Task
 
 NO_TRAIN = "none"  # `train` of a dataset without a train list
@@ -11,7 +12,7 @@ NO_TRAIN = "none"  # `train` of a dataset without a train list
 
 @dataclass(frozen=True)
 class Item:
-    """One image with its target: a class id, or the path of a mask. Paths are relative to the
+    """An image and its target: a class id, or the path of a mask. Paths are relative to the
     dataset's root."""
 
     image: str
@@ -25,9 +26,9 @@ class Item:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What `fetch` found: `root` holds the files, `train` is empty where there is no train list.
+    """A dataset in the folder `root`; `train` is empty when it has no train list.
 
-    `colors` are the legend's, one [r, g, b] a class, empty for classification.
+    `colors` has an [r, g, b] for each class of a segmentation and is empty for a classification.
     """
 
     task: Task
@@ -47,3 +48,18 @@ class Dataset:
             content[split] = [Item(**item) for item in content[split]]
         fields = Dataset.__dataclass_fields__
         return Dataset(**{name: content[name] for name in fields})
+
+
+def stamp_files(dataset: Dataset, depends_on: list[Path]) -> dict[str, list[int] | None]:
+    """Return the stamp of every image, target and other path that a dataset depends on.
+
+    Paths are relative to the dataset's root, or absolute when they lie elsewhere.
+    """
+    root = Path(dataset.root)
+    items = (*dataset.val, *dataset.train)
+    names = [item.image for item in items]
+    names += [item.target for item in items if isinstance(item.target, str)]
+    for path in depends_on:
+        inside = path.is_relative_to(root)
+        names.append(str(path.relative_to(root) if inside else path.absolute()))
+    return {name: stamp(root / name) for name in names}

@@ -1,26 +1,25 @@
-"""Datasets that anyone may download: fetched once, checked and extracted by torchvision."""
+"""Datasets that are downloaded: once, checked, and extracted by torchvision."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 
 from parity.core.cli import InputError, log
 from parity.core.files import new_directory
-from parity.core.http import download_reason, socket_timeout
+from parity.core.http import downloading
 from parity.core.params import PARAMS, DatasetParams, Task
-from parity.datasets.archives import check_archive, check_md5, named_errors
+from parity.datasets.archives import check_archive, check_md5, refuse_bad_archive
 
 FOLDER = Path("data/downloads")
-IMAGENETTE_SIZE = "160px"  # of the shorter side: the smallest of the three versions
+IMAGENETTE_SIZE = "160px"  # of the shorter side, the smallest of three versions
 
 
 @dataclass(frozen=True)
 class Download:
-    """What torchvision knows of a dataset, and what may be said of it in params.yaml.
+    """A dataset that torchvision can download, with its `task` and the valid values of `classes`.
 
-    `extract` makes torchvision's dataset in a folder that holds the archive; `root` is where its
-    files then lie below that folder.
+    `extract` has torchvision extract the archive in the folder that holds it; the dataset's files
+    then lie in `root` below that folder.
     """
 
     task: Task
@@ -65,17 +64,17 @@ def voc2012() -> Download:
     )
 
 
-# By their words for `source`.
+# By `source`.
 DOWNLOADS = {"imagenette": imagenette, "voc2012": voc2012}
 
 
-def downloaded(name: str, params: DatasetParams) -> Path:
-    """The root of the dataset that `params.source` names, downloaded where it is not there yet.
+def download_once(name: str, params: DatasetParams) -> Path:
+    """Return the root of the dataset `params.source`, after downloading it if it is missing.
 
-    An archive that lies in `FOLDER` is used instead of a download and left there; one that was
-    downloaded is removed when it is extracted. Raises InputError, and leaves nothing, when
-    params.yaml asks for what the dataset has not, the download fails, or the archive is another
-    one, cut off, or not safe to extract.
+    An archive that the user put into `FOLDER` is used in place of a download and kept; a downloaded
+    archive is removed once extracted. Raises InputError, and leaves nothing behind, when the
+    dataset lacks the task or classes that params.yaml asks for, the download fails, or the archive
+    has another checksum or is not safe to extract.
     """
     source = DOWNLOADS[params.source]()
     for key, expected in (("task", (source.task,)), ("classes", source.classes)):
@@ -90,19 +89,19 @@ def downloaded(name: str, params: DatasetParams) -> Path:
 
 
 def _install(source: Download, folder: Path) -> None:
-    """Bring the archive, extract it, and give it its name when all of it is there."""
-    own = FOLDER / source.archive
+    """Get the archive and extract it; `folder` appears only when it is complete."""
+    put_there = FOLDER / source.archive
     with new_directory(folder) as partial:
         archive = partial / source.archive
-        if own.is_file():
-            name = str(own)
-            check_md5(own, source.md5)
-            archive.symlink_to(own.resolve())
+        if put_there.is_file():
+            name = str(put_there)
+            check_md5(put_there, source.md5)
+            archive.symlink_to(put_there.resolve())
         else:
             name = source.url
             _download(source, partial)
         check_archive(archive, name)
-        with named_errors(name):
+        with refuse_bad_archive(name):
             source.extract(partial)
             archive.unlink()
 
@@ -111,9 +110,6 @@ def _download(source: Download, folder: Path) -> None:
     from torchvision.datasets.utils import download_url
 
     log(f"{source.url}: downloading")
-    try:
-        with socket_timeout():
-            download_url(source.url, folder, source.archive, source.md5)
-    except (OSError, HTTPException, RuntimeError) as error:
-        by_hand = f"put {source.archive} into {FOLDER}/ by hand, or take `source: sample`"
-        raise InputError(f"{source.url}: {download_reason(error)}; {by_hand}") from None
+    remedy = f"put {source.archive} into {FOLDER}/ by hand, or use `source: sample`"
+    with downloading(source.url, remedy):
+        download_url(source.url, folder, source.archive, source.md5)

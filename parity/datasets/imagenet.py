@@ -1,4 +1,4 @@
-"""ImageNet's own: its class ids, which are its WordNet ids in order, and its official archives."""
+"""ImageNet's class ids, which are its sorted WordNet ids, and its official archives."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 from parity.core.cli import InputError, log
 from parity.core.files import scratch_directory
-from parity.datasets.archives import check_archive, check_md5, named_errors
+from parity.datasets.archives import check_archive, check_md5, refuse_bad_archive
 
 SPLIT = "val"  # the archives' split, and the folder that torchvision extracts it to
 CLASSES = 1000
@@ -14,38 +14,38 @@ WORDNET_ID = re.compile(r"n\d{8}")
 
 
 def archives(root: Path) -> tuple[Path, Path]:
-    """Where the official archives of the validation images and the devkit lie, if they do."""
+    """Return the paths of the official archives: the validation images and the devkit."""
     from torchvision.datasets.imagenet import ARCHIVE_META
 
     return root / ARCHIVE_META[SPLIT][0], root / ARCHIVE_META["devkit"][0]
 
 
 def meta_file(root: Path) -> Path:
-    """What torchvision makes of the devkit: the WordNet ids and their names."""
+    """Return the path of the WordNet ids and names that torchvision extracts from the devkit."""
     return root / "meta.bin"
 
 
-def decides(root: Path) -> list[Path]:
-    """The files that decide the ids, where not all 1000 folders are there."""
+def class_id_files(root: Path) -> list[Path]:
+    """Return the files that determine the class ids unless all 1000 folders are there."""
     return [meta_file(root), archives(root)[1]]
 
 
 def extract(root: Path) -> None:
-    """Make `val/` and `meta.bin` of the official archives in `root`, through torchvision.
+    """Extract the official archives in `root` to `val/` and `meta.bin`, with torchvision.
 
-    Raises InputError when an archive is another one, cut off, or not safe to extract, or `root`
-    cannot be written to; nothing of it stays then.
+    Raises InputError, and leaves nothing behind, when an archive is not the official one or not
+    safe to extract, or `root` cannot be written to.
     """
     from torchvision.datasets import ImageNet
 
     folder = root / SPLIT
     if folder.exists():
-        raise InputError(f"{folder}: is in the way of what {archives(root)[0].name} holds")
+        raise InputError(f"{folder}: is in the way of the content of {archives(root)[0].name}")
     images, devkit = archives(root)
     _check(devkit, "devkit")
     _check(images, SPLIT)
     log(f"{images}: extracting")
-    with named_errors(images), scratch_directory(folder) as scratch:
+    with refuse_bad_archive(images), scratch_directory(folder) as scratch:
         for archive in (images, devkit):
             (scratch / archive.name).symlink_to(archive.resolve())
         ImageNet(scratch, SPLIT)
@@ -54,15 +54,15 @@ def extract(root: Path) -> None:
 
 
 def class_ids(folders: dict[str, Path], root: Path) -> dict[str, int]:
-    """The ImageNet class of each WordNet id that a folder is named by.
+    """Return ImageNet's class id of each WordNet id that names a folder.
 
-    All 1000 are ImageNet's classes in sorted order; those of Imagenette are known to torchvision;
-    any others need the devkit, or what torchvision made of it, in `root`. Raises InputError for
-    a folder that is no WordNet id or not one of ImageNet's, or where the devkit is needed.
+    All 1000 WordNet ids in sorted order are the classes; torchvision knows those of Imagenette; any
+    other selection needs the devkit, or `meta.bin`, in `root`. Raises InputError for a folder
+    whose name is not one of ImageNet's WordNet ids, and when the devkit is needed and missing.
     """
     for name, folder in folders.items():
         if not WORDNET_ID.fullmatch(name):
-            expected = "expected a WordNet id, as in n01440764, for `classes: imagenet`"
+            expected = "expected a WordNet id such as n01440764, for `classes: imagenet`"
             raise InputError(f"{folder}: found the folder {name!r}; {expected}")
     known = _imagenette_ids()
     if folders.keys() <= known.keys():
@@ -78,12 +78,12 @@ def class_ids(folders: dict[str, Path], root: Path) -> dict[str, int]:
         raise InputError(f"{where}: found {len(ids)} WordNet ids that are not ImageNet's {CLASSES}")
     for name, folder in folders.items():
         if name not in ids:
-            raise InputError(f"{folder}: {name} is none of ImageNet's {CLASSES} classes")
+            raise InputError(f"{folder}: {name} is not one of ImageNet's {CLASSES} classes")
     return {name: ids[name] for name in folders}
 
 
 def _imagenette_ids() -> dict[str, int]:
-    """The ImageNet classes of Imagenette's WordNet ids, found by their names."""
+    """Return ImageNet's class ids of Imagenette's WordNet ids, looked up by their names."""
     from torchvision.datasets import Imagenette
     from torchvision.models import ResNet50_Weights
 
@@ -94,7 +94,7 @@ def _imagenette_ids() -> dict[str, int]:
 
 
 def _devkit_ids(root: Path, found: int) -> tuple[Path, list[str]]:
-    """The WordNet ids that the devkit lists, and the file that said so."""
+    """Return the file that lists ImageNet's WordNet ids, and the ids."""
     from torchvision.datasets.imagenet import parse_devkit_archive
 
     meta, (_, devkit) = meta_file(root), archives(root)
@@ -102,7 +102,7 @@ def _devkit_ids(root: Path, found: int) -> tuple[Path, list[str]]:
         return meta, _read_meta(meta, meta)
     if devkit.is_file():
         _check(devkit, "devkit")
-        with named_errors(devkit), TemporaryDirectory() as scratch:
+        with refuse_bad_archive(devkit), TemporaryDirectory() as scratch:
             Path(scratch, devkit.name).symlink_to(devkit.resolve())
             parse_devkit_archive(scratch)
             return devkit, _read_meta(meta_file(Path(scratch)), devkit)
@@ -118,7 +118,9 @@ def _read_meta(path: Path, name: Path) -> list[str]:
         return [str(wordnet_id) for wordnet_id in names]
     except Exception as error:  # torch.load raises whatever its unpickler met
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{name}: not what torchvision makes of the devkit: {reason}") from None
+        raise InputError(
+            f"{name}: not a file that torchvision extracts from the devkit: {reason}"
+        ) from None
 
 
 def _check(path: Path, key: str) -> None:

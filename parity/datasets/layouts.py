@@ -1,11 +1,10 @@
-"""The layouts that datasets of the field have: lists of ImageNet and Pascal VOC, class folders."""
+"""Find the images of a dataset: lists as of ImageNet and Pascal VOC, or class folders."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from parity.core.class_ids import IGNORED, voc_palette
 from parity.core.cli import InputError, log
 from parity.core.params import PARAMS, DatasetParams, first
 from parity.datasets import imagenet
@@ -14,26 +13,31 @@ from parity.datasets.class_folders import (
     class_folders,
     class_folders_of_root,
     class_ids,
-    folder_names,
+    classes_of_folders,
+    holds_class_folders,
     read_class_folders,
 )
+from parity.datasets.class_names import PUBLISHED_CLASSES, read_classes
 from parity.datasets.dataset import NO_TRAIN, Dataset, Item
+from parity.datasets.list_files import list_path, read_imagenet_list, read_voc_list
 
-KNOWN_CLASSES = ("imagenet", "voc")
-SHUFFLES = {"train": 0, "val": 1}  # seed words, so that no two lists are put in the same order
+SHUFFLES = {"train": 0, "val": 1}  # seed words: each list gets an order of its own
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A split: its items, and the files and folders that decide which these are, there or not."""
+    """A split: its items, and the files and folders, present or absent, that determine them."""
 
     items: list[Item]
-    decided_by: list[Path]
+    depends_on: list[Path]
+
+
+NO_LISTING = Listing([], [])
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a folder holds: the classes, for segmentation their colours, and its splits."""
+    """What a folder holds: the classes, for segmentation their colours, and both splits."""
 
     classes: list[str]
     colors: list[list[int]]
@@ -44,211 +48,170 @@ class Layout:
 def read_dataset(
     name: str, params: DatasetParams, root: Path, seed: int
 ) -> tuple[Dataset, list[Path]]:
-    """Read the lists and classes of a dataset in `root`; no image is decoded.
+    """Read the lists and classes of a dataset in `root`, without decoding an image.
 
-    The files and folders that decide what is in it come with it. Raises InputError, naming file
-    and line, for a list or classes file that is missing or does not parse, and a class outside the
-    classes.
+    Returns the dataset, and the files and folders that determine its content. Raises InputError,
+    naming key, or file and line, for a list or classes file that is missing or does not parse, and
+    for a class outside the classes.
     """
+    key = f"{PARAMS}: datasets.{name}"
     if not root.is_dir():
-        raise InputError(f"{PARAMS}: datasets.{name}.source: no such folder: {root}")
+        raise InputError(f"{key}.source: no such folder: {root}")
     if params.split == NO_TRAIN:
-        raise InputError(f"{PARAMS}: datasets.{name}.split: found {NO_TRAIN!r}; expected a list")
+        raise InputError(f"{key}.split: found {NO_TRAIN!r}; expected a list")
     read = _read_classification if params.task == "classification" else _read_segmentation
-    layout = read(params, root)
-    val = _take(layout.val.items, params, [seed, SHUFFLES["val"]])
-    train = _take(layout.train.items, params, [seed, SHUFFLES["train"]])
-    targets = {item.target for item in val}
-    if params.task == "classification" and len(val) > 1 and len(targets) == 1:
-        log(f"warning: {name}: all {len(val)} images are of one class; see `shuffle` and `limit`")
-    decided_by = [*layout.val.decided_by, *layout.train.decided_by]
-    if params.classes not in (FOLDERS, *KNOWN_CLASSES):
-        decided_by.append(root / params.classes)
+    layout = read(key, params, root)
+    val = _select(layout.val.items, params, [seed, SHUFFLES["val"]])
+    train = _select(layout.train.items, params, [seed, SHUFFLES["train"]])
+    if params.task == "classification":
+        _check_limit(key, params, params.split, layout.val.items, val)
+        _check_limit(key, params, params.train, layout.train.items, train)
+        if len(val) > 1 and len(_classes(val)) == 1:
+            log(f"warning: {name}: all {len(val)} images to evaluate on are of one class")
+    depends_on = [*layout.val.depends_on, *layout.train.depends_on]
+    if params.classes not in (FOLDERS, *PUBLISHED_CLASSES):
+        depends_on.append(root / params.classes)
     dataset = Dataset(params.task, str(root), layout.classes, layout.colors, train, val)
-    return dataset, decided_by
+    return dataset, depends_on
 
 
-def _take(items: list[Item], params: DatasetParams, seed: list[int]) -> list[Item]:
-    """The first items up to the limit, of the list as it is or of the shuffled one."""
+def _select(items: list[Item], params: DatasetParams, seed: list[int]) -> list[Item]:
+    """Return the first items up to the limit, in the list's order or shuffled."""
     if params.shuffle:
         items = [items[index] for index in np.random.default_rng(seed).permutation(len(items))]
     return items[: first(params.limit, len(items))]
 
 
-def read_classes(params: DatasetParams, root: Path) -> tuple[list[str], list[list[int]]]:
-    """Return the class names, and for segmentation their colours."""
-    if params.classes in KNOWN_CLASSES:
-        return _known_classes(params)
-    path = root / params.classes
-    names, colors = [], []
-    for number, line in _lines(path):
-        if number != len(names) + 1:
-            raise InputError(f"{path}:{len(names) + 1}: blank; line number is class id")
-        if params.task == "classification":
-            names.append(line)
-            continue
-        name, *color = line.rsplit(maxsplit=3)
-        if len(color) != 3 or not all(part.isdecimal() and int(part) < 256 for part in color):
-            raise InputError(f"{path}:{number}: found {line!r}; expected `name r g b`")
-        names.append(name)
-        colors.append([int(part) for part in color])
-    if len(names) < 2:
-        raise InputError(f"{path}: found {len(names)} classes; expected at least 2")
-    if params.task == "segmentation" and len(names) > IGNORED:
-        raise InputError(f"{path}: found {len(names)} classes; expected at most {IGNORED}")
-    return names, colors
+def _check_limit(
+    key: str, params: DatasetParams, split: str, items: list[Item], kept: list[Item]
+) -> None:
+    """Raise InputError when a limit keeps a single class of a list that has several.
+
+    It does so when the list is in class order, as that of class folders is.
+    """
+    classes = len(_classes(items))
+    if params.shuffle or len(kept) < 2 or classes < 2 or len(_classes(kept)) > 1:
+        return
+    found = f"found {params.limit}, which keeps 1 of the {classes} classes of {split!r}"
+    raise InputError(f"{key}.limit: {found}; set `shuffle: true`, or a larger limit")
 
 
-def _known_classes(params: DatasetParams) -> tuple[list[str], list[list[int]]]:
-    from torchvision.models import ResNet50_Weights
-    from torchvision.models.segmentation import FCN_ResNet50_Weights
-
-    if params.classes == "imagenet":
-        names = ResNet50_Weights.IMAGENET1K_V1.meta["categories"]
-    else:
-        names = FCN_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1.meta["categories"]
-        names = ["background", *names[1:]]
-    if params.task == "classification":
-        return list(names), []
-    return list(names), voc_palette(len(names)).tolist()
+def _classes(items: list[Item]) -> set[int | str]:
+    return {item.target for item in items}
 
 
-def _list_path(split: str, named: Path) -> Path:
-    """The list file that `split` or `train` is the path of, else the one of this name."""
-    return Path(split).expanduser() if split.endswith(".txt") else named
-
-
-# Classification: a split is a list or a folder of class folders
+# Classification
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the images of a split are said: in a list, by class folders, or nowhere."""
+    """Where a classification split lies: in a list file, or in class folders."""
 
     split: str
     file: Path | None
     folders: list[Path]
 
 
-def _read_classification(params: DatasetParams, root: Path) -> Layout:
-    val = _find(params.split, root) or _find_without_split(params, root)
-    train = Place(params.train, None, [])
-    if params.train != NO_TRAIN:
-        train = _find(params.train, root) or train
+def _read_classification(key: str, params: DatasetParams, root: Path) -> Layout:
+    val = _find(params.split, root) or _find_in_root(params, root)
+    if val is None:
+        _check_for_archives(params, root)
+    train = None if params.train == NO_TRAIN else _find_train(key, params, root)
+    val = val or _extract_archives(params, root)
+    train_folders = train.folders if train else []
     if params.classes != FOLDERS:
         classes, _ = read_classes(params, root)
     elif val.folders:
-        classes = folder_names(val.folders, train.folders)
+        classes = classes_of_folders(val.folders, train_folders)
     else:
-        raise InputError(f"{val.file}: says no classes; expected a file, not `classes: {FOLDERS}`")
+        found = f"{val.file}: a list does not name the classes"
+        raise InputError(f"{found}; expected a classes file, not `classes: {FOLDERS}`")
     ids = {}
-    if folders := val.folders + train.folders:
+    if folders := val.folders + train_folders:
         ids = class_ids(folders, classes, params.classes, root)
-    listings = (_read_place(place, root, len(classes), ids) for place in (val, train))
-    return Layout(classes, [], *listings)
+    val_listing = _read_place(val, root, len(classes), ids)
+    train_listing = _read_place(train, root, len(classes), ids) if train else NO_LISTING
+    return Layout(classes, [], val_listing, train_listing)
 
 
 def _find(split: str, root: Path) -> Place | None:
-    path = _list_path(split, root / f"{split}.txt")
+    """Return where the split of this name or list path lies, None when it is nowhere."""
+    path = list_path(split, root / f"{split}.txt")
     if split.endswith(".txt") or path.exists():
         return Place(split, path, [])
     folders = class_folders(root / split)
     return Place(split, None, folders) if folders else None
 
 
-def _find_without_split(params: DatasetParams, root: Path) -> Place:
-    """The split to evaluate on where neither a list nor a folder has its name."""
-    if folders := class_folders_of_root(root, params.train):
-        missing = f"no {params.split}.txt and no class folders in {params.split}/"
-        log(f"{root}: {missing}: its own folders are taken for the classes")
-        return Place(params.split, None, folders)
+def _find_in_root(params: DatasetParams, root: Path) -> Place | None:
+    """Return the class folders right in `root`, None when it holds none."""
+    folders = class_folders_of_root(root, params.train)
+    if not folders:
+        return None
+    missing = f"no {params.split}.txt and no class folders in {params.split}/"
+    log(f"{root}: {missing}: taking its own folders for the classes")
+    return Place(params.split, None, folders)
+
+
+def _check_for_archives(params: DatasetParams, root: Path) -> None:
+    """Raise InputError unless `root` holds ImageNet's official archives of the split."""
     archives = imagenet.archives(root)
-    if params.split == imagenet.SPLIT and all(path.is_file() for path in archives):
-        imagenet.extract(root)
-        return Place(params.split, None, class_folders(root / params.split))
-    layouts = f"class folders in {root / params.split} or {root}"
-    names = " with ".join(path.name for path in archives)
-    raise InputError(f"{root / params.split}.txt: no such file, nor {layouts}, nor {names}")
+    if params.split != imagenet.SPLIT or not all(path.is_file() for path in archives):
+        layouts = f"class folders in {root / params.split} or {root}"
+        names = " with ".join(path.name for path in archives)
+        raise InputError(f"{root / params.split}.txt: no such file, nor {layouts}, nor {names}")
+
+
+def _extract_archives(params: DatasetParams, root: Path) -> Place:
+    imagenet.extract(root)
+    return Place(params.split, None, class_folders(root / params.split))
+
+
+def _find_train(key: str, params: DatasetParams, root: Path) -> Place:
+    train = _find(params.train, root)
+    if train is None:
+        missing = f"no {params.train}.txt and no class folders in {params.train}/"
+        lists = {path.stem for path in root.glob("*.txt") if path.name != params.classes}
+        folders = {path.name for path in class_folders(root) if holds_class_folders(path)}
+        raise _unknown_train(key, params, root, missing, lists | folders)
+    return train
+
+
+def _unknown_train(
+    key: str, params: DatasetParams, root: Path, missing: str, names: set[str]
+) -> InputError:
+    found = f"found {params.train!r}, but {root} has {missing}"
+    present = f"; it has {', '.join(sorted(names))}" if names else ""
+    return InputError(
+        f"{key}.train: {found}{present}; `train: {NO_TRAIN}` leaves the train list out"
+    )
 
 
 def _read_place(place: Place, root: Path, classes: int, ids: dict[str, int]) -> Listing:
     if place.file:
-        return Listing(_read_imagenet_list(place.file, root, classes), [place.file])
-    if place.split == NO_TRAIN:
-        return Listing([], [])
-    absent = [root / f"{place.split}.txt", root / place.split]
-    if not place.folders:
-        return Listing([], absent)
+        return Listing(read_imagenet_list(place.file, root, classes), [place.file])
     items, folders = read_class_folders(place.folders, ids, root)
-    return Listing(items, [*absent, *folders, *imagenet.decides(root)])
+    list_file = root / f"{place.split}.txt"  # absent; it would come before the folders
+    depends_on = [list_file, root / place.split, *folders, *imagenet.class_id_files(root)]
+    return Listing(items, depends_on)
 
 
-def _read_imagenet_list(path: Path, root: Path, classes: int) -> list[Item]:
-    entries = []
-    for number, line in _lines(path):
-        name, *label = line.rsplit(maxsplit=1)
-        if len(label) != 1 or not label[0].isdecimal():
-            raise InputError(f"{path}:{number}: found {line!r}; expected `name class_id`")
-        if int(label[0]) >= classes:
-            expected = f"expected 0 to {classes - 1}"
-            raise InputError(f"{path}:{number}: found class {label[0]}; {expected}")
-        entries.append((_safe(path, number, name), int(label[0])))
-    if not entries:
-        raise InputError(f"{path}: the list is empty")
-    folder = _image_folder(path, root, entries[0][0])
-    return [Item(str(folder / name), label) for name, label in entries]
+# Segmentation
 
 
-def _image_folder(path: Path, root: Path, name: str) -> Path:
-    """The folder, relative to `root`, in which the first image lies: `root` or one right below."""
-    below = sorted(entry for entry in root.iterdir() if entry.is_dir())
-    for folder in (root, *below):
-        if (folder / name).is_file():
-            return folder.relative_to(root)
-    raise InputError(f"{path}:1: no image {name} in {root} or a folder right below it")
-
-
-def _safe(path: Path, number: int, name: str) -> str:
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise InputError(f"{path}:{number}: {name!r} leaves the dataset's folder")
-    return name
-
-
-# Segmentation: a split is a list
-
-
-def _read_segmentation(params: DatasetParams, root: Path) -> Layout:
+def _read_segmentation(key: str, params: DatasetParams, root: Path) -> Layout:
     if params.classes == FOLDERS:
-        raise InputError(f"{PARAMS}: `classes: {FOLDERS}` means nothing for segmentation")
+        raise InputError(f"{key}.classes: `{FOLDERS}` is for classification alone")
     classes, colors = read_classes(params, root)
-    val = _read_voc_list(root, params.split, required=True)
-    train = Listing([], [])
-    if params.train != NO_TRAIN:
-        train = _read_voc_list(root, params.train, required=params.train.endswith(".txt"))
-    return Layout(classes, colors, val, train)
+    val, train = _voc_list_path(root, params.split), _voc_list_path(root, params.train)
+    val_listing = Listing(read_voc_list(val), [val])
+    if params.train == NO_TRAIN:
+        return Layout(classes, colors, val_listing, NO_LISTING)
+    if not train.exists() and not params.train.endswith(".txt"):
+        names = {path.stem for path in train.parent.glob("*.txt")}
+        raise _unknown_train(key, params, root, f"no {train.relative_to(root)}", names)
+    return Layout(classes, colors, val_listing, Listing(read_voc_list(train), [train]))
 
 
-def _read_voc_list(root: Path, split: str, required: bool) -> Listing:
-    path = _list_path(split, root / "ImageSets" / "Segmentation" / f"{split}.txt")
-    if not required and not path.exists():
-        return Listing([], [path])
-    items = []
-    for number, name in _lines(path):
-        if len(name.split()) != 1 or Path(name).name != name:
-            raise InputError(f"{path}:{number}: found {name!r}; expected the name of one image")
-        items.append(Item(f"JPEGImages/{name}.jpg", f"SegmentationClass/{name}.png"))
-    if not items:
-        raise InputError(f"{path}: the list is empty")
-    return Listing(items, [path])
-
-
-def _lines(path: Path) -> list[tuple[int, str]]:
-    """The numbered lines of a text file, without the blank ones."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file in UTF-8") from None
-    except OSError as error:
-        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    numbered = enumerate((line.strip() for line in text.splitlines()), start=1)
-    return [(number, line) for number, line in numbered if line]
+def _voc_list_path(root: Path, split: str) -> Path:
+    return list_path(split, root / "ImageSets" / "Segmentation" / f"{split}.txt")

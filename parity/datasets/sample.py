@@ -1,11 +1,11 @@
 """The embedded sample datasets: offline, deterministic, in exactly the layouts of the field.
 
 Both are drawn from formulas, so that the whole pipeline runs without a download and every number
-that it reports still means something: classes differ in colour and texture (and, for segmentation,
-in shape), and vary in scale, angle, phase, light, noise, hue and surroundings.
+that it reports is meaningful: classes differ in colour and texture (and, for segmentation, in
+shape), and vary in scale, angle, phase, light, noise, hue and surroundings.
 
-Image `index` of a split depends on (seed, split, index) only: asking for more images keeps the
-first ones, byte for byte.
+Image `index` of a split depends on (seed, split, index) only: a larger sample starts with the
+images of a smaller one, byte for byte.
 """
 
 import colorsys
@@ -18,12 +18,13 @@ import numpy as np
 from PIL import Image
 
 from parity.core.class_ids import IGNORED, voc_palette
+from parity.core.params import Task
 
 JPEG_QUALITY = 90
 VOID_BORDER_PX = 3
 
-# Ranges to draw from. They set how hard the data is: the linear probe of a network with random
-# features should come out well above chance and below perfect.
+# Ranges to draw from. They set how hard the data is: a linear probe on random features should score
+# well above chance and below perfect.
 SWATCH_SIDES_PX = (200, 400)
 SWATCH_RADIUS = (0.4, 0.65)  # of the shorter side
 SCENE_HEIGHT_PX = (180, 260)
@@ -40,7 +41,7 @@ EXPOSURE = (0.75, 1.1)
 EXPOSURE_TILT = (-0.2, 0.2)  # from the middle to an edge
 NOISE = (2, 10)  # standard deviation, of 255
 
-# Seed words: one stream of random numbers a purpose, so that no two draws are ever correlated.
+# Seed words: a stream of random numbers for each purpose, so that no two draws are correlated.
 SPLITS = {"train": 0, "val": 1}
 CLASSIFICATION, SEGMENTATION, CLASS_ORDER = 0, 1, 2
 
@@ -62,7 +63,7 @@ COLOURS = {
 
 
 class Look(NamedTuple):
-    """What a class looks like: a key of `TEXTURES`, drawn in one of `COLOURS` on another."""
+    """The look of a class: a key of `TEXTURES`, drawn in one of `COLOURS` on another."""
 
     label: str
     ink: str
@@ -95,14 +96,18 @@ SEGMENTATION_LOOKS = (
 )
 
 
+def write_sample(root: Path, task: Task, seed: int, train_images: int, val_images: int) -> None:
+    """Write the sample dataset of a task into `root`, which may exist. `seed` is not negative."""
+    write = write_classification if task == "classification" else write_segmentation
+    write(root, seed=seed, train_images=train_images, val_images=val_images)
+
+
 def write_classification(root: Path, *, seed: int, train_images: int, val_images: int) -> None:
     """Write a classification dataset in the layout of the ImageNet validation set.
 
     - `images/sample_<split>_<number>.JPEG`: RGB, sides of 200 to 400 px, any aspect ratio.
     - `train.txt`, `val.txt`: lines `name class_id`; classes balanced, in shuffled order.
     - `classes.txt`: one label a line; the line number, from 0, is the class id.
-
-    `root` may exist. `seed` is not negative.
     """
     (root / "images").mkdir(parents=True, exist_ok=True)
     labels = [look.label for look in CLASSIFICATION_LOOKS]
@@ -124,10 +129,10 @@ def write_segmentation(root: Path, *, seed: int, train_images: int, val_images: 
     - `JPEGImages/<name>.jpg`: RGB, 180 to 260 px high and 240 to 340 px wide.
     - `SegmentationClass/<name>.png`: mode P with the VOC palette, uint8 class ids; 0 is the
       background and 255, about 3 px around every object, is void: ignored when scoring.
-    - `ImageSets/Segmentation/train.txt`, `val.txt`: one name, without suffix, a line.
+    - `ImageSets/Segmentation/train.txt`, `val.txt`: a name a line, without suffix.
     - `classes.txt`: lines `name r g b`; the line number, from 0, is the class id.
 
-    A split of 7 images or more shows every class. `root` may exist. `seed` is not negative.
+    A split of 7 images or more shows every class.
     """
     for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (root / folder).mkdir(parents=True, exist_ok=True)
@@ -156,10 +161,10 @@ def _balanced_class(classes: int, seed: int, split: str, index: int) -> int:
 
 
 def _swatch(look: Look, rng: np.random.Generator) -> np.ndarray:
-    """Draw a round-edged piece of the look's texture over a background: (H, W, 3) uint8."""
+    """Draw a round-edged swatch of the look's texture over a background: (H, W, 3) uint8."""
     height, width = rng.integers(*SWATCH_SIDES_PX, size=2, endpoint=True).tolist()
     image = _background(height, width, rng)
-    # Measured on the shorter side and near the centre, the piece survives a centre crop.
+    # Scaled to the shorter side and near the centre, the swatch survives a centre crop.
     side = min(height, width)
     centre = np.array([width, height]) / 2 + rng.uniform(-0.1, 0.1, size=2) * side
     outline = [_pebble(rng) * rng.uniform(*SWATCH_RADIUS) * side + centre]
@@ -168,7 +173,7 @@ def _swatch(look: Look, rng: np.random.Generator) -> np.ndarray:
 
 
 def _scene(front_class: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw 1 to 4 objects, the last of them, wholly visible, of `front_class`.
+    """Draw 1 to 4 objects; the last one, wholly visible, is of `front_class`.
 
     Returns the image (H, W, 3) uint8 and its labels (H, W) uint8.
     """
@@ -184,32 +189,33 @@ def _scene(front_class: int, rng: np.random.Generator) -> tuple[np.ndarray, np.n
         radius = rng.uniform(*OBJECT_RADIUS) * height
         centres.append(_free_centre(centres, radius, height, width, rng))
         turn = _rotation(rng.uniform(*OBJECT_ANGLE))
-        outline = [part @ turn * radius + centres[-1] for part in OUTLINES[look.label]()]
+        contours = OUTLINES[look.label]()
+        outline = [contour @ turn * radius + centres[-1] for contour in contours]
         _paste(image, _texture(look, height, width, rng), outline)
-        contours = [np.rint(part).astype(np.int32) for part in outline]
-        cv2.fillPoly(mask, contours, class_id)
-        cv2.polylines(mask, contours, True, IGNORED, VOID_BORDER_PX)
+        pixels = [np.rint(contour).astype(np.int32) for contour in outline]
+        cv2.fillPoly(mask, pixels, class_id)
+        cv2.polylines(mask, pixels, True, IGNORED, VOID_BORDER_PX)
     return _photograph(image, rng), mask
 
 
 def _free_centre(
     taken: list[np.ndarray], radius: float, height: int, width: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return the one of three places, (2,) x, y in px, farthest from those taken."""
+    """Return the place, (2,) x, y in px, of three drawn that is farthest from those taken."""
     places = rng.uniform((radius, radius), (width - radius, height - radius), size=(3, 2))
     gaps = [min((np.hypot(*(place - other)) for other in taken), default=0) for place in places]
     return places[np.argmax(gaps)]
 
 
-# Images in the making are planes, (3, H, W) float32, red first, 0 to 255: numpy broadcasts a colour
-# or a light over planes several times faster than over pixels.
+# Images are drawn as planes, (3, H, W) float32, red first, 0 to 255: NumPy broadcasts a colour or a
+# light over planes several times faster than over pixels.
 
 
 def _background(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     """Draw clouds of muted colour with a faint texture of any kind and colours."""
     brightness = rng.uniform(*BACKGROUND_LEVEL) + rng.normal(0, 25, size=(4, 5))
     tint = rng.normal(0, 12, size=(3, 4, 5))
-    # In float64: in float32, the last bits depend on the processor, and with them the files.
+    # In float64: in float32 the last bits, and so the files, depend on the processor.
     clouds = [
         cv2.resize(plane, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float32)
         for plane in brightness + tint
@@ -252,7 +258,7 @@ def _photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _paste(image: np.ndarray, layer: np.ndarray, outline: list[np.ndarray]) -> None:
     """Copy `layer` into `image`, in place, inside the contours (x, y in px), antialiased."""
     cover = np.zeros(image.shape[1:], dtype=np.uint8)
-    fixed_point = [np.rint(part * 16).astype(np.int32) for part in outline]
+    fixed_point = [np.rint(contour * 16).astype(np.int32) for contour in outline]
     cv2.fillPoly(cover, fixed_point, 255, lineType=cv2.LINE_AA, shift=4)
     image += (layer - image) * (cover / np.float32(255))
 
@@ -270,8 +276,9 @@ def _colour(name: str, rng: np.random.Generator) -> np.ndarray:
     return np.array(rgb, dtype=np.float32)[:, None, None] * 255
 
 
-# Textures: signed distance to the pattern's edge, positive inside, at (u, v); all in periods.
-# Only operations that IEEE 754 rounds exactly (no sin, no hypot): the same bits on any processor.
+# Textures: signed distance to the pattern's edge at (u, v), positive inside, all in periods. They
+# use only operations that IEEE 754 rounds exactly (no sin, no hypot), so that the bits are the same
+# on any processor.
 
 
 def _near(t: np.ndarray) -> np.ndarray:
@@ -339,7 +346,7 @@ TEXTURES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 
 
-# Outlines: closed contours (points, 2) of about unit radius; one inside another is a hole.
+# Outlines: closed contours (points, 2) of about unit radius; a contour inside another is a hole.
 
 
 def _circle(points: int, turn: float = -0.25) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The one look of all pictures: style, colours, headings, grouped bars, files that repeat."""
+"""The shared look of all pictures: style, colours, headers, grouped bars, reproducible files."""
 
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,12 +12,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullLocator
 
-from parity.backends.contract import LABELS
+from parity.backends.contract import LABELS, failure_text
 from parity.core.files import new_file
+from parity.evaluation.results import Results
 
-# From the palette of Okabe and Ito, which the colour-blind tell apart as well.
+# From Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLORS = {"pytorch": "#e69f00", "onnxruntime": "#8a8a8a", "opencv": "#0072b2"}
-# Label, colour and marker; a pair with PyTorch has the colour of the backend it is about.
+# Label, colour and marker; a pair with PyTorch has the colour of the other backend.
 PAIR_LOOKS = {
     "opencv_vs_pytorch": ("OpenCV against PyTorch", "#0072b2", "o"),
     "onnxruntime_vs_pytorch": ("ONNX Runtime against PyTorch", "#8a8a8a", "s"),
@@ -29,7 +30,7 @@ INK, FAINT, ALARM = "#222222", "#666666", "#c1121f"
 STYLE = {
     "font.size": 9,
     "text.color": INK,
-    "text.parse_math": False,  # a class may be named `$5 $10`
+    "text.parse_math": False,  # a class may be called `$5 $10`
     "axes.edgecolor": "#b0b0b0",
     "axes.labelcolor": INK,
     "axes.labelsize": 9,
@@ -51,18 +52,19 @@ STYLE = {
     "figure.constrained_layout.w_pad": 0.1,
 }
 
-MAX_PIXELS = 30_000  # of a side; matplotlib refuses 2**16
+MAX_PIXELS = 30_000  # per side; matplotlib refuses 2**16
 BAR = 0.17  # inches
 GAP = 0.14  # inches, between two groups of bars
-SMALL = 7  # points, the least that is read well
+SMALL = 7  # points, the smallest readable size
+MAX_FAILURE = 200  # characters of a failure's message
 
 
 @contextmanager
 def new_figure(path: Path, width: float, height: float, dpi: int) -> Iterator[Figure]:
-    """Yield a figure to draw on, of `width` x `height` inches; then write it as a PNG file.
+    """Yield a figure of `width` x `height` inches to draw on, then write it as a PNG file.
 
-    The style is the same whatever the user's matplotlibrc says, and the same drawing gives the
-    same bytes. A picture too tall for the format is written with fewer dots per inch.
+    The user's matplotlibrc has no effect, and the same drawing gives the same bytes. A picture too
+    large for the format gets fewer dots per inch.
     """
     with style.context(STYLE, after_reset=True), new_file(path) as partial:
         figure = Figure(figsize=(width, height), layout="constrained")
@@ -72,7 +74,7 @@ def new_figure(path: Path, width: float, height: float, dpi: int) -> Iterator[Fi
 
 
 def header(figure: Figure, title: str, subtitle: str) -> None:
-    """Write a title and a subtitle at the top left, wrapped, and grow the figure to hold them."""
+    """Write a wrapped title and subtitle at the top left, and enlarge the figure to hold them."""
     width, body = figure.get_size_inches()
     lines = []
     for text, size, weight, color in ((title, 12, "bold", INK), (subtitle, 8.5, "normal", FAINT)):
@@ -90,16 +92,16 @@ def header(figure: Figure, title: str, subtitle: str) -> None:
 
 
 def _wrap(text: str, columns: int) -> list[str]:
-    return [part for line in text.splitlines() for part in textwrap.wrap(line, columns)]
+    return [piece for line in text.splitlines() for piece in textwrap.wrap(line, columns)]
 
 
 def bar_step(series: int = 3) -> float:
-    """The distance of two bars of a group, where the distance of two groups is 1."""
+    """Return the distance between two bars of a group, in units of that between two groups."""
     return BAR / (series * BAR + GAP)
 
 
 def bars_height(groups: int, series: int = 3) -> float:
-    """The inches that the grouped bars of an axes need."""
+    """Return the height in inches that grouped bars need."""
     return groups * (series * BAR + GAP)
 
 
@@ -111,11 +113,10 @@ def grouped_bars(
     whiskers: dict[str, Sequence[float | None]] | None = None,
     missing: dict[str, Sequence[str | None]] | None = None,
 ) -> None:
-    """Draw horizontal bars from the top down: a group a name, in it a bar a backend.
+    """Draw horizontal bars from the top down: one group per name, one bar per backend.
 
-    `values` has a value a name for each backend, None where there is none, and in `missing` why;
-    `text` is written at the bar's end, behind the whisker that reaches to the backend's value in
-    `whiskers`.
+    `values` and `whiskers` hold one value per name for each backend. `text` formats the value at
+    the bar's end, behind the whisker. For a value of None, `missing` says why.
     """
     step = bar_step(len(values))
     for number, (backend, row) in enumerate(values.items()):
@@ -145,14 +146,14 @@ def _label(
     place: tuple[float, str] = (4, "left"),
     color: str = INK,
 ) -> None:
-    """Write a value beside its mark: `place` is the distance in points and the alignment."""
+    """Write a value beside its mark; `place` is the distance in points and the alignment."""
     shift, align = place
     offset = {"xytext": (shift, -0.5), "textcoords": "offset points"}
     axes.annotate(text, (x, y), ha=align, va="center", fontsize=SMALL, color=color, **offset)
 
 
 def name_rows(axes: Axes, names: Sequence[str]) -> None:
-    """Let the y axis be one row a name, the first at the top."""
+    """Make the y axis one row per name, the first at the top."""
     axes.set_yticks(range(len(names)), [short(name, 32) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
@@ -161,7 +162,7 @@ def name_rows(axes: Axes, names: Sequence[str]) -> None:
 def log_axis(
     axes: Axes, low: float, high: float, subs: Sequence[float], text: Callable[[float], str]
 ) -> None:
-    """Let the x axis be logarithmic, with ticks at `subs` times the powers of ten."""
+    """Make the x axis logarithmic, with ticks at `subs` times the powers of ten."""
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     axes.xaxis.set_major_locator(LogLocator(subs=subs))
@@ -172,9 +173,9 @@ def log_axis(
 def parity_dot(
     axes: Axes, y: float, rel: float | None, pair: str, limits: tuple[float, float]
 ) -> None:
-    """Mark a relative difference; at the left edge an exact 0, at the right one that is no number.
+    """Mark a relative difference: 0 at the left edge, None (not a number) at the right.
 
-    A logarithmic axis has no place for a 0, and what is no number must not look like no finding.
+    A logarithmic axis has no 0, and a missing number must not look like a missing finding.
     """
     low, high = limits
     _, color, marker = PAIR_LOOKS[pair]
@@ -188,12 +189,12 @@ def parity_dot(
 
 
 def failure_label(axes: Axes, y: float, text: str) -> None:
-    """Write at the left edge, at the height `y` of the rows, what failed."""
+    """Write what failed at the left edge, at row position `y`."""
     _label(axes, axes.get_xlim()[0], y, text, color=ALARM)
 
 
 def right_of(axes: Axes, y: float, text: str, strong: bool = False, above: bool = False) -> None:
-    """Write into the column to the right of the axes, at the height `y` of its rows."""
+    """Write into the column to the right of the axes, at row position `y`."""
     axes.annotate(
         text,
         (1, y),
@@ -208,7 +209,7 @@ def right_of(axes: Axes, y: float, text: str, strong: bool = False, above: bool 
 
 
 def pair_legend(figure: Figure) -> None:
-    """Name the markers of the pairs below the drawing."""
+    """Explain the markers of the pairs below the drawing."""
     handles = [
         Line2D([], [], marker=marker, linestyle="none", color=color, label=label)
         for label, color, marker in PAIR_LOOKS.values()
@@ -217,11 +218,18 @@ def pair_legend(figure: Figure) -> None:
 
 
 def backend_legend(figure: Figure, backends: Iterable[str] = LABELS) -> None:
-    """Name the colours of the backends below the drawing."""
+    """Explain the colours of the backends below the drawing."""
     handles = [Patch(color=COLORS[backend], label=LABELS[backend]) for backend in backends]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
 
 
 def short(name: str, length: int) -> str:
-    """A name of the user's, cut so that it leaves room for the drawing."""
+    """Cut a user's name to `length` characters, to leave room for the drawing."""
     return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def opencv_failure_line(results: Results) -> str:
+    """Return a further line for the header that says why OpenCV has no outputs; empty if it has."""
+    if "opencv" in results.scores:
+        return ""
+    return "\n" + short(failure_text("opencv", results.failures["opencv"]), MAX_FAILURE)

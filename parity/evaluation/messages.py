@@ -1,42 +1,35 @@
-"""What went wrong with a model in a backend, in words, from the content of the results' files."""
+"""Messages about a backend's outputs, shared by the log, the summary and the verdict."""
 
 from parity.backends.contract import LABELS
+from parity.evaluation.results import Stability, StabilityRun, is_number
 
-LONGEST = 120  # characters of the message of one run among others
+MAX_FAILURE = 120  # characters of a failure's message, when it is one run among several
 
 
 def nonfinite_text(backend: str, images: int) -> str:
-    return f"{LABELS[backend]}: NaN or infinity in the outputs of {_count(images, 'image')}"
+    plural = "" if images == 1 else "s"
+    return f"{LABELS[backend]}: NaN or infinity in the outputs of {images:,} image{plural}"
 
 
-def stability_text(stability: dict) -> str:
-    """Of a model's metrics/stability file."""
-    runs = stability["runs"]
-    if stability["stable"]:
-        return f"OpenCV is stable: the same bits in {len(runs) + 1} runs ({stability['method']})"
-    if stability["stable"] is None:
-        return "OpenCV never ran, so nothing is known of its stability"
-    return f"OpenCV is unstable: {'; '.join(map(_run_text, _different(runs)))}"
+def stability_text(stability: Stability) -> str:
+    """Return one line: stable, unstable with the runs that differ, or unknown."""
+    if stability.stable:
+        runs = len(stability.runs) + 1
+        return f"OpenCV is stable: the same bits in {runs} runs ({stability.method})"
+    if stability.stable is None:
+        return "OpenCV never ran, so its stability is unknown"
+    differing = [_run_text(run) for run in stability.runs if not run.same]
+    return f"OpenCV is unstable: {'; '.join(differing)}"
 
 
-def _different(runs: list[dict]) -> list[dict]:
-    return [one for one in runs if not one["same"]]
+def _run_text(run: StabilityRun) -> str:
+    if run.failure:
+        return f"{run.name} failed ({run.failure['kind']}: {_ending(run.failure['message'])})"
+    rel = f"{run.rel:.1e}" if is_number(run.rel) else "not a number"
+    return f"{run.name} differs (rel {rel})"
 
 
-def _run_text(one: dict) -> str:
-    if one["failure"]:
-        return (
-            f"{one['name']} failed ({one['failure']['kind']}: {_short(one['failure']['message'])})"
-        )
-    rel = "not a number" if one["rel"] is None else f"{one['rel']:.1e}"
-    return f"{one['name']} differs (rel {rel})"
-
-
-def _short(message: str) -> str:
-    """The end of a message, where OpenCV's reason is; the files have all of it."""
+def _ending(message: str) -> str:
+    """Return the end of a message in one line: that is where OpenCV gives its reason."""
     line = " ".join(message.split())
-    return line if len(line) <= LONGEST else f"... {line[-LONGEST:]}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    return line if len(line) <= MAX_FAILURE else f"... {line[-MAX_FAILURE:]}"

@@ -1,32 +1,34 @@
-"""When a model passes, and which step is to blame where it does not: rules without any I/O.
-
-A row is what `plot` gathered of a model (plots/data/<model>/row.json).
-"""
+"""When a model passes, and which step is to blame where it does not: rules without any I/O."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 
+from pydantic import TypeAdapter
+
 from parity.backends.contract import LABELS, PAIRS, failure_text
+from parity.core.markdown import agreement_text
 from parity.core.params import Params
 from parity.evaluation.messages import nonfinite_text, stability_text
+from parity.evaluation.results import PairParity, Results, is_number
 
 EXPORT, ENGINE, SUM = "onnxruntime_vs_pytorch", "opencv_vs_onnxruntime", "opencv_vs_pytorch"
-# Who owns a deviation: the owner of the pair, in words.
 OWNERS = {
-    "model": "the model, of which the reference's own answer is no answer",
-    "export": "the export, whose ONNX file is not the PyTorch model",
-    "engine": "the engine, OpenCV, which does not compute what the ONNX file says",
-    "export and engine": "the export and the engine, each within its limit, together beyond",
-    "export or engine": "the export or the engine, which cannot be told without ONNX Runtime",
-    "noise": "numerical noise: two logits closer than the measured error",
+    "model": "the model: the reference's own output is missing, NaN or infinite",
+    "export": "the export: the ONNX file does not compute what the PyTorch model does",
+    "engine": "the engine: OpenCV does not compute what the ONNX file says",
+    "export and engine": "the export and the engine: each is within the limit, together they exceed"
+    " it",
+    "export or engine": "the export or the engine: only ONNX Runtime could tell them apart",
+    "noise": "numerical noise: the two logits are closer than the measured error",
 }
 PASS, FAIL, VACUOUS = "pass", "FAIL", "vacuous"
+TRAIN_IT = "use trained weights, or `weights: probe`"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What passes: `rel` at most, `agreement` (percent) at least, `accuracy_loss` (percentage
-    points) at most."""
+    """The largest `rel`, the least `agreement` (percent) and the largest `accuracy_loss`
+    (percentage points) that pass."""
 
     rel: float
     agreement: float
@@ -35,11 +37,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a model, or would be but for the ties.
+    """A fault of a model, or a deviation that only its ties excuse.
 
-    `subject` is a pair of backends or a single one, `figure` the parity key, `accuracy_loss`,
-    `nonfinite`, `unstable` or the kind of a failure. `found` and `limit` are None where that is no
-    figure that has any. `words` tells it all in one line, less the owner.
+    `subject` is a pair of backends or a single backend. `figure` is a parity key, `accuracy_loss`,
+    `nonfinite`, `unstable` or the kind of a failure. `found` and `limit` are None for a figure
+    without a number. `words` is the message, one line without the owner.
     """
 
     owner: str
@@ -52,8 +54,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`verdict` is PASS, FAIL or VACUOUS; the figures are OpenCV's against the reference's answers,
-    None where there are none, `agreement` with ties counted as the same."""
+    """PASS, FAIL or VACUOUS, with the reasons.
+
+    The figures compare OpenCV with the reference, and are None without outputs of both.
+    `agreement` counts ties as the same class.
+    """
 
     verdict: str
     owner: str
@@ -66,97 +71,142 @@ class Verdict:
     vacuous: str | None
 
     def content(self) -> dict:
+        """Return the verdict as it is written to metrics/gate.json."""
         return asdict(self)
 
 
-def verdict_of(content: dict) -> Verdict:
-    """The inverse of `content`."""
-    findings = {key: tuple(Finding(**one) for one in content[key]) for key in ("failures", "ties")}
-    return Verdict(**content | findings | {"limits": Limits(**content["limits"])})
+_VERDICT = TypeAdapter(Verdict)
+
+
+def parse_verdict(content: dict) -> Verdict:
+    """Return the verdict that `Verdict.content` was made from."""
+    return _VERDICT.validate_python(content)
 
 
 def gate_limits(params: Params, name: str) -> Limits:
-    """The limits of a model: those of its task, but for its overrides."""
+    """Return a model's limits: those of its task, with its overrides applied."""
     limits = params.gate.limits.of(params.models[name].task).model_dump()
     if name in params.gate.overrides:
         limits |= params.gate.overrides[name].model_dump(exclude_none=True)
     return Limits(**limits)
 
 
-def judge(row: dict, limits: Limits, least_spread: float) -> Verdict:
-    """Judge one model. Where it passes, but the reference's outputs differ between images by less
-    than `least_spread` of the largest, the verdict is VACUOUS."""
+def judge(results: Results, limits: Limits, least_spread: float) -> Verdict:
+    """Judge one model: FAIL with every finding, else VACUOUS where nothing could have failed."""
     failures = [
-        *failed(row),
-        *nonfinite(row),
-        *unstable(row),
-        *by_pair(row, lambda pair: judge_rel(row, pair, limits)),
-        *by_pair(row, lambda pair: judge_agreement(row, pair, limits)),
-        *accuracy_lost(row, limits),
+        *failure_findings(results),
+        *nonfinite_findings(results),
+        *instability_findings(results),
+        *findings_by_pair(results, lambda pair: rel_finding(results, pair, limits)),
+        *findings_by_pair(results, lambda pair: agreement_finding(results, pair, limits)),
+        *accuracy_findings(results, limits),
     ]
-    vacuous = None if failures else why_vacuous(row, least_spread)
-    parity = row["parity"].get(f"opencv_vs_{row['reference']}")
+    vacuous = None if failures else why_vacuous(results, least_spread)
+    parity = results.parity_with_reference
     return Verdict(
         verdict=FAIL if failures else VACUOUS if vacuous else PASS,
-        owner=", ".join(dict.fromkeys(one.owner for one in failures)) or "-",
-        rel=parity and parity["rel"],
+        owner=", ".join(dict.fromkeys(failure.owner for failure in failures)) or "-",
+        rel=parity and parity.rel,
         agreement=parity and with_ties(parity, limits),
-        accuracy_loss=loss(row, row["reference"], "opencv"),
+        accuracy_loss=accuracy_loss(results, results.reference, "opencv"),
         limits=limits,
         failures=tuple(failures),
-        ties=tuple(saved_by_ties(row, limits)),
+        ties=tuple(tie_findings(results, limits)),
         vacuous=vacuous,
     )
 
 
-def owner_of(row: dict, subject: str) -> str:
-    """Who owns what is wrong with a pair, or with what a single backend answers."""
+def exceeded(parity: PairParity, limits: Limits) -> str | None:
+    """Say which of a pair's figures is beyond its limit; None where all are within."""
+    return excess_of_rel(parity, limits) or excess_of_agreement(parity, limits)
+
+
+def excess_of_rel(parity: PairParity, limits: Limits) -> str | None:
+    """Say how `rel` exceeds its limit. Two outputs that are 0 everywhere have no rel and do not."""
+    if is_within(parity.rel, limits.rel) or parity.linf == 0:
+        return None
+    if is_number(parity.rel):
+        return f"rel {parity.rel:.3g}, limit {limits.rel:g}"
+    if is_number(parity.linf):
+        return f"the reference's logits are all 0, the other's up to {parity.linf:.2g}"
+    return f"rel is not a number, limit {limits.rel:g}"
+
+
+def excess_of_agreement(parity: PairParity, limits: Limits) -> str | None:
+    """Say how the agreement, ties included, falls short of its limit."""
+    agreement = with_ties(parity, limits)
+    if not is_number(agreement):
+        return f"agreement is not a number, limit {limits.agreement:g} %"
+    if agreement >= limits.agreement:
+        return None
+    text = f"agreement {agreement_text(agreement)} %, limit {limits.agreement:g} %"
+    return text if agreement == parity.agreement else f"{text} (with {parity.ties:.3g} % ties)"
+
+
+def with_ties(parity: PairParity, limits: Limits) -> float | None:
+    """Return the agreement in percent with ties counted as the same class.
+
+    They count only where `rel` is within its limit: beyond it, the measured error is no noise, and
+    most flips of a broken model are below it.
+    """
+    if not is_number(parity.agreement) or not is_within(parity.rel, limits.rel):
+        return parity.agreement
+    # Rounded because 99.8 + 0.1 < 99.9 in floating point.
+    return round(parity.agreement + (parity.ties or 0), 9)
+
+
+def is_within(rel: float | None, limit: float) -> bool:
+    """Whether a relative difference is within its limit; NaN and None (NaN in JSON) are not."""
+    return rel is not None and rel <= limit
+
+
+def owner_of(results: Results, subject: str) -> str:
+    """Return who owns a deviation of a pair, or a fault in a single backend's output."""
     owners = {EXPORT: "export", ENGINE: "engine", "onnxruntime": "export", "opencv": "engine"}
     if subject == SUM:
-        return "export and engine" if ENGINE in row["parity"] else "export or engine"
-    return "model" if subject == row["reference"] else owners[subject]
+        return "export and engine" if ENGINE in results.parity else "export or engine"
+    return "model" if subject == results.reference else owners[subject]
 
 
-def failed(row: dict) -> Iterable[Finding]:
-    """The backends that gave no answer at all."""
-    for backend, failure in row["failures"].items():
+def failure_findings(results: Results) -> Iterable[Finding]:
+    """Find the backends without any output."""
+    for backend, failure in results.failures.items():
         words = failure_text(backend, failure)
-        yield Finding(owner_of(row, backend), backend, failure["kind"], None, None, words)
+        yield Finding(owner_of(results, backend), backend, failure["kind"], None, None, words)
 
 
-def nonfinite(row: dict) -> Iterable[Finding]:
-    """NaN or infinity, of the first backend that has any: the later ones got it from there, but
-    for those that have more of it."""
-    before = 0
+def nonfinite_findings(results: Results) -> Iterable[Finding]:
+    """Find the backends that introduce NaN or infinity: each with more than those before it."""
+    most = 0
     for backend in LABELS:
-        images = row["nonfinite"].get(backend, 0)
-        if images > before:
-            words = f"{nonfinite_text(backend, images)} of {row['images']:,}"
-            yield Finding(owner_of(row, backend), backend, "nonfinite", images, 0, words)
-            before = images
+        images = results.nonfinite.get(backend, 0)
+        if images > most:
+            words = f"{nonfinite_text(backend, images)} of {results.images:,}"
+            yield Finding(owner_of(results, backend), backend, "nonfinite", images, 0, words)
+            most = images
 
 
-def holds_nonfinite(row: dict, pair: str) -> bool:
-    """Whether a backend of the pair has NaN or infinity, which `nonfinite` tells of and owns."""
-    return any(row["nonfinite"].get(backend) for backend in PAIRS[pair])
+def has_nonfinite(results: Results, pair: str) -> bool:
+    """Whether either backend of a pair has NaN or infinity, a finding of its own."""
+    return any(results.nonfinite.get(backend) for backend in PAIRS[pair])
 
 
-def unstable(row: dict) -> Iterable[Finding]:
-    """Answers of OpenCV to the same input that are not the same each time."""
-    stability = row["stability"]
-    if stability["stable"] is False:
-        rel = max((one["rel"] for one in stability["runs"] if one["rel"] is not None), default=None)
+def instability_findings(results: Results) -> Iterable[Finding]:
+    """Find OpenCV answering the same input differently from run to run."""
+    stability = results.stability
+    if stability.stable is False:
+        rel = max((run.rel for run in stability.runs if run.rel is not None), default=None)
         words = f"the same input gives another answer from run to run; {stability_text(stability)}"
         yield Finding("engine", "opencv", "unstable", rel, 0, words)
 
 
-def by_pair(row: dict, judge_pair: Callable[[str], Finding | None]) -> list[Finding]:
-    """The findings of the export's and the engine's pair; that of the sum only without either."""
-    parts = [judge_pair(pair) for pair in (EXPORT, ENGINE) if pair in row["parity"]]
-    found = [finding for finding in parts if finding]
-    if found or SUM not in row["parity"]:
+def findings_by_pair(results: Results, find: Callable[[str], Finding | None]) -> list[Finding]:
+    """Apply `find` to the export's and the engine's pair; to their sum only if both are clean."""
+    steps = [find(pair) for pair in (EXPORT, ENGINE) if pair in results.parity]
+    found = [finding for finding in steps if finding]
+    if found or SUM not in results.parity:
         return found
-    total = judge_pair(SUM)
+    total = find(SUM)
     return [total] if total else []
 
 
@@ -165,122 +215,93 @@ def pair_text(pair: str) -> str:
     return f"{LABELS[candidate]} against {LABELS[reference]}"
 
 
-def judge_rel(row: dict, pair: str, limits: Limits) -> Finding | None:
-    rel, linf = row["parity"][pair]["rel"], row["parity"][pair]["linf"]
-    words = f"{pair_text(pair)}: "
-    if rel is None and linf is not None:
-        if linf == 0:  # the reference is all zero, and so is the candidate
-            return None
-        words += f"all logits of {LABELS[PAIRS[pair][1]]} are 0, those of"
-        words += f" {LABELS[PAIRS[pair][0]]} up to {linf:.2g}"
-    elif rel is None:
-        if holds_nonfinite(row, pair):
-            return None
-        words += f"rel is no number, so that nothing shows that it is within {limits.rel:g}"
-    elif rel > limits.rel:
-        words += f"rel {rel:.3g}, limit {limits.rel:g}"
-    else:
+def rel_finding(results: Results, pair: str, limits: Limits) -> Finding | None:
+    parity = results.parity[pair]
+    excess = excess_of_rel(parity, limits)
+    if excess is None or (has_nonfinite(results, pair) and not is_number(parity.linf)):
         return None
-    return Finding(owner_of(row, pair), pair, "rel", rel, limits.rel, words)
+    words = f"{pair_text(pair)}: {excess}"
+    return Finding(owner_of(results, pair), pair, "rel", parity.rel, limits.rel, words)
 
 
-def judge_agreement(row: dict, pair: str, limits: Limits) -> Finding | None:
-    parity = row["parity"][pair]
-    agreement = with_ties(parity, limits)
-    if holds_nonfinite(row, pair) or (agreement is not None and agreement >= limits.agreement):
+def agreement_finding(results: Results, pair: str, limits: Limits) -> Finding | None:
+    parity = results.parity[pair]
+    excess = excess_of_agreement(parity, limits)
+    if excess is None or has_nonfinite(results, pair):
         return None
-    found = "no number" if agreement is None else f"{agreement:.6g} %"
-    words = f"{pair_text(pair)}: agreement {found}, limit {limits.agreement:g} %"
-    if agreement != parity["agreement"]:
-        words += f" ({parity['ties']:.3g} % that are ties counted as the same)"
-    return Finding(owner_of(row, pair), pair, "agreement", agreement, limits.agreement, words)
+    found, words = with_ties(parity, limits), f"{pair_text(pair)}: {excess}"
+    return Finding(owner_of(results, pair), pair, "agreement", found, limits.agreement, words)
 
 
-def with_ties(parity: dict, limits: Limits) -> float | None:
-    """The agreement in percent with ties counted as the same: where rel is within its limit, as
-    beyond it the measured error is no noise, and of a broken model most flips are below it."""
-    agreement, rel = parity["agreement"], parity["rel"]
-    if agreement is None or not is_within(rel, limits.rel):
-        return agreement
-    # Rounded, as 99.8 + 0.1 is less than 99.9.
-    return round(agreement + (parity["ties"] or 0), 9)
-
-
-def exceeded(parity: dict, limits: Limits) -> str | None:
-    """What of a pair's figures is beyond its limit, in words; None where nothing is.
-
-    `parity` has the keys `rel`, `agreement` and `ties` of `Parity.scores`. A figure that is no
-    number is beyond every limit.
-    """
-    rel, agreement = parity["rel"], with_ties(parity, limits)
-    if not is_within(rel, limits.rel):
-        return f"rel {_figure(rel, '.2g')}, limit {limits.rel:g}"
-    if agreement is None or not agreement >= limits.agreement:
-        return f"agreement {_figure(agreement, '.6g')} %, limit {limits.agreement:g} %"
-    return None
-
-
-def is_within(rel: float | None, limit: float) -> bool:
-    """Whether a relative difference is within its limit; NaN and None (NaN in JSON) are not."""
-    return rel is not None and rel <= limit
-
-
-def _figure(value: float | None, form: str) -> str:
-    return "no number" if value is None or value != value else f"{value:{form}}"
-
-
-def saved_by_ties(row: dict, limits: Limits) -> Iterable[Finding]:
-    """The pairs whose agreement is within the limit only since ties count as the same."""
-    for pair, parity in row["parity"].items():
-        agreement = parity["agreement"]
-        if agreement is None or agreement >= limits.agreement:
+def tie_findings(results: Results, limits: Limits) -> Iterable[Finding]:
+    """Find the pairs whose agreement is within the limit only because ties count as the same."""
+    for pair, parity in results.parity.items():
+        if not is_number(parity.agreement) or parity.agreement >= limits.agreement:
             continue
         if with_ties(parity, limits) >= limits.agreement:
-            words = f"{pair_text(pair)}: agreement {agreement:.6g} %, limit {limits.agreement:g} %,"
-            words += f" but {parity['ties']:.3g} % are ties"
-            yield Finding("noise", pair, "agreement", agreement, limits.agreement, words)
+            words = f"{pair_text(pair)}: agreement {agreement_text(parity.agreement)} %,"
+            words += f" limit {limits.agreement:g} %, but {parity.ties:.3g} % are ties"
+            yield Finding("noise", pair, "agreement", parity.agreement, limits.agreement, words)
 
 
-def accuracy_lost(row: dict, limits: Limits) -> list[Finding]:
-    """The steps at which accuracy is lost. What the engine loses is no loss against the reference
-    where the export had gained as much."""
-    total = loss(row, row["reference"], "opencv")
-    within = total is not None and total <= limits.accuracy_loss
+def accuracy_findings(results: Results, limits: Limits) -> list[Finding]:
+    """Find the steps that lose accuracy.
 
-    def judge_pair(pair: str) -> Finding | None:
+    What the engine loses does not count where the total loss is within the limit: the export had
+    gained as much.
+    """
+    total = accuracy_loss(results, results.reference, "opencv")
+    total_is_within = total is not None and total <= limits.accuracy_loss
+
+    def find(pair: str) -> Finding | None:
         candidate, reference = PAIRS[pair]
-        lost = loss(row, reference, candidate)
-        if lost is None or lost <= limits.accuracy_loss or (pair == ENGINE and within):
+        lost = accuracy_loss(results, reference, candidate)
+        if lost is None or lost <= limits.accuracy_loss or (pair == ENGINE and total_is_within):
             return None
-        before, after = (row["accuracy"][backend] for backend in (reference, candidate))
-        words = f"{pair_text(pair)}: {row['metric']} {after:.2f} % after {before:.2f} %,"
+        before, after = (results.accuracy[backend] for backend in (reference, candidate))
+        words = f"{pair_text(pair)}: {results.metric} {after:.2f} % after {before:.2f} %,"
         words += f" a loss of {lost:.3g} points, limit {limits.accuracy_loss:g}"
-        owner = owner_of(row, pair)
+        owner = owner_of(results, pair)
         return Finding(owner, pair, "accuracy_loss", lost, limits.accuracy_loss, words)
 
-    return by_pair(row, judge_pair)
+    return findings_by_pair(results, find)
 
 
-def loss(row: dict, reference: str, candidate: str) -> float | None:
-    """The percentage points that the candidate is worse by; None where either has no accuracy."""
-    before, after = (row["accuracy"].get(backend) for backend in (reference, candidate))
-    # Rounded, as 100 - 99.9 is more than 0.1.
+def accuracy_loss(results: Results, reference: str, candidate: str) -> float | None:
+    """Return by how many percentage points the candidate is worse; None without both accuracies."""
+    before, after = (results.accuracy.get(backend) for backend in (reference, candidate))
+    # Rounded because 100 - 99.9 > 0.1 in floating point.
     return None if before is None or after is None else round(before - after, 9)
 
 
-def why_vacuous(row: dict, least_spread: float) -> str | None:
-    """Why nothing of the model could have failed, in words; None where it could."""
-    if not row["parity"]:
+def why_vacuous(results: Results, least_spread: float) -> str | None:
+    """Say why nothing of the model could have failed, and what to do; None where it could."""
+    if not results.parity:
         return "no two backends were compared"
-    if row["stability"]["stable"] is None:
-        return "OpenCV ended in no run of the test whether its answers are the same each time"
-    reference = LABELS[row["reference"]]
-    parity = row["parity"].get(f"opencv_vs_{row['reference']}", next(iter(row["parity"].values())))
-    if parity["rel"] is None:
-        return f"all outputs of {reference} are 0, so that there is nothing to compare"
-    if parity["spread"] is None:
-        return "one image alone is compared, so that an output that ignores the image would pass"
-    if parity["spread"] < least_spread:
-        differ = f"the outputs of {reference} differ between images by {parity['spread']:.2g}"
-        return f"{differ} of the largest logit, at least expected {least_spread:g}"
-    return None
+    if results.stability.stable is None:
+        return (
+            "OpenCV failed in every run of the stability test, so its stability is unknown:"
+            f" see metrics/stability/{results.model}.json"
+        )
+    parity = results.parity_with_reference or next(iter(results.parity.values()))
+    if not is_vacuous(parity, least_spread):
+        return None
+    reference = LABELS[results.reference]
+    if not is_number(parity.rel):
+        return f"all outputs of {reference} are 0, so nothing is compared: {TRAIN_IT}"
+    if not is_number(parity.spread):
+        return (
+            "only one image is compared, so an output that ignores its input would pass: compare"
+            " two or more (`parity.images`, `limit` of the dataset)"
+        )
+    return (
+        f"the outputs of {reference} differ between images by only {parity.spread:.2g} of the"
+        f" largest logit, expected at least {least_spread:g}: {TRAIN_IT}, or more varied images"
+    )
+
+
+def is_vacuous(parity: PairParity, least_spread: float) -> bool:
+    """Whether two backends could only agree: the reference's outputs are 0, of a single image, or
+    differ between images by less than `least_spread` of the largest logit."""
+    comparable = is_number(parity.rel) and is_number(parity.spread)
+    return not (comparable and parity.spread >= least_spread)

@@ -1,4 +1,4 @@
-"""A report of a fault in OpenCV, in the form that its maintainers ask for."""
+"""Report a fault of OpenCV in the form that its maintainers ask for."""
 
 import platform
 import re
@@ -11,15 +11,25 @@ import numpy as np
 from onnx import ModelProto
 
 from parity.faults.symptom import Symptom
-from parity.graphs.difference import statistics
-from parity.graphs.graph import all_values, describe_node, output_names
+from parity.faults.workaround import COLUMNS, PASSES
+from parity.graphs.difference import statistics_text
+from parity.graphs.graph import output_names
+from parity.graphs.provenance import describe_node
+from parity.graphs.values import all_values
+
+UNINITIALIZED = "the output depends on uninitialized memory"
+DESCRIPTION = "### Detailed description"
+TIME = r"[\d.]+ ms|@[\d.]+\]"  # measured, and in OpenCV's log: [ WARN:0@0.039]
+NUMBER = r"-?\b(\d+(\.\d+)?(e[+-]?\d+)?|nan|inf)\b"
 
 
 @dataclass
 class Evidence:
-    """A small graph, what is fed to it, what is `expected` and what was `seen` in `engine` (None
-    where there was no output), and what each engine does with it. `whole` is what was wrong with
-    the `original` model."""
+    """A small graph that shows a fault of the `original` model.
+
+    `expected` is its output for `feeds` by ONNX Runtime, `seen` that of `engine`, None where there
+    was none. `symptoms` say what is wrong in each engine, `whole` what was wrong with the original.
+    """
 
     name: str
     original: ModelProto
@@ -37,7 +47,8 @@ class Evidence:
 
 
 def report(evidence: Evidence, printed: str, workarounds: str) -> str:
-    """The report in Markdown; `printed` is what the reproducing script said."""
+    """Return the report in Markdown; `printed` is the output of the reproducing script."""
+    engines = evidence.symptoms.items()
     return "\n".join(
         [
             f"# {title(evidence)}",
@@ -46,7 +57,7 @@ def report(evidence: Evidence, printed: str, workarounds: str) -> str:
             "",
             *system(evidence),
             "",
-            "### Detailed description",
+            DESCRIPTION,
             "",
             *description(evidence),
             "",
@@ -56,7 +67,7 @@ def report(evidence: Evidence, printed: str, workarounds: str) -> str:
             "",
             f"Engines, OpenCV {cv2.__version__}, this file:",
             "",
-            *(f"- {engine}: {words(one)}" for engine, one in evidence.symptoms.items()),
+            *(f"- {engine}: {symptom.text if symptom else 'right'}" for engine, symptom in engines),
             "",
             *origin(evidence),
             "",
@@ -74,10 +85,31 @@ def report(evidence: Evidence, printed: str, workarounds: str) -> str:
     )
 
 
+def same_finding(one: str, other: str) -> bool:
+    """Whether two reports agree on everything but times and, where the output depends on
+    uninitialized memory, on the numbers that this memory happened to hold."""
+    return _finding(one) == _finding(other)
+
+
+def _finding(text: str) -> tuple[str, list[str]]:
+    head, _, body = text.partition(DESCRIPTION)
+    unstable = UNINITIALIZED in head
+    lines = []
+    for line in body.splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if len(cells) == len(COLUMNS):
+            change, result, *rest = cells[:-1]  # without ms/image
+            line = f"{change}: {result == PASSES}" if unstable else f"{change}: {result}: {rest}"
+        line = re.sub(TIME, "", line)
+        lines.append(re.sub(NUMBER, "", line) if unstable else line)
+    # An unstable fault may take the script another number of attempts.
+    return head, list(dict.fromkeys(lines)) if unstable else lines
+
+
 def title(evidence: Evidence) -> str:
     ops = " + ".join(dict.fromkeys(node.op_type for node in evidence.model.graph.node))
     if evidence.symptom.heap:
-        what = "the output depends on what memory held before"
+        what = UNINITIALIZED
     else:
         what = {
             "values": "wrong output without an error",
@@ -86,18 +118,14 @@ def title(evidence: Evidence) -> str:
             "refused": "a valid model is refused",
             "error": "the forward pass throws",
             "crashed": "the process crashes",
-            "timeout": "the forward pass does not end",
+            "timeout": "the forward pass hangs",
         }[evidence.symptom.kind]
     return f"DNN, {evidence.engine} engine: {what}: {ops}"
 
 
-def words(symptom: Symptom | None) -> str:
-    return symptom.words if symptom else "right"
-
-
 def system(evidence: Evidence) -> Iterator[str]:
-    built = cv2.getBuildInformation()
-    compiler = re.search(r"C\+\+ Compiler:\s+(.*)", built)
+    build = cv2.getBuildInformation()
+    compiler = re.search(r"C\+\+ Compiler:\s+(.*)", build)
     yield f"- OpenCV {cv2.__version__} (opencv-python {version('opencv-python')})"
     libc = " ".join(platform.libc_ver())
     yield f"- Operating system: {platform.system()} {platform.machine()}, {libc}"
@@ -109,30 +137,33 @@ def description(evidence: Evidence) -> Iterator[str]:
     count = len(evidence.model.graph.node)
     symptom = evidence.symptom
     yield (
-        f"`model.onnx`, {count} node{'s' if count > 1 else ''}, is what is left of {evidence.name} "
-        f"(there: {evidence.whole.words}) when all is taken out that the fault does not need. Its "
-        f"output in the {evidence.engine} engine, against ONNX Runtime's:"
+        f"`model.onnx`, {count} node{'s' if count > 1 else ''}, is {evidence.name} reduced to what "
+        f"shows the fault (in the whole model: {evidence.whole.text}). Its output in the "
+        f"{evidence.engine} engine, against ONNX Runtime's:"
     )
     yield ""
-    yield f"- expected: {statistics(evidence.expected)}"
-    yield f"- seen: {statistics(evidence.seen) if evidence.seen is not None else symptom.message}"
-    if evidence.seen is not None and evidence.expected.size <= 8 >= evidence.seen.size:
-        yield f"- expected values: {evidence.expected.ravel().tolist()}"
-        yield f"- seen values: {evidence.seen.ravel().tolist()}"
+    yield f"- expected: {statistics_text(evidence.expected)}"
+    if evidence.seen is None:
+        yield f"- seen: {symptom.message}"
+    else:
+        yield f"- seen: {statistics_text(evidence.seen)}"
+        if evidence.expected.size <= 8 >= evidence.seen.size:
+            yield f"- expected values: {evidence.expected.ravel().tolist()}"
+            yield f"- seen values: {evidence.seen.ravel().tolist()}"
     if symptom.heap:
         yield ""
         yield (
-            "The values seen hang on what memory held before: they are those of "
-            f"`MALLOC_PERTURB_={symptom.heap}`, which makes glibc fill fresh memory; with another "
-            "value they are others."
+            "The output depends on uninitialized memory: these values were seen with "
+            f"`MALLOC_PERTURB_={symptom.heap}`, which makes glibc fill fresh memory; another "
+            "setting gives other values."
         )
 
 
 def nodes(evidence: Evidence) -> Iterator[str]:
+    """Yield a table of the graph's nodes."""
+    weights = {one.name: tuple(one.dims) for one in evidence.model.graph.initializer}
     values = all_values(evidence.model, evidence.feeds)
-    shapes = {one.name: tuple(one.dims) for one in evidence.model.graph.initializer}
-    shapes |= {name: value.shape for name, value in values.items()}
-    weights = {one.name for one in evidence.model.graph.initializer}
+    shapes = weights | {name: value.shape for name, value in values.items()}
 
     def tensor(name: str) -> str:
         kind = "input " if name in evidence.feeds else "weight " if name in weights else ""
@@ -142,29 +173,27 @@ def nodes(evidence: Evidence) -> Iterator[str]:
     yield "| op | inputs | outputs | attributes | PyTorch module |"
     yield "| --- | --- | --- | --- | --- |"
     for node in evidence.model.graph.node:
-        text = describe_node(node, shapes)
-        attributes = ", ".join(f"{name}={value}" for name, value in text.attributes.items())
+        described = describe_node(node, shapes)
+        attributes = ", ".join(f"{name}={value}" for name, value in described.attributes.items())
         inputs, outputs = (", ".join(map(tensor, names)) for names in (node.input, node.output))
-        kind = f"({text.module_class})" if text.module_class else ""
-        module = f"{text.module} {kind}".rstrip()
-        yield (
-            f"| {node.op_type} | {inputs} | {outputs} | {attributes} "
-            f"| {module if text.module else ''} |"
-        )
+        kind = f" ({described.module_class})" if described.module_class else ""
+        module = f"{described.module}{kind}" if described.module else ""
+        yield f"| {node.op_type} | {inputs} | {outputs} | {attributes} | {module} |"
     yield ""
     yield f"Output: `{output_names(evidence.model)[0]}`."
 
 
 def origin(evidence: Evidence) -> Iterator[str]:
     original = evidence.original
-    said = {entry.key: entry.value for entry in original.metadata_props}
+    metadata = {entry.key: entry.value for entry in original.metadata_props}
     opset = max(one.version for one in original.opset_import if one.domain in ("", "ai.onnx"))
-    made = f"{original.producer_name} {original.producer_version}".strip()
-    if "torch" in said:
-        made = f"torch {said['torch']}, exporter {said.get('exporter', 'unknown')}"
+    producer = f"{original.producer_name} {original.producer_version}".strip()
+    if "torch" in metadata:
+        exporter = metadata.get("exporter", "unknown")
+        producer = f"torch {metadata['torch']}, exporter {exporter}"
     yield (
-        f"The model was made by {made or 'an unknown producer'}, opset {opset}; the graph was cut "
-        f"with onnx {version('onnx')}; the expected output is that of onnxruntime "
+        f"The model was written by {producer or 'an unknown producer'}, opset {opset}; the graph "
+        f"was cut with onnx {version('onnx')}; the expected output is that of onnxruntime "
         f"{version('onnxruntime')} without graph optimisation."
     )
 
@@ -179,8 +208,8 @@ def steps(evidence: Evidence, printed: str) -> Iterator[str]:
     yield "In short:"
     yield ""
     yield "```python"
-    constant = f"cv2.dnn.ENGINE_{evidence.engine.upper()}"
-    engine = f", {constant}" if hasattr(cv2.dnn, constant.rpartition(".")[2]) else ""
+    constant = f"ENGINE_{evidence.engine.upper()}"
+    engine = f", cv2.dnn.{constant}" if hasattr(cv2.dnn, constant) else ""
     yield f'net = cv2.dnn.readNetFromONNX("model.onnx"{engine})'
     for number, name in enumerate(evidence.feeds):
         file = f"input{'' if number == 0 else f'_{number + 1}'}.npy"

@@ -1,4 +1,4 @@
-"""A picture of how the error grows along a network."""
+"""Draw how the error grows along a network."""
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
@@ -9,8 +9,8 @@ from matplotlib.ticker import LogLocator, NullLocator
 from parity.evaluation.charts import ALARM, COLORS, FAINT, INK, header, new_figure, short
 from parity.graphs.difference import Difference
 
-LOWEST = 1e-9  # what is exact is drawn there
-COLUMNS = 84  # of bold letters in the width of the axes
+LOWEST = 1e-9  # where exact tensors are drawn
+COLUMNS = 84  # bold letters that fit the width of the axes
 
 
 def draw_depth(
@@ -23,10 +23,10 @@ def draw_depth(
     fault: tuple[str, str] | None,
     dpi: int,
 ) -> None:
-    """Draw the relative error of each tensor that was looked at against its place in `order`.
+    """Draw the relative error of each measured tensor against its place in `order`.
 
-    `fault` is the tensor that was found and how to call it. What has no relative error (another
-    shape, no output) lies on a line of its own at the top.
+    `fault` is the tensor to mark and its label. Tensors without a relative error (another shape, no
+    output) lie on a line of their own at the top.
     """
     place = {name: number for number, name in enumerate(order)}
     points = [(place[name], error) for name, error in errors.items() if name in place]
@@ -41,8 +41,8 @@ def draw_depth(
         axes.set_xlim(-0.02 * len(order) - 0.5, 1.02 * len(order) - 0.5)
         axes.axhline(limit, color=INK, linewidth=0.8, linestyle="--")
         number = place.get(fault[0]) if fault else None
-        # At the end that is further from the line of the fault, which would cross it.
-        _name_limit(axes, limit, at_left=number is not None and number > len(order) / 2)
+        # At the end further from the line of the fault, which would cross the text.
+        _label_limit(axes, limit, at_left=number is not None and number > len(order) / 2)
         top = high / (high / low) ** 0.04
         for x, error in points:
             y = top if not isfinite(error.rel) else max(error.rel, low)
@@ -53,7 +53,7 @@ def draw_depth(
             _mark(axes, number, len(order), fault[1])
         if any(not isfinite(error.rel) for _, error in points):
             text = "▲ another shape, NaN or infinity   ✖ no output"
-            axes.annotate(text, (0, 1), (0, 3), fontsize=7.5, color=FAINT, **_corner())
+            axes.annotate(text, (0, 1), (0, 3), fontsize=7.5, color=FAINT, **_from_corner())
         axes.yaxis.set_major_locator(LogLocator(numticks=8))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}")
@@ -62,7 +62,7 @@ def draw_depth(
         axes.set_ylabel("relative error")
 
 
-def _name_limit(axes, limit: float, at_left: bool) -> None:
+def _label_limit(axes, limit: float, at_left: bool) -> None:
     axes.annotate(
         f"limit {limit:g}",
         (0 if at_left else 1, limit),
@@ -77,10 +77,10 @@ def _name_limit(axes, limit: float, at_left: bool) -> None:
 def _mark(axes, number: int, count: int, text: str) -> None:
     axes.axvline(number, color=ALARM, linewidth=0.8)
     left = number > count / 2
-    share = max(number, count - number) / count  # of the width, on the side of the text
+    share = max(number, count - number) / count  # of the width that is free for the text
     axes.annotate(
         "\n".join(short(line, int(share * COLUMNS)) for line in text.split("\n")),
-        (number, 0.87),  # above the limit, below what has no relative error
+        (number, 0.87),  # above the limit, below the tensors without a relative error
         (-6 if left else 6, 0),
         xycoords=("data", "axes fraction"),
         textcoords="offset points",
@@ -93,5 +93,5 @@ def _mark(axes, number: int, count: int, text: str) -> None:
     )
 
 
-def _corner() -> dict:
+def _from_corner() -> dict:
     return {"xycoords": "axes fraction", "textcoords": "offset points"}

@@ -1,4 +1,4 @@
-"""What was found: the node, both outputs, who owns it, and how sure that is."""
+"""What a search found: the node, both outputs, whose fault it is, and how certain that is."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,19 +7,21 @@ from dataclasses import dataclass, field
 import numpy as np
 from onnx import ModelProto, NodeProto
 
-from parity.graphs.difference import Difference, statistics
-from parity.graphs.graph import constant_values, describe_node, node_name
+from parity.graphs.difference import Difference, statistics_text
+from parity.graphs.graph import constant_values
+from parity.graphs.provenance import describe_node, node_name
 
-UNKNOWN = "unknown"  # of a fault whose node cannot be told; null would say that there is none
+UNKNOWN = "unknown"  # the node of a fault that was not located; null means that there is no fault
 
 
 @dataclass
 class Fault:
-    """The first tensor that is wrong.
+    """The first wrong tensor.
 
-    `sides` names candidate and reference, `node` is the one to blame or None where that cannot be
-    told, `output` the tensor where it shows, `errors` what was measured at the tensors of `order`.
-    `how` says how the node was confirmed, `window` names the nodes that show the fault.
+    `sides` names candidate and reference, `owner` is `export` or `engine`. `node` is the node to
+    blame, None where it is unknown, and `output` the tensor that shows the fault. `errors` are the
+    measured differences, at tensors of `order`. `evidence` says how the node was confirmed, and
+    `window` names the nodes that show the fault.
     """
 
     owner: str
@@ -32,7 +34,7 @@ class Fault:
     order: Sequence[str]
     errors: Mapping[str, Difference]
     confirmed: bool
-    how: str
+    evidence: str
     window: list[str] = field(default_factory=list)
     module: str | None = None
     unstable: bool = False
@@ -42,14 +44,14 @@ class Fault:
     @property
     def title(self) -> str:
         if self.node is None:
-            return f"at {self.output}, of no node that can be told"
+            return f"at {self.output}, node unknown"
         return f"{node_name(self.node)} ({self.node.op_type})"
 
 
-def unlocated(
+def unlocated_fault(
     owner: str, sides: tuple[str, str], output: str, difference: Difference, limit: float
 ) -> Fault:
-    """A fault of which nothing is known but that an output differs."""
+    """Return a fault of which only the differing output is known."""
     return Fault(
         owner=owner,
         sides=sides,
@@ -61,43 +63,43 @@ def unlocated(
         order=[],
         errors={},
         confirmed=False,
-        how="not located",
+        evidence="not located",
     )
 
 
 def fault_lines(
     fault: Fault, model: ModelProto, shapes: Mapping[str, tuple[int, ...]]
 ) -> list[str]:
-    """A fault for a person; `shapes` are those of the tensors that depend on the input."""
+    """Describe a fault for a person; `shapes` are those of the tensors that the input changes."""
     candidate, reference = fault.sides
     rows = [("output", fault.output)]
     if fault.node is not None:
         known = {name: value.shape for name, value in constant_values(model).items()} | dict(shapes)
-        text = describe_node(fault.node, known)
-        inputs = [f"{name} {shape or '()'}" if name else "-" for name, shape in text.inputs]
-        attributes = [f"{name}={value}" for name, value in text.attributes.items()]
-        module = fault.module or text.module
-        kind = f" ({text.module_class})" if text.module_class and module == text.module else ""
+        node = describe_node(fault.node, known)
+        inputs = [f"{name} {shape or '()'}" if name else "-" for name, shape in node.inputs]
+        attributes = [f"{name}={value}" for name, value in node.attributes.items()]
+        module = fault.module or node.module
+        kind = f" ({node.module_class})" if node.module_class and module == node.module else ""
         rows += [
             ("inputs", ", ".join(inputs) or "none"),
             ("attributes", ", ".join(attributes) or "none"),
-            ("module", f"{module}{kind}" if module else "not written in the file"),
+            ("module", f"{module}{kind}" if module else "not stated in the file"),
         ]
     rows += [
-        (reference, statistics(fault.reference)),
-        (candidate, statistics(fault.difference.candidate)),
+        (reference, statistics_text(fault.reference)),
+        (candidate, statistics_text(fault.difference.candidate)),
         ("difference", f"{fault.difference.text()}; limit {fault.limit:g}"),
         ("owner", fault.owner),
-        ("evidence", fault.how),
+        ("evidence", fault.evidence),
     ]
     width = max(len(name) for name, _ in rows) + 2
-    lines = [f"first that differs: {fault.title}"]
+    lines = [f"first difference: {fault.title}"]
     lines += [f"  {name:{width}}{text}" for name, text in rows]
     return lines + [f"  note: {note}" for note in fault.notes]
 
 
 def fault_json(fault: Fault | None, module: str | None = None) -> str:
-    """One line of JSON; `rel` is null where it is infinite."""
+    """Return a fault as one line of JSON, with `rel` null where it is infinite."""
     if fault is None:
         return json.dumps({"node": None})
     node = fault.node
@@ -111,7 +113,7 @@ def fault_json(fault: Fault | None, module: str | None = None) -> str:
         "message": fault.difference.message,
         "module": module,
         "confirmed": fault.confirmed,
-        "evidence": fault.how,
+        "evidence": fault.evidence,
         "window": fault.window,
         "unstable": fault.unstable,
         "environment": fault.environment,

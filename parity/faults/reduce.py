@@ -1,39 +1,41 @@
-"""The smallest ONNX graph that still shows something: cut from both ends, nodes taken out, tensors
-made smaller, values made simpler. Each step is kept only where the graph still shows it."""
+"""Reduce an ONNX graph to the smallest one that still shows a fault.
+
+The graph is cut from both ends, nodes are removed, tensors made smaller and values simpler. A step
+is kept only if the graph still shows the fault.
+"""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
+from onnx import ModelProto, NodeProto, numpy_helper
 
 from parity.backends.contract import BackendFailure
+from parity.graphs.extraction import cut
 from parity.graphs.graph import (
-    all_values,
     ancestors,
     constant_values,
     constants,
-    cut,
     dominators,
     float_tensors,
     input_names,
     output_names,
     producers,
-    run_onnxruntime,
 )
-from parity.graphs.tied_axes import cut_axes, tied_axes
+from parity.graphs.tied_axes import shorten_axes, tied_axes
+from parity.graphs.values import all_values, compute_tensors
 
 Feeds = dict[str, np.ndarray]
-# From the end of the graph: a fault that is seen at a tensor is most often made right before it.
+# From the end of the graph: a wrong tensor is usually computed by one of the nodes before it.
 STEPS_BACK = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 SMALL = 10  # nodes
-ROUNDS = 6  # of nodes and sizes in turn; more than two or three change nothing
+ROUNDS = 6  # over sizes and nodes; more than two or three change nothing
 
 
 @dataclass
-class Small:
-    """A graph with one output, and what is fed to it."""
+class SmallGraph:
+    """A graph and its feeds; its first output is the one that shows the fault."""
 
     model: ModelProto
     feeds: Feeds
@@ -44,14 +46,17 @@ class Small:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Nodes, and bytes of the weights and inputs."""
+        """The number of nodes, and of bytes of the weights and inputs."""
         weights = sum(len(one.SerializeToString()) for one in self.model.graph.initializer)
         return len(self.model.graph.node), weights + sum(one.nbytes for one in self.feeds.values())
 
 
 class Reduction:
-    """The way to the smallest graph. `shows(model, feeds)` is the question that each step asks;
-    after `limit_s` seconds all further answers are no."""
+    """Reduces a graph step by step.
+
+    `shows(model, feeds)` answers whether a graph still shows the fault. After `limit_s` seconds
+    every answer counts as no. `log` receives a line about each phase.
+    """
 
     def __init__(
         self,
@@ -59,18 +64,18 @@ class Reduction:
         feeds: Feeds,
         shows: Callable[[ModelProto, Feeds], bool],
         limit_s: float,
-        tell: Callable[[str], None] = lambda line: None,
+        log: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.best = Small(model, dict(feeds))
-        self.shows, self.tell = shows, tell
+        self.best = SmallGraph(model, dict(feeds))
+        self.shows, self.log = shows, log
         self.deadline = time.monotonic() + limit_s
-        # Whether inputs may have the shapes that they are fed with, or must stay undefined.
+        # Whether inputs may declare the shapes that they are fed with, or must leave them open.
         self.fixed_shapes = False
         self.last_resort = False
 
-    def run(self) -> Small:
-        """Return the smallest graph that was found."""
-        self._take_output()
+    def run(self) -> SmallGraph:
+        """Return the smallest graph found."""
+        self._keep_one_output()
         self.fixed_shapes = self._try_cut(self.best.feeds, self.best.output)
         self.values = all_values(self.best.model, self.best.feeds)
         self._cut_end()
@@ -80,7 +85,7 @@ class Reduction:
             self.last_resort = True
             self._shrink()
         self._simplify_values()
-        self._tell("values")
+        self._log_size("values")
         return self.best
 
     def _shrink(self) -> None:
@@ -88,36 +93,41 @@ class Reduction:
             before = self.best.size
             self._fold_constants()
             self._freeze_sizes()
-            self._one_input()
-            self._cut_sizes()  # first: what follows then takes less time
-            self._tell("sizes")
-            while any(self._take_out(node) for node in reversed(list(self.best.model.graph.node))):
+            self._keep_one_input()
+            self._shorten_axes()  # first: it makes the next step faster
+            self._log_size("sizes")
+            while any(self._remove(node) for node in reversed(list(self.best.model.graph.node))):
                 pass
-            self._tell("nodes")
+            self._log_size("nodes")
             if self.best.size == before:
                 break
 
-    def _tell(self, what: str) -> None:
+    def _log_size(self, phase: str) -> None:
         nodes, size = self.best.size
-        self.tell(f"{what}: {nodes} nodes, {size / 1e3:.1f} kB")
+        self.log(f"{phase}: {nodes} nodes, {size / 1e3:.1f} kB")
 
     def _try(self, model: ModelProto, feeds: Feeds) -> bool:
         if time.monotonic() > self.deadline or not self.shows(model, feeds):
             return False
-        self.best = Small(model, feeds)
+        self.best = SmallGraph(model, feeds)
         return True
 
     def _cut(
-        self, inputs: Feeds, output: str, frozen: Feeds | None = None
+        self,
+        inputs: Feeds,
+        output: str,
+        frozen: Feeds | None = None,
+        model: ModelProto | None = None,
     ) -> tuple[ModelProto, Feeds] | None:
-        """The part of the best graph between tensors whose values are given, and what it is fed;
-        None where there is none with an input."""
+        """Cut the best graph, or a `model` with the same feeds; `inputs` and `frozen` are tensors
+        with their values. Returns the part and its feeds, or None where that is impossible or the
+        part has no input."""
         if self.fixed_shapes or self.best.feeds.keys() == inputs.keys():
             declared = inputs
         else:
-            declared = {name: _undefined(value) for name, value in inputs.items()}
+            declared = {name: _open_shape(value) for name, value in inputs.items()}
         try:
-            part = cut(self.best.model, declared, [output], frozen)
+            part = cut(model or self.best.model, declared, [output], frozen)
         except ValueError:
             return None
         known = self.best.feeds | inputs
@@ -128,17 +138,16 @@ class Reduction:
         part = self._cut(inputs, output, frozen)
         return part is not None and self._try(*part)
 
-    def _take_output(self) -> None:
-        """Keep one output, the one that is looked at, where the rest is not needed to see it."""
+    def _keep_one_output(self) -> None:
+        """Keep only the first output if it still shows the fault."""
         if len(self.best.model.graph.output) > 1:
             self._try_cut({}, self.best.output)
 
     def _cut_end(self) -> None:
-        """Find the first tensor that shows it, by bisection, and make it the output."""
+        """Bisect for the first tensor that shows the fault, and make it the output."""
         kept = self._own_inputs()
-        made = producers(self.best.model)
-        needed = ancestors(self.best.model, [self.best.output])
-        names = [name for name in self.values if name in made and name in needed]
+        needed = ancestors(self.best.model, [self.best.output]) & producers(self.best.model).keys()
+        names = [name for name in self.values if name in needed]
         whole, low, high = self.best, -1, len(names) - 1
         while high - low > 1:
             middle = (low + high) // 2
@@ -147,13 +156,13 @@ class Reduction:
                 high = middle
             else:
                 low, self.best = middle, found
-        self._tell("end")
+        self._log_size("end")
 
     def _own_inputs(self) -> Feeds:
         return self.best.feeds if self.fixed_shapes else {}
 
     def _cut_beginning(self) -> None:
-        """Find the last tensor that all paths pass and that, as the input, still shows it."""
+        """Make the last tensor that all paths pass the input, if that still shows the fault."""
         floats = float_tensors(self.best.model, self.values)
         passed = dominators(self.best.model, self.best.output, floats)
         passed = [name for name in passed if name != self.best.output][::-1]
@@ -167,10 +176,10 @@ class Reduction:
                     self.best = shown
                 break
             low = step + 1
-        self._tell("beginning")
+        self._log_size("beginning")
 
     def _fold_constants(self) -> None:
-        """Make weights of what depends on no input."""
+        """Turn what depends on no input into weights."""
         model = self.best.model
         weights = {tensor.name for tensor in model.graph.initializer}
         names = [name for name in producers(model) if name in constants(model) - weights]
@@ -178,11 +187,8 @@ class Reduction:
             return
         known = constant_values(model)
         others = [name for name in names if name not in known]
-        with_outputs = ModelProto()
-        with_outputs.CopyFrom(model)
-        with_outputs.graph.output.extend(ValueInfoProto(name=name) for name in others)
         try:
-            known |= run_onnxruntime(with_outputs, self.best.feeds, others) if others else {}
+            known |= compute_tensors(model, self.best.feeds, others) if others else {}
         except BackendFailure:
             return
         frozen = {name: known[name] for name in names}
@@ -190,9 +196,12 @@ class Reduction:
             for name in names:
                 self._try_cut(self._own_inputs(), self.best.output, {name: known[name]})
 
-    def _take_out(self, node: NodeProto) -> bool:
-        """Do without a node: the output is what it reads, or its output is the input, or what it
-        reads, or a weight. Returns whether one of these still shows it."""
+    def _remove(self, node: NodeProto) -> bool:
+        """Remove a node, and return whether the graph still shows the fault.
+
+        The last node leaves an input of its own as the output. The outputs of another node are
+        replaced by inputs of the graph, by an input of the node, or by weights.
+        """
         if node not in list(self.best.model.graph.node):
             return False
         nodes = len(self.best.model.graph.node)
@@ -208,11 +217,11 @@ class Reduction:
 
     def _without(self, node: NodeProto, values: Feeds) -> Iterator[tuple[ModelProto, Feeds] | None]:
         kept, output = self._own_inputs(), self.best.output
-        made = producers(self.best.model)
         outs = {name: values[name] for name in node.output if name in values}
         if output in node.output:
+            computed = producers(self.best.model)
             for name in node.input:
-                if name in made and name in values:
+                if name in computed and name in values:
                     yield self._cut(kept, name)
         elif outs:
             yield self._cut(kept | outs, output)
@@ -221,22 +230,22 @@ class Reduction:
                 yield self._cut(kept, output, outs)
 
     def _may_freeze(self, tensors: Feeds) -> bool:
-        """Whether tensors may become weights: sizes may; an engine folds what is computed of
-        weights alone, so that others only do where the graph is no small one else."""
+        """Whether tensors may become weights. Sizes may. Float tensors may only as a last resort,
+        because an engine folds what is computed from weights alone."""
         sizes = all(value.dtype != np.float32 for value in tensors.values())
         return sizes or self.last_resort
 
     def _freeze_sizes(self) -> None:
-        """Make weights of the integers that are computed of an input's shape: most often a size
-        that a node is told. Those at the end first, which need the others."""
+        """Turn integers computed from an input's shape, usually a size that a node reads, into
+        weights: from the end, where they depend on the others."""
         values = all_values(self.best.model, self.best.feeds)
         for name in reversed(list(values)):
-            made = producers(self.best.model)
-            if values[name].dtype != np.float32 and name in made and name != self.best.output:
+            computed = producers(self.best.model)
+            if values[name].dtype != np.float32 and name in computed and name != self.best.output:
                 self._try_cut(self._own_inputs(), self.best.output, {name: values[name]})
 
-    def _one_input(self) -> None:
-        """Keep one input: the others become weights."""
+    def _keep_one_input(self) -> None:
+        """Turn all inputs but one into weights."""
         for name, value in list(self.best.feeds.items()):
             if len(self.best.feeds) > 1 and self._may_freeze({name: value}):
                 self._try_cut(self._own_inputs(), self.best.output, {name: value})
@@ -244,7 +253,8 @@ class Reduction:
     def _bypassed(
         self, node: NodeProto, values: Feeds
     ) -> Iterator[tuple[ModelProto, Feeds] | None]:
-        """The graph in which what reads the node reads one of its inputs, of the same shape."""
+        """Yield graphs in which the node's readers read one of its inputs instead, if that has the
+        same shape and type."""
         out = node.output[0]
         for name in node.input:
             if len(node.output) > 1 or name not in values:
@@ -256,13 +266,10 @@ class Reduction:
             model.graph.node.remove(node)
             for other in model.graph.node:
                 other.input[:] = [name if one == out else one for one in other.input]
-            before, self.best = self.best, Small(model, self.best.feeds)
-            part = self._cut(self._own_inputs(), before.output)
-            self.best = before
-            yield part
+            yield self._cut(self._own_inputs(), self.best.output, model=model)
 
-    def _cut_sizes(self) -> None:
-        """Make axes shorter, as short as still shows it: the first or the last part of each."""
+    def _shorten_axes(self) -> None:
+        """Make each group of tied axes as short as possible."""
         given_up: set[frozenset] = set()
         changed = True
         while changed:
@@ -271,7 +278,7 @@ class Reduction:
             for group in tied_axes(self.best.model, shapes):
                 if frozenset(group) in given_up:
                     continue
-                changed = self._cut_group(group, shapes)
+                changed = self._shorten_group(group, shapes)
                 if changed:
                     break
                 given_up.add(frozenset(group))
@@ -281,21 +288,23 @@ class Reduction:
         values = all_values(self.best.model, self.best.feeds, with_constants=True)
         return shapes | {name: value.shape for name, value in values.items()}
 
-    def _cut_group(self, group: Sequence[tuple[str, int]], shapes: dict) -> bool:
+    def _shorten_group(self, group: Sequence[tuple[str, int]], shapes: dict) -> bool:
         own = {one.name for one in self.best.model.graph.initializer} | self.best.feeds.keys()
         if not any(name in own for name, _ in group):
             return False
         name, place = group[0]
         length = shapes[name][place]
         for target in _lengths_below(length):
-            for kept in self._parts(group, length, target):
-                part = cut_axes(self.best.model, self.best.feeds, shapes, list(group), kept)
+            for kept in self._slices(group, length, target):
+                part = shorten_axes(self.best.model, self.best.feeds, shapes, list(group), kept)
                 if self._try(*part):
                     return True
         return False
 
-    def _parts(self, group: Sequence[tuple[str, int]], length: int, target: int) -> Iterator[slice]:
-        """Parts of an axis: where the largest input is, the first, the last."""
+    def _slices(
+        self, group: Sequence[tuple[str, int]], length: int, target: int
+    ) -> Iterator[slice]:
+        """Yield the part of an axis that holds the largest input value, the first, and the last."""
         for name, place in group:
             if name in self.best.feeds:
                 feed = np.abs(np.nan_to_num(self.best.feeds[name].astype(np.float64)))
@@ -307,7 +316,7 @@ class Reduction:
         yield slice(length - target, length)
 
     def _simplify_values(self) -> None:
-        """Ones, zeros or rounded numbers in place of the weights and inputs."""
+        """Replace weights and inputs by ones, zeros or rounded numbers."""
         for tensor in list(self.best.model.graph.initializer):
             for value in _simpler(numpy_helper.to_array(tensor)):
                 model = ModelProto()
@@ -322,8 +331,8 @@ class Reduction:
                     break
 
 
-def _undefined(value: np.ndarray) -> tuple[str | int, ...]:
-    """A shape whose channels alone are known."""
+def _open_shape(value: np.ndarray) -> tuple[str | int, ...]:
+    """Return a shape that fixes only the channels."""
     return tuple(length if place == 1 else f"n{place}" for place, length in enumerate(value.shape))
 
 

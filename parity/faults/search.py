@@ -1,6 +1,6 @@
-"""The search for the first tensor that is wrong, and for the smallest window that shows it.
+"""Search for the first wrong tensor of a graph, and for the smallest window that shows its fault.
 
-Both know no engine: they ask functions for the difference at a tensor.
+The searches know no engine: they call functions that measure the difference at a tensor.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -9,14 +9,14 @@ from parity.graphs.difference import Difference
 
 SAMPLES = 40
 
-# Whether a tensor is wrong; None where that cannot be told.
-Verdict = Callable[[str], bool | None]
+# Whether a tensor is wrong; None where that is unknown.
+IsWrong = Callable[[str], bool | None]
 
 
-def verdict_of(difference: Difference, whole: Difference, limit: float) -> bool | None:
-    """Whether a part of a graph shows the fault that the whole has.
+def shows_fault(difference: Difference, whole: Difference, limit: float) -> bool | None:
+    """Whether a part of a graph shows the fault that the whole graph has; None where unknown.
 
-    Where the whole has an output, a part that fails does so for the cut's sake and tells nothing.
+    If the whole graph has an output, a part that fails does so because of the cut.
     """
     if whole.failed:
         return difference.failed
@@ -24,68 +24,70 @@ def verdict_of(difference: Difference, whole: Difference, limit: float) -> bool 
 
 
 def sample(order: Sequence[str], milestones: Collection[str], count: int = SAMPLES) -> list[int]:
-    """About `count` places in `order`, evenly spaced and the last one always, each moved to the
-    next of `milestones` where one is near."""
+    """Return about `count` evenly spaced places in `order`, always including the last.
+
+    Each is moved to the nearest of `milestones` if one is near.
+    """
     if len(order) <= count:
         return list(range(len(order)))
-    step, liked = (
-        len(order) / count,
-        [place for place, one in enumerate(order) if one in milestones],
-    )
+    step = len(order) / count
+    preferred = [place for place, name in enumerate(order) if name in milestones]
     places = {len(order) - 1}
     for number in range(1, count):
         place = int(number * step)
-        near = min(liked, key=lambda other: abs(other - place), default=place)
+        near = min(preferred, key=lambda other: abs(other - place), default=place)
         places.add(near if abs(near - place) <= step / 2 else place)
     return sorted(places)
 
 
-def first_fault(
+def first_wrong_tensor(
     order: Sequence[str],
     milestones: Collection[str],
     inputs_of: Callable[[str], Sequence[str]],
-    wrong: Verdict,
+    is_wrong: IsWrong,
 ) -> str | None:
-    """The first tensor in `order` that is wrong while what it is computed of is not.
+    """Return the first tensor in `order` that is wrong although its inputs are right.
 
-    `wrong` is asked for a sample first. Where all is right up to a point and wrong behind it, the
-    rest is bisected, else it is scanned.
+    A sample is measured first. If everything before some place is right and everything after it
+    wrong, bisection finds the place; otherwise a scan does.
     """
-    told = [(place, wrong(order[place])) for place in sample(order, milestones)]
-    told = [(place, verdict) for place, verdict in told if verdict is not None]
-    bad = [place for place, verdict in told if verdict]
-    if not bad:
+    sampled = [(place, is_wrong(order[place])) for place in sample(order, milestones)]
+    known = [(place, wrong) for place, wrong in sampled if wrong is not None]
+    first = next((place for place, wrong in known if wrong), None)
+    if first is None:
         return None
-    first = bad[0]
-    right = max((place for place, verdict in told if not verdict and place < first), default=-1)
-    if all(verdict for place, verdict in told if place >= first):
-        first = _bisect(order, right, first, wrong)
+    last_right = max((place for place, wrong in known if not wrong and place < first), default=-1)
+    if all(wrong for place, wrong in known if place >= first):
+        first = _bisect(order, last_right, first, is_wrong)
     else:
-        first = next(place for place in range(right + 1, first + 1) if wrong(order[place]))
-    return _origin(order[first], inputs_of, wrong)
+        first = _scan(order, last_right, first, is_wrong)
+    return _origin(order[first], inputs_of, is_wrong)
 
 
-def _bisect(order: Sequence[str], right: int, bad: int, wrong: Verdict) -> int:
-    while bad - right > 1:
-        middle = (right + bad) // 2
-        verdict = wrong(order[middle])
-        if verdict is None:  # the rest one by one
-            return next(place for place in range(right + 1, bad + 1) if wrong(order[place]))
-        right, bad = (right, middle) if verdict else (middle, bad)
-    return bad
+def _bisect(order: Sequence[str], right: int, wrong: int, is_wrong: IsWrong) -> int:
+    while wrong - right > 1:
+        middle = (right + wrong) // 2
+        answer = is_wrong(order[middle])
+        if answer is None:
+            return _scan(order, right, wrong, is_wrong)
+        right, wrong = (right, middle) if answer else (middle, wrong)
+    return wrong
 
 
-def _origin(name: str, inputs_of: Callable[[str], Sequence[str]], wrong: Verdict) -> str:
-    """Go up as long as something that a tensor is computed of is wrong: of two branches bisection
-    sees one."""
-    before = next((one for one in inputs_of(name) if wrong(one)), None)
-    return name if before is None else _origin(before, inputs_of, wrong)
+def _scan(order: Sequence[str], right: int, wrong: int, is_wrong: IsWrong) -> int:
+    return next(place for place in range(right + 1, wrong + 1) if is_wrong(order[place]))
 
 
-def confirm(
+def _origin(name: str, inputs_of: Callable[[str], Sequence[str]], is_wrong: IsWrong) -> str:
+    """Walk up while an input of the tensor is wrong: a bisection sees only one of two branches."""
+    before = next((one for one in inputs_of(name) if is_wrong(one)), None)
+    return name if before is None else _origin(before, inputs_of, is_wrong)
+
+
+def smallest_window(
     windows: Iterable[list[int]],
     error_of: Callable[[list[int]], Difference],
-    wrong: Callable[[Difference], bool | None],
+    is_wrong: Callable[[Difference], bool | None],
 ) -> list[int]:
-    """The first window that shows a fault, by the places of its nodes; empty where none does."""
-    return next((places for places in windows if wrong(error_of(places))), [])
+    """Return the first window, as places of nodes, that shows a fault; empty if none does."""
+    return next((places for places in windows if is_wrong(error_of(places))), [])

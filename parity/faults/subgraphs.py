@@ -1,74 +1,34 @@
-"""Parts of a graph, run in OpenCV beside what ONNX Runtime computed there."""
+"""Run parts of a graph in OpenCV and compare them with what ONNX Runtime computed there."""
 
-import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from math import inf
-from pathlib import Path
 
 import numpy as np
 from onnx import ModelProto
 
 from parity.backends.contract import BackendFailure
-from parity.backends.isolated import Worker
-from parity.graphs.difference import Difference, compare, of_failure
+from parity.faults.engine_process import EngineProcess
+from parity.graphs.difference import Difference, compare
+from parity.graphs.extraction import cut
 from parity.graphs.graph import (
     ancestors,
     constants,
-    cut,
     dominators,
     float_tensors,
     input_names,
     node_inputs,
     output_names,
-    run_opencv,
-    save,
 )
 
-STEP_BY_STEP = 12  # nodes up to which a window grows one by one, and then by halves
+ONE_BY_ONE = 12  # nodes up to which a window grows by one, then by half of its size
 
-# A graph with what to feed it.
-Part = tuple[ModelProto, dict[str, np.ndarray]]
-
-
-class Engine:
-    """One of OpenCV's engines in a process of its own that stays; use it in a `with`.
-
-    `engine` is OpenCV's constant, `environment` what the process has besides this one's own.
-    """
-
-    def __init__(
-        self,
-        engine: int | None,
-        threads: int,
-        limit_s: float,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        self.engine, self.threads = engine, threads
-        self._worker = Worker(limit_s, environment, quiet=True)
-        self._folder = tempfile.TemporaryDirectory(prefix="parts-")
-
-    def __enter__(self) -> "Engine":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._worker.stop()
-        self._folder.cleanup()
-
-    def run(
-        self, model: ModelProto | Path, feeds: Mapping[str, np.ndarray], outputs: Sequence[str]
-    ) -> list[np.ndarray]:
-        """The outputs of a model or file; raises BackendFailure."""
-        path = model
-        if isinstance(model, ModelProto):
-            path = Path(self._folder.name) / "part.onnx"
-            save(model, path)
-        return self._worker.call(run_opencv, path, self.engine, self.threads, feeds, outputs)
+FedGraph = tuple[ModelProto, dict[str, np.ndarray]]  # a graph, and what to feed it
 
 
-class Parts:
-    """A model with `values`, all its tensors by ONNX Runtime, whose parts an engine runs.
+class Subgraphs:
+    """The parts of a model, run in an engine; `values` are all its tensors by ONNX Runtime.
 
-    `order` are the float32 tensors that `output`, or else the first, is computed of, in
+    `order` are the float32 tensors that `output`, by default the first output, depends on, in
     topological order.
     """
 
@@ -76,97 +36,101 @@ class Parts:
         self,
         model: ModelProto,
         values: Mapping[str, np.ndarray],
-        engine: Engine,
+        engine: EngineProcess,
         output: str | None = None,
     ) -> None:
         self.model, self.values, self.engine = model, values, engine
         self.output = output or output_names(model)[0]
         needed = ancestors(model, [self.output])
-        self.made_by = {
+        self.computed_by = {
             name: node for name, node in float_tensors(model, values).items() if name in needed
         }
-        self.order = list(self.made_by)
-        self.inputs = input_names(model)
-        self.milestones = dominators(model, self.output, {*self.order, *self.inputs})
+        self.order = list(self.computed_by)
+        self.milestones = dominators(model, self.output, {*self.order, *input_names(model)})
         self.nodes = list(model.graph.node)
         self._place = {
-            one: place for place, node in enumerate(self.nodes) for one in node.output if one
+            name: place for place, node in enumerate(self.nodes) for name in node.output if name
         }
         self._constants = constants(model)
-        self.seen: dict[str, Difference] = {}
+        self.prefix_errors: dict[str, Difference] = {}
 
     def float_inputs(self, name: str) -> list[str]:
-        """The tensors of `order` that the node reads which makes this one."""
-        return [one for one in node_inputs(self.made_by[name]) if one in self.made_by]
+        """Return the tensors of `order` that the tensor's node reads."""
+        return [one for one in node_inputs(self.computed_by[name]) if one in self.computed_by]
 
     def prefix_error(self, name: str) -> Difference:
-        """The difference at a tensor that is the only output of the graph from the inputs on."""
-        if name not in self.seen:
-            self.seen[name] = self._error(name, lambda: self.prefix_part(name))
-        return self.seen[name]
+        """Return the difference at a tensor that is the only output of the graph up to it."""
+        if name not in self.prefix_errors:
+            self.prefix_errors[name] = self._error(name, lambda: self.prefix(name))
+        return self.prefix_errors[name]
 
-    def prefix_part(self, name: str) -> Part:
-        """The graph from the inputs to a tensor."""
+    def prefix(self, name: str) -> FedGraph:
+        """Return the graph from the inputs to a tensor."""
         part = cut(self.model, {}, [name], values=self.values)
         return part, {one.name: self.values[one.name] for one in part.graph.input}
 
     def windows(self, name: str) -> Iterator[list[int]]:
-        """Ever larger windows that end with the node that makes a tensor, as places of nodes.
+        """Yield ever larger windows that end with a tensor's node, as sorted places of nodes.
 
-        Always the last of the nodes that the window reads floats from is taken in. Each window
-        comes without what computes the integers that it reads (sizes), which are then constants,
-        and with it. They end where the next would start at the model's input, as a prefix does.
+        A window grows by the last of the nodes whose float output it reads. Each comes first
+        without the nodes that compute the integers it reads (sizes), which are then constants, and
+        then with them. The windows end before one would start at the model's input, as a prefix
+        does.
         """
         places, size = {self._place[name]}, 1
         while True:
             yield sorted(places)
-            sizes = self._computing_sizes(places)
+            sizes = self._nodes_of_sizes(places)
             if sizes:
                 yield sorted(places | sizes)
-            size += 1 if size < STEP_BY_STEP else size // 2
+            size += 1 if size < ONE_BY_ONE else size // 2
             while len(places) < size:
-                before = [self._place[one] for one in self._boundary(places) if one in self.made_by]
+                before = [
+                    self._place[one] for one in self._boundary(places) if one in self.computed_by
+                ]
                 if not before:
                     return
                 places.add(max(before))
-            if not any(one in self.made_by for one in self._boundary(places)):
+            if not any(one in self.computed_by for one in self._boundary(places)):
                 return
 
-    def _computing_sizes(self, places: Collection[int]) -> set[int]:
-        found: set[int] = set()
-        while new := {
-            self._place[one]
-            for one in self._boundary({*places, *found})
-            if one in self._place and one not in self.made_by
-        }:
-            found |= new
-        return found
-
-    def window_part(self, name: str, places: Collection[int]) -> Part:
-        """The graph of a window, fed with ONNX Runtime's values just before it."""
+    def window(self, name: str, places: Collection[int]) -> FedGraph:
+        """Return the graph of a window, fed with ONNX Runtime's values in front of it."""
         boundary = {one: self.values[one] for one in self._boundary(places)}
         feeds = {one: value for one, value in boundary.items() if value.dtype == np.float32}
-        # Integers that depend on the input (a size) are no input that an engine takes.
+        # No engine takes integers that depend on the input, such as a size, as an input.
         frozen = {one: value for one, value in boundary.items() if one not in feeds}
         part = cut(self.model, feeds, [name], frozen, self.values)
         return part, {one.name: feeds[one.name] for one in part.graph.input}
 
     def window_error(self, name: str, places: Collection[int]) -> Difference:
-        """The difference at a tensor in a graph of these nodes alone."""
-        return self._error(name, lambda: self.window_part(name, places))
+        """Return the difference at a tensor in a graph of these nodes only."""
+        return self._error(name, lambda: self.window(name, places))
+
+    def _nodes_of_sizes(self, places: Collection[int]) -> set[int]:
+        """Return the places of the nodes that compute the integers that a window reads."""
+        found: set[int] = set()
+        while new := {
+            self._place[one]
+            for one in self._boundary({*places, *found})
+            if one in self._place and one not in self.computed_by
+        }:
+            found |= new
+        return found
 
     def _boundary(self, places: Collection[int]) -> list[str]:
+        """Return the tensors that these nodes read but do not compute, constants left out."""
         nodes = [self.nodes[place] for place in sorted(places)]
-        made = {name for node in nodes for name in node.output}
+        computed = {name for node in nodes for name in node.output}
         read = dict.fromkeys(name for node in nodes for name in node_inputs(node))
-        return [name for name in read if name not in made and name not in self._constants]
+        return [name for name in read if name not in computed and name not in self._constants]
 
-    def _error(self, name: str, make: Callable[[], Part]) -> Difference:
+    def _error(self, name: str, build: Callable[[], FedGraph]) -> Difference:
         try:
-            part, feeds = make()
+            part, feeds = build()
             (found,) = self.engine.run(part, feeds, [name])
         except BackendFailure as failure:
-            return of_failure(failure)
+            return Difference.from_failure(failure)
         except ValueError as error:
             return Difference(inf, "refused", str(error))
         return compare(found, self.values[name])

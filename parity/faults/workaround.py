@@ -1,12 +1,11 @@
-"""Find out what makes OpenCV give the model's own answers where it does not: another engine, a
-rewritten ONNX file, the other exporter."""
+"""Try what makes OpenCV reproduce a model's own outputs: another engine, or another ONNX file."""
 
 import math
 import re
-import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,54 +13,50 @@ import numpy as np
 import onnx
 
 from parity.backends.contract import BackendFailure, Forward
-from parity.backends.dirty_heap import PERTURB, VALUES, dirty_heap
+from parity.backends.dirty_heap import PERTURB, dirty_heap
 from parity.backends.isolated import IsolatedForward
 from parity.backends.onnxruntime import load_onnxruntime
 from parity.backends.opencv import engines, load_opencv
 from parity.core.class_ids import predicted_classes
-from parity.core.cli import InputError, log
-from parity.core.files import new_file
-from parity.core.markdown import agreement_text, difference_text, padded
-from parity.core.params import (
-    PARAMS,
-    BackendParams,
-    ExportParams,
-    ModelParams,
-    OpenCVParams,
-    Params,
-    Task,
-)
+from parity.core.cli import log
+from parity.core.markdown import agreement_text, difference_text, markdown_table
+from parity.core.params import PARAMS, BackendParams, ModelParams, OpenCVParams, Params
 from parity.core.paths import onnx_path
 from parity.evaluation.scores import Parity, same_bits
 from parity.evaluation.verdict import Limits, exceeded, gate_limits, with_ties
+from parity.faults import candidates
+from parity.faults.candidates import ENGINE_CHANGE, WITH_ENGINE, Candidate, Shape
 from parity.faults.inputs import fits, input_lengths
+from parity.faults.settings import FILE_PERTURB
 from parity.graphs.graph import input_names
 from parity.preprocessing.images import normalize
 from parity.preprocessing.profile import read_normalization
 from parity.preprocessing.splits import Split
 
 IMAGES = 8  # the first of the val split
-# The least change for the user comes first; the sum of a file's and an engine's is a combination's.
-ENGINE_COST, REWRITE_COST, EXPORTER_COST, COMBINED_COST = 1, 2, 3, 2
 COLUMNS = ("change", "result", "engine", "file", "rel", "agreement %", "ms/image")
-LONGEST = 60  # of a failure in the table, in characters
-# What OpenCV says around the reason: where in its source, in which functions, the node's own name.
-AROUND = (
+PASSES = "passes"
+LONGEST = 60  # characters of a failure in the table
+# What OpenCV puts around the reason: the place in its source, the function, the node's own name.
+AROUND_REASON = (
     r"OpenCV cannot \w+ it: |OpenCV\([^)]*\) \S+:\d+: error: \([^)]*\) | ?in function '\w+'|"
     r"\(onnx_node\w*![^)]*\)| parse error:| >(?= |$)"
 )
 
-Shape = tuple[int, ...]
-
 
 @dataclass
-class Case:
-    """A model whose answers are known: blobs float32 (N, 3, H, W), and the logits of each."""
+class KnownModel:
+    """A model whose logits are known for some blobs, float32 (N, 3, H, W).
+
+    `forward` computes them, in the backend that `reference` names. `perturb` are the values of
+    MALLOC_PERTURB_ under which OpenCV's outputs must stay the same.
+    """
 
     name: str
     forward: Forward
-    reference: str  # whose forward pass it is, in words
+    reference: str
     limits: Limits
+    perturb: Sequence[int]
     blobs: list[np.ndarray]
     expected: list[np.ndarray] = field(init=False)
 
@@ -72,42 +67,29 @@ class Case:
     def images(self) -> int:
         return sum(len(blob) for blob in self.blobs)
 
-    def cut(self, shape: Shape) -> "Case":
-        """The case of the blobs cut to one shape: so many images at a time, at their top left."""
+    def cropped(self, shape: Shape) -> "KnownModel":
+        """Return the model with its blobs split into batches of the shape's length and cropped to
+        its sides, at the top left."""
         if all(blob.shape == shape for blob in self.blobs):
             return self
         images, *sides = shape
-        part = tuple(map(slice, sides))
-        starts = [
-            (blob, start)
+        window = (slice(None), *map(slice, sides))
+        batches = [
+            blob[start : start + images][window]
             for blob in self.blobs
             for start in range(0, len(blob) - images + 1, images)
         ]
-        blobs = [blob[start : start + images][(slice(None), *part)] for blob, start in starts]
-        return replace(self, blobs=[np.ascontiguousarray(blob) for blob in blobs])
-
-
-@dataclass
-class Candidate:
-    """An ONNX file that stands for the model; `path` is None where it could not be made, `shape`
-    the input's where it takes no other."""
-
-    label: str
-    cost: int
-    path: Path | None
-    advice: str  # what the user does to get it
-    failure: str = ""
-    shape: Shape | None = None
+        return replace(self, blobs=list(map(np.ascontiguousarray, batches)))
 
 
 @dataclass
 class Outcome:
-    """How OpenCV's answers to a file in one engine were. `failure` says why it is no workaround."""
+    """How OpenCV reproduced a model with a file in an engine; `failure` says why it did not."""
 
     change: str
     file: str
     engine: str
-    cost: int
+    change_size: int
     advice: str
     rel: float = field(default=float("nan"))
     agreement: float = field(default=float("nan"))
@@ -119,11 +101,11 @@ class Outcome:
         return not self.failure
 
     def row(self) -> list[str]:
-        """The cells of COLUMNS."""
+        """Return the cells of COLUMNS."""
         figures = ["-", "-", "-"]
         if not math.isnan(self.rel):
             figures = [difference_text(self.rel), agreement_text(self.agreement), f"{self.ms:.1f}"]
-        result = self.failure or "passes"
+        result = self.failure or PASSES
         short = result if len(result) <= LONGEST else f"{result[: LONGEST - 3]}..."
         return [self.change, short, self.engine or "-", self.file or "-", *figures]
 
@@ -131,20 +113,21 @@ class Outcome:
 def try_model(
     name: str, model: ModelParams, params: Params, blobs: list[np.ndarray]
 ) -> list[Outcome]:
-    """Try what there is for an entry of `models`; that which passes comes first, the cheapest of it
-    at the top. Where the model as it is passes, nothing else is tried."""
-    case, shape = known_answers(name, model, params, blobs), common_shape(blobs)
-    with TemporaryDirectory() as folder:
-        makers: list[Callable[[], Candidate]] = [
-            lambda how=how: rewritten(how, onnx_path(name), shape, Path(folder), name)
-            for how in REWRITES
-        ]
+    """Try all changes to an entry of `models`: those that pass first, then by size of the change.
+
+    If the model passes unchanged, nothing else is tried.
+    """
+    known = known_model(name, model, params, blobs)
+    path, shape = onnx_path(name), common_shape(blobs)
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        producers = rewrites(path, shape, folder, name)
         if not model.onnx:
-            makers += [
-                lambda how=how: exported(name, model, params, shape, how, Path(folder))
-                for how in exports(params.export, model.task)
+            producers += [
+                partial(candidates.export_again, name, model, params, shape, how, folder)
+                for how in candidates.other_exports(params.export, model.task)
             ]
-        return try_all(case, onnx_path(name), makers, params.opencv)
+        return try_all(known, path, producers, params.opencv)
 
 
 def try_file(
@@ -154,268 +137,161 @@ def try_file(
     limits: Limits,
     onnxruntime: BackendParams,
 ) -> list[Outcome]:
-    """The same of an ONNX file alone, against ONNX Runtime's answer to one blob."""
-    case = Case(path.name, load_onnxruntime(path, onnxruntime), "ONNX Runtime", limits, [blob])
+    """Try all changes to a bare ONNX file, against ONNX Runtime's output for one blob."""
+    forward = load_onnxruntime(path, onnxruntime)
+    known = KnownModel(path.name, forward, "ONNX Runtime", limits, FILE_PERTURB, [blob])
     with TemporaryDirectory() as folder:
-        makers = [
-            lambda how=how: rewritten(how, path, blob.shape, Path(folder), None) for how in REWRITES
-        ]
-        return try_all(case, path, makers, opencv)
+        return try_all(known, path, rewrites(path, blob.shape, Path(folder), None), opencv)
+
+
+def rewrites(
+    path: Path, shape: Shape, folder: Path, name: str | None
+) -> list[Callable[[], Candidate]]:
+    """Return functions that produce the rewritten files."""
+    return [
+        partial(candidates.rewrite, how, path, shape, folder, name) for how in candidates.REWRITES
+    ]
 
 
 def try_all(
-    case: Case,
+    known: KnownModel,
     path: Path,
-    makers: Iterable[Callable[[], Candidate]],
+    producers: Iterable[Callable[[], Candidate]],
     opencv: OpenCVParams,
 ) -> list[Outcome]:
-    """Run the file at `path`, and where it fails all others, in each engine."""
-    as_it_is = Candidate("as it is", 0, path, "")
-    log(f"{case.name}: {case.images} images, against {case.reference}")
-    first = attempt(case, as_it_is, opencv, None)
+    """Run the file at `path` and, if it fails, all candidates, in each engine."""
+    unchanged = Candidate("unchanged", 0, path, "")
+    log(f"{known.name}: {known.images} images, against {known.reference}")
+    first = attempt(known, unchanged, opencv, None)
     if first.passes:
         return [first]
-    # `auto` is the new engine, or the classic one where that refuses a model.
-    known = ("auto", "new") if opencv.engine == "auto" else ("auto", opencv.engine)
-    others = [name for name in engines() if name not in known]
+    # `auto` stands for the new engine, or for the classic one where the new one refuses a model.
+    tried = ("auto", "new") if opencv.engine == "auto" else ("auto", opencv.engine)
+    others = [name for name in engines() if name not in tried]
     outcomes = [first]
-    outcomes += [attempt(case, as_it_is, opencv, engine) for engine in others]
-    for make in makers:
-        candidate = make()
+    outcomes += [attempt(known, unchanged, opencv, engine) for engine in others]
+    for produce in producers:
+        candidate = produce()
         if candidate.path is None:
-            outcomes.append(
-                Outcome(candidate.label, "", "", candidate.cost, "", failure=candidate.failure)
-            )
+            size, failure = candidate.change_size, candidate.failure
+            outcomes.append(Outcome(candidate.label, "", "", size, "", failure=failure))
             continue
-        its_case = case.cut(candidate.shape) if candidate.shape else case
-        outcomes += [attempt(its_case, candidate, opencv, engine) for engine in (None, *others)]
-    return sorted(outcomes, key=lambda one: (not one.passes, one.cost, one.ms))
+        fitting = known.cropped(candidate.shape) if candidate.shape else known
+        outcomes += [attempt(fitting, candidate, opencv, engine) for engine in (None, *others)]
+    # Not by time, which would order equal changes differently from run to run.
+    return sorted(outcomes, key=lambda one: (not one.passes, one.change_size))
 
 
-def attempt(case: Case, candidate: Candidate, opencv: OpenCVParams, engine: str | None) -> Outcome:
-    """Run a file in an engine, or in the configured one: its answers, and whether they stay the
-    same when the heap is dirty."""
+def attempt(
+    known: KnownModel, candidate: Candidate, opencv: OpenCVParams, engine: str | None
+) -> Outcome:
+    """Run a file in an engine, by default the configured one, also on dirty heaps."""
     params = opencv if engine is None else opencv.model_copy(update={"engine": engine})
-    label, cost, advice = candidate.label, candidate.cost, candidate.advice
+    label, change_size, advice = candidate.label, candidate.change_size, candidate.advice
     if engine is not None:
         setting = f"`opencv.engine: {engine}` in {PARAMS}"
-        label = f"engine {engine}" if cost == 0 else f"{label}, engine {engine}"
+        label = f"{label}, engine {engine}" if change_size else f"engine {engine}"
         advice = f"{advice}, and {setting}" if advice else setting
-        cost = cost + COMBINED_COST if cost else ENGINE_COST
-    outcome = Outcome(
-        label, f"{candidate.path.stat().st_size / 1e6:.1f} MB", params.engine, cost, advice
-    )
-    log(f"{case.name}: {label}")
+        change_size = change_size + WITH_ENGINE if change_size else ENGINE_CHANGE
+    size = f"{candidate.path.stat().st_size / 1e6:.1f} MB"
+    outcome = Outcome(label, size, params.engine, change_size, advice)
+    log(f"{known.name}: {label}")
     try:
-        answers, again, outcome.ms = answers_of(candidate.path, params, case.blobs)
-        judge(outcome, case, answers)
-        if not same_bits(again, answers[0]):
-            outcome.failure = "unstable: a second pass answered otherwise"
+        outputs, again, outcome.ms = run_opencv_on(candidate.path, params, known.blobs)
+        judge(outcome, known, outputs)
+        if not same_bits(again, outputs[0]):
+            outcome.failure = "unstable: a second pass gave another output"
         elif outcome.passes:
-            outcome.failure = instability(candidate.path, params, case.blobs, answers)
+            outcome.failure = instability(candidate.path, params, known, outputs)
     except BackendFailure as failure:
         outcome.failure = f"{failure.kind}: {short_reason(failure, candidate.path)}"
     return outcome
 
 
 def short_reason(failure: BackendFailure, path: Path) -> str:
-    """A failure's message without the file, and without what OpenCV says around the reason."""
-    return re.sub(AROUND, "", failure.message.replace(f"{path}: ", "")).strip()
+    """Return a failure's message without the file and what OpenCV puts around the reason."""
+    return re.sub(AROUND_REASON, "", failure.message.replace(f"{path}: ", "")).strip()
 
 
-def answers_of(
+def run_opencv_on(
     path: Path, params: OpenCVParams, blobs: list[np.ndarray], heap: dict[str, str] | None = None
 ) -> tuple[list[np.ndarray], np.ndarray, float]:
-    """OpenCV's logits of each blob, in a process of its own, those of the first blob when it was
-    run again, and the milliseconds an image that this took. Raises BackendFailure."""
+    """Run a file in OpenCV, in a process of its own with the environment `heap`.
+
+    Returns the logits of each blob, the logits of a second pass of the first blob, and the
+    milliseconds per image of that pass. Raises BackendFailure.
+    """
     load = IsolatedForward(
         load_opencv, path, params, limit_s=params.time_limit, environment=heap, quiet=True
     )
     with load as forward:
-        answers = [forward(blob) for blob in blobs]
+        outputs = [forward(blob) for blob in blobs]
         again = forward(blobs[0])
         ms = 1e3 * forward.seconds / len(blobs[0])
-    return answers, again, ms
+    return outputs, again, ms
 
 
-def judge(outcome: Outcome, case: Case, answers: list[np.ndarray]) -> None:
-    """Hold answers against those expected and the limits; fills in what was found."""
+def judge(outcome: Outcome, known: KnownModel, outputs: list[np.ndarray]) -> None:
+    """Compare outputs with the expected ones and the limits, and complete the outcome."""
     parity = Parity()
-    for answer, expected in zip(answers, case.expected, strict=True):
-        if expected.ndim < 2 and answer.size == expected.size:  # OpenCV may add an axis
-            answer, expected = answer.reshape(1, -1), expected.reshape(1, -1)
-        if answer.shape != expected.shape:
-            outcome.failure = f"shape: {answer.shape} in place of {expected.shape}"
+    for output, expected in zip(outputs, known.expected, strict=True):
+        if expected.ndim < 2 and output.size == expected.size:  # OpenCV may add an axis
+            output, expected = output.reshape(1, -1), expected.reshape(1, -1)
+        if output.shape != expected.shape:
+            outcome.failure = f"shape: {output.shape} in place of {expected.shape}"
             return
-        parity.update_logits(answer, expected)
-        classes = predicted_classes(answer), predicted_classes(expected)
+        parity.update_logits(output, expected)
+        classes = predicted_classes(output), predicted_classes(expected)
         parity.update_classes(*classes)
         parity.update_ties(*classes, expected)
     scores = parity.scores()
-    outcome.rel, outcome.agreement = scores["rel"], with_ties(scores, case.limits)
-    if not all(np.isfinite(answer).all() for answer in answers):
+    outcome.rel, outcome.agreement = scores.rel, with_ties(scores, known.limits)
+    if not all(np.isfinite(output).all() for output in outputs):
         outcome.failure = "NaN or infinity in the output"
     else:
-        outcome.failure = exceeded(scores, case.limits) or ""
+        outcome.failure = exceeded(scores, known.limits) or ""
 
 
 def instability(
-    path: Path, params: OpenCVParams, blobs: list[np.ndarray], answers: list[np.ndarray]
+    path: Path, params: OpenCVParams, known: KnownModel, outputs: list[np.ndarray]
 ) -> str:
-    """Run the file on heaps that were dirtied on purpose: what differs in words, or nothing."""
-    for value in VALUES:
+    """Run a file on heaps dirtied on purpose; returns which one changes the outputs, or ''."""
+    for value in known.perturb:
         if sys.platform == "linux":
             heap, setting = dirty_heap(value), f"{PERTURB}={value}"
         else:
             heap, setting = {}, "a fresh process"
-        dirty, _, _ = answers_of(path, params, blobs, heap)
-        if not all(map(same_bits, dirty, answers)):
-            return f"unstable: answers otherwise with {setting}"
+        dirty, _, _ = run_opencv_on(path, params, known.blobs, heap)
+        if not all(map(same_bits, dirty, outputs)):
+            return f"unstable: other outputs with {setting}"
     return ""
 
 
 def common_shape(blobs: list[np.ndarray]) -> Shape:
-    """The largest shape that all blobs can be cut to."""
+    """Return the largest shape to which all blobs can be cropped."""
     return tuple(min(lengths) for lengths in zip(*(blob.shape for blob in blobs), strict=True))
 
 
-def basic_optimised(source: Path, target: Path, shape: Shape) -> None:
-    """Constants folded and nodes merged by ONNX Runtime, in standard ONNX operators alone."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(target)
-    options.log_severity_level = 3
-    onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    model = onnx.load(str(target))
-    used = {node.domain for node in model.graph.node} | {""}
-    kept = [one for one in model.opset_import if one.domain in used]
-    del model.opset_import[:]  # it names every domain that it knows
-    model.opset_import.extend(kept)
-    onnx.save(model, str(target))
-
-
-def folded(source: Path, target: Path, shape: Shape) -> None:
-    """Constants folded and the graph simplified by onnxscript's optimizer, PyTorch's own."""
-    from onnxscript import optimizer
-
-    onnx.save(optimizer.optimize(onnx.load(str(source))), str(target))
-
-
-def fixed_size(source: Path, target: Path, shape: Shape) -> None:
-    """The input's shape made a constant, so that what is computed of it can be folded."""
-    model = onnx.load(str(source))
-    known = {tensor.name for tensor in model.graph.initializer}
-    given = next(value for value in model.graph.input if value.name not in known)
-    for side, length in zip(given.type.tensor_type.shape.dim, shape, strict=True):
-        side.dim_value = length
-    del model.graph.value_info[:]
-    for output in model.graph.output:
-        output.type.tensor_type.ClearField("shape")
-    onnx.save(onnx.shape_inference.infer_shapes(model), str(target))
-    basic_optimised(target, target, shape)
-
-
-REWRITES = {"basic": basic_optimised, "folded": folded, "fixed": fixed_size}
-REWRITE_LABELS = {
-    "basic": "onnxruntime's basic optimisation",
-    "folded": "onnxscript's constant folding",
-    "fixed": "fixed input size, basic optimisation",
-}
-
-
-def rewritten(how: str, source: Path, shape: Shape, folder: Path, name: str | None) -> Candidate:
-    """The file rewritten in one of the REWRITES; of an entry of `models`, or of a file alone.
-    `shape` is that of its input where it takes one alone."""
-    target = folder / f"{how}.onnx"
-    label = REWRITE_LABELS[how]
-    advice = f"`{command_of(how, name)}`" if name else label
-    only = shape if how == "fixed" else None
-    if only:
-        advice += f", whose input is then {shape} and no other"
-    try:
-        REWRITES[how](source, target, shape)
-    except Exception as error:  # a tool that rewrites raises whatever it met
-        reason = " ".join(str(error).split())[:200]
-        return Candidate(label, REWRITE_COST, None, advice, f"cannot be made: {reason}")
-    return Candidate(label, REWRITE_COST, target, advice, shape=only)
-
-
-def command_of(how: str, name: str) -> str:
-    return f"python -m tools.workaround {name} --write {how} --output {name}-{how}.onnx"
-
-
-def write_rewritten(how: str, source: Path, shape: Shape, target: Path) -> None:
-    """Write the file, rewritten; raises InputError with the tool's reason where it cannot be."""
-    with new_file(target) as partial, TemporaryDirectory() as folder:
-        candidate = rewritten(how, source, shape, Path(folder), None)
-        if candidate.path is None:
-            raise InputError(f"{source}: {candidate.label}: {candidate.failure}")
-        shutil.copyfile(candidate.path, partial)
-    size = f"{target.stat().st_size / 1e6:.1f} MB"
-    only = f", its input is {candidate.shape} and no other" if candidate.shape else ""
-    log(f"{target}: {candidate.label}, {size}{only}")
-
-
-def exports(now: ExportParams, task: Task) -> list[ExportParams]:
-    """How else the weights could be exported: by the other exporter, and by each with sizes that
-    cannot change at run time."""
-    other = "torchscript" if now.exporter == "dynamo" else "dynamo"
-    found = [now.model_copy(update={"exporter": other})]
-    if now.dynamic_axes.of(task):
-        fixed = now.dynamic_axes.model_copy(update={task: []})
-        found += [one.model_copy(update={"dynamic_axes": fixed}) for one in (now, *found)]
-    return found
-
-
-def exported(
-    name: str, model: ModelParams, params: Params, shape: Shape, how: ExportParams, folder: Path
-) -> Candidate:
-    """What is written of the same weights in another way."""
-    import torch
-
-    from parity.networks.export import export
-    from parity.networks.network import saved_network
-
-    axes, changed = how.dynamic_axes.of(model.task), []
-    if how.exporter != params.export.exporter:
-        changed.append(f"exporter: {how.exporter}")
-    only = None if axes else (1, *shape[1:])
-    if axes != params.export.dynamic_axes.of(model.task):
-        changed.append(f"dynamic_axes.{model.task}: []")
-    label = ", ".join([f"exporter {how.exporter}"] + ["fixed input size"] * (only is not None))
-    advice = " and ".join(f"`export.{one}`" for one in changed) + f" in {PARAMS}"
-    if only:
-        advice += ", for images of one size"
-    cost = EXPORTER_COST + (len(changed) - 1)
-    network = saved_network(name, model)
-    zeros = torch.zeros(only or (2 if "batch" in axes else 1, *shape[1:]))
-    target = folder / f"{how.exporter}-{len(axes)}.onnx"
-    try:
-        export(network, zeros, target, how, model.task)
-    except InputError as error:
-        return Candidate(label, cost, None, advice, f"cannot be made: {error}")
-    return Candidate(label, cost, target, advice, shape=only)
-
-
 def first_blobs(name: str, model: ModelParams, params: Params) -> list[np.ndarray]:
-    """The first val images as the stages feed them, batch by batch; of those the ones that the
-    model's file takes, where it takes one size alone."""
+    """Return the first val images as the stages feed them, in batches, as far as the model's file
+    accepts their size."""
     split = Split(model.preprocess, "val", model.task)
     graph = onnx.load(str(onnx_path(name)), load_external_data=False)
-    wanted = input_lengths(graph, input_names(graph)[0])
+    lengths = input_lengths(graph, input_names(graph)[0])
     size = min(params.inference.batch_size.of(model.task), IMAGES)
-    if wanted and wanted[0]:
-        size = wanted[0]
+    if lengths and lengths[0]:
+        size = lengths[0]
     ranges = [(start, min(stop, IMAGES)) for start, stop in split.batches(size) if start < IMAGES]
     normalization = read_normalization(model.preprocess)
     blobs = (normalize(split.images(start, stop), **normalization) for start, stop in ranges)
-    return [blob for blob in blobs if fits(blob.shape, wanted)]
+    return [blob for blob in blobs if fits(blob.shape, lengths)]
 
 
-def known_answers(name: str, model: ModelParams, params: Params, blobs: list[np.ndarray]) -> Case:
-    """The logits of PyTorch, or ONNX Runtime for a model that is an ONNX file from the start."""
+def known_model(
+    name: str, model: ModelParams, params: Params, blobs: list[np.ndarray]
+) -> KnownModel:
+    """Return the logits by PyTorch, or by ONNX Runtime for a model that is an ONNX file from the
+    start."""
     if model.onnx:
         forward, reference = load_onnxruntime(onnx_path(name), params.onnxruntime), "ONNX Runtime"
     else:
@@ -424,24 +300,24 @@ def known_answers(name: str, model: ModelParams, params: Params, blobs: list[np.
 
         network = saved_network(name, model)
         forward, reference = load_pytorch(network, params.pytorch), "PyTorch"
-    return Case(name, forward, reference, gate_limits(params, name), blobs)
+    limits, perturb = gate_limits(params, name), params.stability.perturb
+    return KnownModel(name, forward, reference, limits, perturb, blobs)
 
 
 def table(outcomes: list[Outcome]) -> str:
-    """The outcomes in Markdown."""
+    """Return the outcomes as a Markdown table."""
     rows = [[cell.replace("|", "/") for cell in one.row()] for one in outcomes]
-    return padded([list(COLUMNS), *rows], left=4).rstrip()
+    return markdown_table([list(COLUMNS), *rows], left=4).rstrip()
 
 
 def conclusion(name: str, outcomes: list[Outcome]) -> Iterator[str]:
-    """What to do, in words."""
-    passing = [one for one in outcomes if one.passes]
+    """Yield lines that say what to change."""
+    best = outcomes[0]
     yield ""
-    if not passing:
-        yield f"{name}: none of these is a workaround"
-    elif passing[0].cost == 0:
-        yield f"{name}: passes as it is, no workaround is needed"
+    if not best.passes:
+        yield f"{name}: none of these changes works"
+    elif best.change_size == 0:
+        yield f"{name}: passes unchanged, no workaround is needed"
     else:
-        best = passing[0]
-        yield f"{name}: the cheapest workaround: {best.change}, {best.ms:.1f} ms an image"
+        yield f"{name}: the smallest change that works: {best.change}, {best.ms:.1f} ms an image"
         yield f"  {best.advice}"

@@ -1,23 +1,25 @@
-"""How far a tensor is from what it should be, where nothing may be hidden by broadcasting."""
+"""Measure how far a tensor is from the expected one, without hiding anything by broadcasting."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf, isfinite, isnan
 
 import numpy as np
 
 from parity.backends.contract import BackendFailure
+from parity.evaluation.scores import relative_difference, same_bits
 
 FAILURES = ("refused", "error", "crashed", "timeout")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Of a candidate's tensor from the reference's.
+    """How far a candidate's tensor is from the reference's.
 
-    `rel` is the largest absolute difference over the reference's largest absolute value, infinite
-    where there is nothing to compare. `kind` is `values`, `shape`, `nonfinite` (NaN or infinity
-    where the reference has none), or that of a BackendFailure; `message` says more.
+    `rel` is the largest absolute difference divided by the reference's largest absolute value,
+    infinite where nothing can be compared. `kind` is `values`, `shape`, `nonfinite` (NaN or
+    infinity where the reference has none) or the kind of a BackendFailure; `message` gives details.
     """
 
     rel: float
@@ -25,10 +27,23 @@ class Difference:
     message: str = ""
     candidate: np.ndarray | None = None
 
+    @classmethod
+    def from_failure(cls, failure: BackendFailure) -> "Difference":
+        """The difference of a tensor that a backend could not compute: infinite."""
+        return cls(inf, failure.kind, failure.message)
+
     @property
     def failed(self) -> bool:
-        """Whether there is no tensor at all."""
+        """Whether the backend computed no tensor at all."""
         return self.kind in FAILURES
+
+    @property
+    def failure_site(self) -> str:
+        """What identifies a failure whatever the graph's size: the operator, the places in OpenCV's
+        source and the signal that its message names; empty where there is a tensor."""
+        if not self.failed:
+            return ""
+        return " ".join(re.findall(r"SIG[A-Z]+|\w+\.[ch]pp:\d+|\[\w+(?=@)", self.message))
 
     @property
     def finite_rel(self) -> float | None:
@@ -39,45 +54,44 @@ class Difference:
             return f"{self.kind}: {self.message}"
         return self.message or f"rel {self.rel:.3g}"
 
-
-def of_failure(failure: BackendFailure) -> Difference:
-    """What a backend could not compute is infinitely far."""
-    return Difference(inf, failure.kind, failure.message)
+    def is_same(self, other: "Difference") -> bool:
+        """Whether two runs ended alike: with the same bits, or with the same failure."""
+        if self.candidate is None or other.candidate is None:
+            return (self.kind, self.failure_site) == (other.kind, other.failure_site)
+        return same_bits(self.candidate, other.candidate)
 
 
 def compare(candidate: np.ndarray, reference: np.ndarray) -> Difference:
     """Compare two tensors; another shape is a difference of its own.
 
-    Of a tensor with less than two axes the number of values alone counts: OpenCV's classic engine
-    has no such tensors. Where the reference itself is NaN or infinite, the candidate must be too.
+    For a tensor of fewer than two axes only the number of values counts, because OpenCV's classic
+    engine has no such tensors. Where the reference is NaN or infinite, the candidate must be too.
     """
     if reference.ndim < 2 and candidate.size == reference.size:
         candidate = candidate.reshape(reference.shape)
     if candidate.shape != reference.shape:
         message = f"shape {candidate.shape} in place of {reference.shape}"
         return Difference(inf, "shape", message, candidate)
-    if not reference.size:
-        return Difference(0.0, candidate=candidate)
     expected, found = reference.astype(np.float64), candidate.astype(np.float64)
-    odd = ~(np.isfinite(expected) & np.isfinite(found))
-    if not np.array_equal(expected[odd], found[odd], equal_nan=True):
+    finite = np.isfinite(expected) & np.isfinite(found)
+    if not np.array_equal(expected[~finite], found[~finite], equal_nan=True):
         nans, infinities = int(np.isnan(found).sum()), int(np.isinf(found).sum())
         message = f"{nans} NaN, {infinities} infinite of {found.size} values"
         return Difference(inf, "nonfinite", message, candidate)
-    if odd.all():
-        return Difference(0.0, candidate=candidate)
-    expected, found = expected[~odd], found[~odd]
-    linf, scale = float(np.abs(found - expected).max()), float(np.abs(expected).max())
-    return Difference(linf / scale if scale else inf if linf else 0.0, candidate=candidate)
+    expected, found = expected[finite], found[finite]
+    rel = relative_difference(found, expected)
+    if isnan(rel):  # the reference is 0 throughout, or nothing is left to compare
+        rel = inf if found.any() else 0.0
+    return Difference(rel, candidate=candidate)
 
 
 def worst(differences: Iterable[Difference]) -> Difference:
-    """The largest of some differences, the first of several alike; of none it is 0."""
+    """Return the largest difference, the first of equals; 0 where there are none."""
     return max(differences, key=lambda difference: difference.rel, default=Difference(0.0))
 
 
-def statistics(tensor: np.ndarray | None) -> str:
-    """Shape, range, mean and number of NaN, in one line."""
+def statistics_text(tensor: np.ndarray | None) -> str:
+    """Summarize a tensor in one line: shape, range, mean and number of NaN."""
     if tensor is None:
         return "none"
     if not tensor.size:

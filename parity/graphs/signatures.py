@@ -1,4 +1,4 @@
-"""Which nodes of two graphs are equal by what they say."""
+"""Recognize equal nodes of two ONNX graphs by what the nodes say, whatever their names."""
 
 import hashlib
 from collections import Counter
@@ -10,41 +10,48 @@ from onnx import ModelProto, NodeProto
 
 from parity.graphs.graph import constant_values, constants, producers
 
-NOTHING: dict[str, str] = {}
+NO_NAMES: dict[str, str] = {}
 
 
-def node_keys(
-    model: ModelProto, known: Mapping[str, str] = NOTHING
+def node_signatures(
+    model: ModelProto, known: Mapping[str, str] = NO_NAMES
 ) -> Callable[[NodeProto], tuple]:
-    """A function that is equal for equal nodes: operation, attributes, content of the constants
-    that it reads, and which of the tensors `known` it reads, by the names that these map to."""
-    contents, fixed, made = constant_values(model), constants(model), producers(model)
+    """Return a function that maps equal nodes of different models to equal signatures.
+
+    A signature consists of the operation, the attributes, the content of the constants that the
+    node reads, and the tensors of `known` that it reads, by the names that these map to.
+    """
+    contents, fixed, computed_by = constant_values(model), constants(model), producers(model)
     digests: dict[str, object] = {}
 
     def tensor(name: str) -> object:
         if name not in fixed:
             return known.get(name)
         if name not in digests:
-            digests[name] = digest(contents[name]) if name in contents else node_key(made[name])
+            content = contents.get(name)
+            digests[name] = signature(computed_by[name]) if content is None else digest(content)
         return digests[name]
 
-    def node_key(node: NodeProto) -> tuple:
+    def signature(node: NodeProto) -> tuple:
         attributes = sorted(one.SerializeToString(deterministic=True) for one in node.attribute)
         return node.domain, node.op_type, tuple(attributes), tuple(map(tensor, node.input))
 
-    return node_key
+    return signature
 
 
 def digest(value: np.ndarray) -> tuple:
-    """The same for arrays of the same type, shape and bits."""
+    """Return the same for arrays of the same type, shape and bits."""
     data = np.ascontiguousarray(value)
     content = str(value.tolist()).encode() if value.dtype == object else data.tobytes()
     return value.dtype.str, value.shape, hashlib.blake2b(content).digest()
 
 
-def aligned(ours: list[tuple], theirs: list[tuple]) -> list[tuple[int, int, bool]]:
-    """Which place of one sequence of keys is which of the other, and whether the keys are equal;
-    they need not be where one stretch is in place of another as long."""
+def align(ours: list[tuple], theirs: list[tuple]) -> list[tuple[int, int, bool]]:
+    """Align two sequences: pairs of places, and whether their elements are equal.
+
+    Unequal elements are paired where a stretch of one sequence replaces an equally long stretch of
+    the other.
+    """
     found = []
     for kind, a, a_end, b, b_end in SequenceMatcher(None, ours, theirs, False).get_opcodes():
         if a_end - a == b_end - b:
@@ -53,27 +60,27 @@ def aligned(ours: list[tuple], theirs: list[tuple]) -> list[tuple[int, int, bool
     return found
 
 
-def missing(
+def missing_nodes(
     before: list[NodeProto],
-    ours: Callable[[NodeProto], tuple],
+    our_signature: Callable[[NodeProto], tuple],
     after: list[NodeProto],
-    theirs: Callable[[NodeProto], tuple],
+    their_signature: Callable[[NodeProto], tuple],
 ) -> list[NodeProto]:
-    """The nodes of `before` that have no equal in `after`, of which each is the equal of one.
+    """Return the nodes of `before` without an equal in `after`, which equals one node at most.
 
-    Of several alike, those are there that have one of the same name, then those that stand at the
+    Among equal nodes, those whose outputs have the same names are matched first, then those at the
     same place of the order.
     """
-    keys, other = [ours(node) for node in before], [theirs(node) for node in after]
-    named = {(key, tuple(node.output)) for key, node in zip(other, after, strict=True)}
-    there = [
-        place for place, node in enumerate(before) if (keys[place], tuple(node.output)) in named
+    ours, theirs = list(map(our_signature, before)), list(map(their_signature, after))
+    named = {(key, tuple(node.output)) for key, node in zip(theirs, after, strict=True)}
+    first = [
+        place for place, node in enumerate(before) if (ours[place], tuple(node.output)) in named
     ]
-    there += [place for place, _, equal in aligned(keys, other) if equal]
-    left, gone = Counter(other), []
-    for place in dict.fromkeys([*there, *range(len(before))]):
-        if left[keys[place]] > 0:
-            left[keys[place]] -= 1
+    first += [place for place, _, equal in align(ours, theirs) if equal]
+    unmatched, missing = Counter(theirs), []
+    for place in dict.fromkeys([*first, *range(len(before))]):
+        if unmatched[ours[place]] > 0:
+            unmatched[ours[place]] -= 1
         else:
-            gone.append(place)
-    return [before[place] for place in sorted(gone)]
+            missing.append(place)
+    return [before[place] for place in sorted(missing)]

@@ -1,23 +1,28 @@
-"""Smaller tensors for an ONNX graph that keeps its nodes: axes that must stay equally long, found
-by each operator's rules, are cut together in weights and inputs."""
+"""Shrink the tensors of an ONNX graph that keeps its nodes.
+
+Each operator's rules tie axes that must have the same length; tied axes are shortened together, in
+weights and inputs alike.
+"""
 
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-Axis = tuple[str, int]  # a tensor's
+Axis = tuple[str, int]  # a tensor's name, and the place of the axis in its shape
 Shapes = Mapping[str, tuple[int, ...]]
 Feeds = dict[str, np.ndarray]
 
-# The input, by its place, that holds a shape: cut axes are written into it.
+# The place of the input that holds a shape, into which new lengths are written.
 SHAPE_INPUT = {"Reshape": 1, "Expand": 1, "Resize": 3}
 PER_CHANNEL = ("BatchNormalization", "InstanceNormalization", "PRelu")
 
 
 def tied_axes(model: ModelProto, shapes: Shapes) -> list[list[Axis]]:
-    """The axes, longer than one, that have the same length because a node says so, the longest
-    first. A tie that is missing does no harm: the cut graph then does not run."""
+    """Group the axes longer than 1 whose lengths some node ties together, the longest first.
+
+    A missing tie does no harm: the shortened graph then does not run.
+    """
     parents: dict[Axis, Axis] = {}
 
     def root(axis: Axis) -> Axis:
@@ -91,7 +96,7 @@ def _conv(node: NodeProto, shapes: Shapes) -> Iterator[tuple[Axis, Axis]]:
         yield (blob, 1), (weight, 1)
     elif group == shapes[blob][1]:
         yield (blob, 1), (weight, 0)
-    for place in range(2, len(shapes[out])):  # equally long where nothing is lost at the border
+    for place in range(2, len(shapes[out])):  # where padding makes up for the kernel
         yield (blob, place), (out, place)
 
 
@@ -114,8 +119,8 @@ def _product(node: NodeProto, shapes: Shapes) -> Iterator[tuple[Axis, Axis]]:
 
 
 def _in_order(one: str, other: str, shapes: Shapes) -> Iterator[tuple[Axis, Axis]]:
-    """The axes that stay when a tensor takes another shape: those equal from the left, and those
-    equal from the right, ones left out."""
+    """Tie the axes that survive a reshape: the equal ones from the left and from the right, axes
+    of length 1 left out."""
     sides = [
         [(name, place) for place, length in enumerate(shapes[name]) if length > 1]
         for name in (one, other)
@@ -128,27 +133,27 @@ def _in_order(one: str, other: str, shapes: Shapes) -> Iterator[tuple[Axis, Axis
 
 
 def _from_the_right(one: str, other: str, shapes: Shapes) -> Iterator[tuple[Axis, Axis]]:
-    """As numpy broadcasts."""
+    """Tie axes as numpy aligns them to broadcast."""
     ranks = len(shapes[one]), len(shapes[other])
     for place in range(1, min(ranks) + 1):
         yield (one, ranks[0] - place), (other, ranks[1] - place)
 
 
-def cut_axes(
+def shorten_axes(
     model: ModelProto, feeds: Feeds, shapes: Shapes, group: list[Axis], kept: slice
 ) -> tuple[ModelProto, Feeds]:
-    """The model and its inputs with only the `kept` part of a group of tied axes."""
+    """Return the model and its inputs with only the `kept` part of a group of tied axes."""
     members = set(group)
     length = len(range(*kept.indices(_length(group[0], shapes))))
     smaller = ModelProto()
     smaller.CopyFrom(model)
-    del smaller.graph.value_info[:]  # shapes that are no longer so
+    del smaller.graph.value_info[:]  # its shapes no longer hold
     for tensor in smaller.graph.initializer:
-        value = _cut(tensor.name, numpy_helper.to_array(tensor), members, kept)
+        value = _shortened(tensor.name, numpy_helper.to_array(tensor), members, kept)
         if value.shape != tuple(tensor.dims):
             tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
     feeds = {
-        name: np.ascontiguousarray(_cut(name, value, members, kept))
+        name: np.ascontiguousarray(_shortened(name, value, members, kept))
         for name, value in feeds.items()
     }
     for value in smaller.graph.input:
@@ -158,20 +163,20 @@ def cut_axes(
             if side.HasField("dim_value"):
                 side.dim_value = own
     for node in smaller.graph.node:
-        _mend(smaller, node, members, length, shapes)
+        _write_length(smaller, node, members, length, shapes)
     return smaller, feeds
 
 
-def _cut(name: str, value: np.ndarray, members: set[Axis], kept: slice) -> np.ndarray:
+def _shortened(name: str, value: np.ndarray, members: set[Axis], kept: slice) -> np.ndarray:
     places = [kept if (name, place) in members else slice(None) for place in range(value.ndim)]
     part = value[tuple(places)]
-    return np.ascontiguousarray(part).reshape(part.shape)  # a scalar stays one
+    return np.ascontiguousarray(part).reshape(part.shape)  # ascontiguousarray makes a scalar 1-D
 
 
-def _mend(
+def _write_length(
     model: ModelProto, node: NodeProto, members: set[Axis], length: int, shapes: Shapes
 ) -> None:
-    """Write a new length into the number of groups and into the shapes that a node is told."""
+    """Write the new length into a Conv's number of groups and into the shape that a node reads."""
     if node.op_type == "Conv" and (node.input[0], 1) in members:
         for attribute in node.attribute:
             if attribute.name == "group" and attribute.i == shapes[node.input[0]][1]:
@@ -181,11 +186,11 @@ def _mend(
         return
     for tensor in model.graph.initializer:
         if tensor.name == node.input[place]:
-            told = numpy_helper.to_array(tensor).copy()
-            for axis in range(len(told)):
-                if (node.output[0], axis) in members and told[axis] > 0:
-                    told[axis] = length
-            tensor.CopyFrom(numpy_helper.from_array(told, tensor.name))
+            lengths = numpy_helper.to_array(tensor).copy()
+            for axis in range(len(lengths)):
+                if (node.output[0], axis) in members and lengths[axis] > 0:
+                    lengths[axis] = length
+            tensor.CopyFrom(numpy_helper.from_array(lengths, tensor.name))
 
 
 def _attributes(node: NodeProto) -> dict:

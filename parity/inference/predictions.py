@@ -1,11 +1,13 @@
-"""What a backend predicted, on the disk: data/predictions/<model>/<backend>/.
+"""A backend's predictions on the disk: data/predictions/<model>/<backend>/.
 
-For classification `logits.npy`, float32 (N, C). For segmentation `masks/<name>.png` for every
-image, class ids in the colours of Pascal VOC's palette, 255 (void there) where a logit is NaN, and
-`logits/<name>.npy`, float32 (C, H, W), for the first `parity.images`: logits of all would fill the
-disk. Of all images `nonfinite.npy`, bool (N,): whether a logit is NaN or infinite.
+Classification: `logits.npy`, float32 (N, C).
 
-A backend that has nothing to run has `absent.txt` instead, one that failed `failure.json`.
+Segmentation: `masks/<name>.png` for every image, class ids with Pascal VOC's palette, 255 (VOC's
+void) where a logit is NaN; `logits/<name>.npy`, float32 (C, H, W), for the first `parity.images`
+images, as the logits of all would fill the disk; `nonfinite.npy`, bool (N,): whether an image has
+a NaN or infinite logit.
+
+A backend with nothing to run has `absent.txt` instead, a backend that failed has `failure.json`.
 """
 
 from pathlib import Path
@@ -15,44 +17,43 @@ from PIL import Image
 
 from parity.backends.contract import BACKENDS, BackendFailure
 from parity.core.class_ids import IGNORED, NO_CLASS, predicted_classes, voc_palette
-from parity.core.files import read_json, sync, write_json
+from parity.core.files import new_directory, read_json, sync, write_json, write_text
 from parity.core.paths import prediction_folder
 from parity.preprocessing.splits import RowFile, Split, read_rows, write_array
-
-
-def read_logits(model: str, backend: str, start: int, stop: int) -> np.ndarray:
-    """The logits of images `start` to `stop` of a classification, float32 (N, C)."""
-    return read_rows(prediction_folder(model, backend) / "logits.npy", start, stop)
-
-
-def read_pixel_logits(model: str, backend: str, name: str) -> np.ndarray:
-    """The logits of one image of a segmentation that kept them, float32 (C, H, W)."""
-    return np.load(prediction_folder(model, backend) / "logits" / f"{name}.npy")
-
-
-def read_predicted_mask(model: str, backend: str, name: str) -> np.ndarray:
-    """The predicted class ids of one image, uint8 (H, W), 255 where there is none."""
-    with Image.open(prediction_folder(model, backend) / "masks" / f"{name}.png") as image:
-        return np.asarray(image)
-
-
-def read_predicted_classes(model: str, backend: str, name: str) -> np.ndarray:
-    """The same as `predicted_classes` has it: int64 (H, W), NO_CLASS where there is none."""
-    mask = read_predicted_mask(model, backend, name).astype(np.int64)
-    return np.where(mask == IGNORED, NO_CLASS, mask)
-
-
-def count_nonfinite_images(model: str, backend: str) -> int:
-    """The number of images of a segmentation of which a logit is NaN or infinite."""
-    return int(np.load(prediction_folder(model, backend) / "nonfinite.npy").sum())
-
 
 ABSENT = "absent.txt"
 FAILURE = "failure.json"
 
 
+def read_logits(model: str, backend: str, start: int, stop: int) -> np.ndarray:
+    """Return a classification's logits of images `start` to `stop`, float32 (N, C)."""
+    return read_rows(prediction_folder(model, backend) / "logits.npy", start, stop)
+
+
+def read_pixel_logits(model: str, backend: str, name: str) -> np.ndarray:
+    """Return a segmentation's logits of an image that kept them, float32 (C, H, W)."""
+    return np.load(prediction_folder(model, backend) / "logits" / f"{name}.npy")
+
+
+def read_predicted_mask(model: str, backend: str, name: str) -> np.ndarray:
+    """Return the predicted class ids of one image, uint8 (H, W), IGNORED where a logit is NaN."""
+    with Image.open(prediction_folder(model, backend) / "masks" / f"{name}.png") as image:
+        return np.asarray(image)
+
+
+def read_predicted_classes(model: str, backend: str, name: str) -> np.ndarray:
+    """Return the predicted class ids of one image, int64 (H, W), NO_CLASS where a logit is NaN."""
+    mask = read_predicted_mask(model, backend, name).astype(np.int64)
+    return np.where(mask == IGNORED, NO_CLASS, mask)
+
+
+def count_nonfinite_images(model: str, backend: str) -> int:
+    """Count a segmentation's images with a NaN or infinite logit."""
+    return int(np.load(prediction_folder(model, backend) / "nonfinite.npy").sum())
+
+
 def predicting_backends(model: str) -> tuple[str, ...]:
-    """The backends that predicted something."""
+    """Return the backends that have predictions: neither absent nor failed."""
     folders = {backend: prediction_folder(model, backend) for backend in BACKENDS}
     return tuple(
         backend
@@ -62,25 +63,31 @@ def predicting_backends(model: str) -> tuple[str, ...]:
 
 
 def read_failures(model: str) -> dict[str, dict[str, str]]:
-    """The `kind` and `message` of each backend that failed."""
+    """Return the `kind` and `message` of each failed backend's failure."""
     paths = {backend: prediction_folder(model, backend) / FAILURE for backend in BACKENDS}
     return {backend: read_json(path) for backend, path in paths.items() if path.exists()}
 
 
+def write_absence(model: str, backend: str, reason: str) -> None:
+    """Record that a backend has nothing to run, in place of its predictions."""
+    with new_directory(prediction_folder(model, backend)) as partial:
+        write_text(partial / ABSENT, f"{reason}\n")
+
+
 def write_failure(folder: Path, failure: BackendFailure) -> None:
-    """Write what takes the place of a backend's predictions."""
+    """Record a backend's failure in place of its predictions."""
     write_json(folder / FAILURE, failure.content())
 
 
 class LogitsWriter:
-    """Writes the predictions of a classification, or goes on with those in `out`."""
+    """Write a classification's logits into `out`, which may hold those of the first images."""
 
     def __init__(self, out: Path, split: Split, classes: int) -> None:
         self.rows = RowFile(out / "logits.npy", (classes,), np.float32)
         self.images = len(split)
 
     def holds(self, done: int) -> bool:
-        """Whether the first `done` images are there."""
+        """Return whether the results of the first `done` images are there."""
         path = self.rows.path
         return not done or (path.exists() and path.stat().st_size >= self.rows.size(done))
 
@@ -88,11 +95,11 @@ class LogitsWriter:
         self.rows.write(start, logits)
 
     def sync(self) -> None:
-        """Bring what was written to the disk."""
+        """Wait until everything written is on the disk."""
         sync(self.rows.path)
 
     def missing_bytes(self, done: int) -> int:
-        """What the images behind the first `done` take."""
+        """Return the disk space that the images after the first `done` take."""
         return self.rows.size(self.images) - self.rows.size(done)
 
     def close(self) -> None:
@@ -100,7 +107,7 @@ class LogitsWriter:
 
 
 class MaskWriter:
-    """The same for a segmentation, and the logits of the first `keep_logits` images."""
+    """Write a segmentation's masks, and the logits of its first `keep_logits` images."""
 
     def __init__(self, out: Path, split: Split, keep_logits: int) -> None:
         self.folders = (out / "masks", out / "logits")
@@ -119,16 +126,16 @@ class MaskWriter:
 
     def write(self, start: int, logits: np.ndarray) -> None:
         self.nonfinite.write(start, ~np.isfinite(logits).all(axis=(1, 2, 3)))
-        for index, one in enumerate(logits, start):
+        for index, image_logits in enumerate(logits, start):
             path = self._mask(self.names[index])
-            classes = predicted_classes(one, axis=0)
+            classes = predicted_classes(image_logits, axis=0)
             mask = Image.fromarray(np.where(classes == NO_CLASS, IGNORED, classes).astype(np.uint8))
             mask.putpalette(self.palette)
             mask.save(path)
             self.unsynced.append(path)
             if index < len(self.names_with_logits):
                 path = self._logits(self.names[index])
-                write_array(path, one)
+                write_array(path, image_logits)
                 self.unsynced.append(path)
 
     def sync(self) -> None:
@@ -137,7 +144,7 @@ class MaskWriter:
         self.unsynced.clear()
 
     def missing_bytes(self, done: int) -> int:
-        """By the mean of those that are there."""
+        """Estimate it from the mean file sizes of the first `done` images."""
         missing = 0
         for path_of, names in ((self._mask, self.names), (self._logits, self.names_with_logits)):
             sizes = [path_of(name).stat().st_size for name in names[:done]]

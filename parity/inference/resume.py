@@ -1,7 +1,7 @@
-"""Results that survive the end of their process: the next run of the same inputs goes on.
+"""Unfinished results that outlive their process, so that the next run on the same inputs resumes.
 
-DVC deletes a stage's output before the stage runs, so what is unfinished lies elsewhere, beside a
-note of how far it came and what it depends on.
+DVC deletes a stage's output before the stage runs, so unfinished results lie in a folder of their
+own, beside a note of how many images are done and what they depend on.
 """
 
 import json
@@ -15,11 +15,12 @@ from parity.core.cli import log
 from parity.core.files import locked, new_directory, new_file, read_json, sync
 
 NOTE = "progress.json"
-SHARE = 0.005  # of a run's time, at most, goes into saving
+MAX_SAVING_SHARE = 0.005  # of a run's time
 
 
 class Unfinished:
-    """A folder to fill on behalf of `target`; the results of the first `done` images lie there."""
+    """The folder that collects the results for `target`; those of the first `done` images are in
+    it."""
 
     def __init__(self, target: Path, folder: Path, depends: dict[str, str]) -> None:
         self.target, self.folder, self.depends = target, folder, depends
@@ -27,12 +28,12 @@ class Unfinished:
         self.began, self.saving_s = time.perf_counter(), 0.0
 
     def save(self, done: int, flush: Callable[[], None]) -> None:
-        """Note that `done` images are whole, unless it would cost more than SHARE of the time.
+        """Note that `done` images are complete, unless saving has used up its share of the time.
 
-        `flush` brings them to the disk: the note must not be there before them.
+        `flush` writes their results to the disk, which must happen before the note is written.
         """
         began = time.perf_counter()
-        if self.saving_s > SHARE * (began - self.began):
+        if self.saving_s > MAX_SAVING_SHARE * (began - self.began):
             return
         flush()
         with new_file(self.folder / NOTE) as partial:
@@ -44,8 +45,8 @@ class Unfinished:
         self.saving_s += time.perf_counter() - began
 
     def clear(self) -> None:
-        """Remove what lies there."""
-        (self.folder / NOTE).unlink(missing_ok=True)  # before what it vouches for
+        """Empty the folder."""
+        (self.folder / NOTE).unlink(missing_ok=True)  # before the results that it vouches for
         self.done = 0
         for path in self.folder.iterdir():
             if path.is_dir():
@@ -56,24 +57,24 @@ class Unfinished:
 
 @contextmanager
 def unfinished(target: Path, folder: Path, depends: dict[str, str]) -> Iterator[Unfinished]:
-    """Yield what an earlier run left in `folder`, or an empty one. On success its content becomes
-    that of `target`; on any error what was saved stays.
+    """Yield `folder` with the results of an interrupted run, or empty. On success its content
+    replaces `target`; on any error the saved results stay for the next run.
 
-    `depends` names all that the results depend on: of other values nothing is taken over. Raises
-    InputError when another process is at work in `folder`.
+    `depends` names everything that the results depend on; a run with other values starts over.
+    Raises InputError when another process works in `folder`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     work = Unfinished(target, folder, depends)
-    # Two processes in one folder would undo each other's work.
-    with locked(folder, "another process is at work here; wait until it ends"):
+    # Two processes in one folder would overwrite each other's results.
+    with locked(folder, "another process works in this folder; wait until it ends"):
         try:
-            work.done = _taken_over(folder, depends)
+            work.done = _images_done(folder, depends)
             if not work.done:
                 work.clear()
             yield work
             (folder / NOTE).unlink(missing_ok=True)
             with new_directory(target) as partial:
-                for path in folder.glob("[!.]*"):  # no half-written note of a killed run
+                for path in folder.glob("[!.]*"):  # skips a killed run's half-written note
                     shutil.move(path, partial)
             work.done = 0
         finally:
@@ -82,21 +83,21 @@ def unfinished(target: Path, folder: Path, depends: dict[str, str]) -> Iterator[
                 _remove_empty(folder.parent)
 
 
-def _taken_over(folder: Path, depends: dict[str, str]) -> int:
-    """The number of images that are done; where they are those of other inputs, it is none."""
+def _images_done(folder: Path, depends: dict[str, str]) -> int:
+    """Return how many images the interrupted run completed; 0 if `depends` has changed since."""
     note = folder / NOTE
     if note.exists():
         found = read_json(note)
         if found["depends"] == depends:
-            log(f"{folder}: goes on behind {found['images']} images")
+            log(f"{folder}: resuming after {found['images']} images")
             return found["images"]
-        other = [name for name in depends if found["depends"].get(name) != depends[name]]
-        log(f"{folder}: begins anew, as it was begun with other {', '.join(other)}")
+        changed = [name for name in depends if found["depends"].get(name) != depends[name]]
+        log(f"{folder}: starting over; changed since: {', '.join(changed)}")
     return 0
 
 
 def _remove_empty(folder: Path) -> None:
-    """Remove the folder of a model whose backends are all done, then the one above it."""
+    """Remove a model's folder once all its backends are done, then the folder above it."""
     with suppress(OSError):  # not empty
         folder.rmdir()
         folder.parent.rmdir()

@@ -1,4 +1,4 @@
-"""Write a PyTorch network as ONNX, with what one must know to use the file in its metadata."""
+"""Export a PyTorch network to ONNX, and write what a user of the file needs into its metadata."""
 
 import json
 import logging
@@ -19,15 +19,14 @@ INPUT, OUTPUT = "input", "output"
 
 AXES = {"batch": 0, "height": 2, "width": 3}
 
-# Where the source of PyTorch lies on this machine: nobody else's business, and it would make two
-# exports of the same model differ.
+# Paths of this machine: private, and they would make two exports of the same model differ.
 STACK_TRACE = "pkg.torch.onnx.stack_trace"
 
 
 def export(
     network: torch.nn.Module, blob: torch.Tensor, path: Path, params: ExportParams, task: Task
 ) -> None:
-    """Write the network as ONNX; `blob`, float32 (N, 3, H, W), is what it is traced with.
+    """Write the network as ONNX, traced with `blob`, float32 (N, 3, H, W).
 
     Raises InputError with the exporter's reason when it cannot convert the network.
     """
@@ -44,8 +43,8 @@ def export(
         with warnings.catch_warnings(), quiet_logs():
             warnings.simplefilter("ignore")
             torch.onnx.export(network, (blob,), str(path), **options)
-    except Exception as error:  # an exporter raises whatever it met
-        while error.__cause__:  # the exporter's own message is advice, the reason lies below
+    except Exception as error:  # exporters raise anything
+        while error.__cause__:  # the exporter's message is advice; its cause is the reason
             error = error.__cause__
         reason = " ".join(str(error).split())[:300]
         where = f"exporter {params.exporter}, opset {params.opset}"
@@ -54,7 +53,7 @@ def export(
 
 @contextmanager
 def quiet_logs() -> Iterator[None]:
-    """Keep the exporter's advice to its own developers off the terminal."""
+    """Silence the exporter's messages to its developers."""
     logging.disable(logging.WARNING)
     try:
         yield
@@ -62,9 +61,11 @@ def quiet_logs() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def metadata(name: str, model: ModelParams, params: Params, classes: list[str]) -> dict[str, str]:
-    """What an ONNX file says of itself: texts, lists and mappings as JSON."""
-    return usage(name, model, classes, str(model.weights)) | {
+def export_metadata(
+    name: str, model: ModelParams, params: Params, classes: list[str]
+) -> dict[str, str]:
+    """Return the metadata of an exported model; lists and mappings are JSON."""
+    return usage_metadata(name, model, classes, str(model.weights)) | {
         "exporter": params.export.exporter,
         "opset": str(params.export.opset),
         "torch": torch.__version__,
@@ -72,22 +73,22 @@ def metadata(name: str, model: ModelParams, params: Params, classes: list[str]) 
     }
 
 
-def own_metadata(
-    name: str, model: ModelParams, classes: list[str], given: onnx.ModelProto
+def extended_metadata(
+    name: str, model: ModelParams, classes: list[str], onnx_model: onnx.ModelProto
 ) -> dict[str, str]:
-    """The same of a model that is ONNX from the start; what its file says already is kept."""
-    opset = max(entry.version for entry in given.opset_import if entry.domain in ("", "ai.onnx"))
-    known = {entry.key: entry.value for entry in given.metadata_props}
-    producer = f"{given.producer_name} {given.producer_version}".strip()
-    return (
-        {"exporter": producer, "opset": str(opset)}
-        | known
-        | usage(name, model, classes, Path(model.onnx).name)
-    )
+    """Return the metadata of a user's ONNX file, extended by what this project knows about it."""
+    opsets = onnx_model.opset_import
+    opset = max(entry.version for entry in opsets if entry.domain in ("", "ai.onnx"))
+    present = {entry.key: entry.value for entry in onnx_model.metadata_props}
+    producer = f"{onnx_model.producer_name} {onnx_model.producer_version}".strip()
+    usage = usage_metadata(name, model, classes, Path(model.onnx).name)
+    return {"exporter": producer, "opset": str(opset)} | present | usage
 
 
-def usage(name: str, model: ModelParams, classes: list[str], weights: str) -> dict[str, str]:
-    """What one must know to use a model, whoever made it."""
+def usage_metadata(
+    name: str, model: ModelParams, classes: list[str], weights: str
+) -> dict[str, str]:
+    """Return what a user of a model needs to know, whoever exported it."""
     size = read_size(model.preprocess, model.task)
     profile = {"task": model.task, "size": size if isinstance(size, str) else size.model_dump()}
     profile |= read_normalization(model.preprocess)
@@ -101,15 +102,15 @@ def usage(name: str, model: ModelParams, classes: list[str], weights: str) -> di
 
 
 def check_opset(model: onnx.ModelProto, params: ExportParams) -> None:
-    """Raise InputError when the exporter wrote another opset than it was asked for."""
+    """Raise InputError when the exporter wrote another opset than `params` asks for."""
     written = {entry.domain: entry.version for entry in model.opset_import}[""]
     if written != params.opset:
         found = f"found {params.opset}; the exporter {params.exporter} wrote {written} instead"
         raise InputError(f"{PARAMS}: export.opset: {found}")
 
 
-def describe(model: onnx.ModelProto, properties: dict[str, str]) -> None:
-    """Add metadata to a model, and take out what belongs to this machine alone."""
+def write_metadata(model: onnx.ModelProto, properties: dict[str, str]) -> None:
+    """Write metadata into a model, and remove the paths of this machine."""
     for node in model.graph.node:
         kept = [entry for entry in node.metadata_props if entry.key != STACK_TRACE]
         del node.metadata_props[:]

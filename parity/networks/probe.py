@@ -1,7 +1,7 @@
-"""Weights that mean something without a download: calibrated batch norm and a linear probe.
+"""Meaningful weights without a download: calibrated batch norms and a linear probe.
 
 A linear probe (Alain and Bengio, "Understanding intermediate layers using linear classifier
-probes", 2016) fits only the last layer; here in closed form, by ridge regression, on the features
+probes", 2016) fits the last layer alone: here in closed form, by ridge regression on the features
 of a seeded random network.
 """
 
@@ -14,19 +14,19 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from parity.core.class_ids import IGNORED
-from parity.networks.network import heads
+from parity.networks.heads import find_heads
 
 # The logits fitted for "not this class" and "this class": far enough apart for a confident softmax.
 TARGET_OFF, TARGET_ON = 0.0, 10.0
-# Added to all logits of a convolutional classifier: SqueezeNet has a ReLU between its last layer
-# and the average, which would cut off what the fit has below zero. No class gains by it.
+# Added to all logits of a convolutional classifier: the ReLU between SqueezeNet's last layer and
+# the average would cut off fitted logits below zero. It favours no class.
 SHIFT = 50.0
 
 
 def calibrate(network: nn.Module, blobs: Iterable[torch.Tensor]) -> None:
-    """Set the running statistics of every batch norm to the mean over `blobs`, (N, 3, H, W) each.
+    """Set the running statistics of every batch norm to their mean over `blobs`, each (N, 3, H, W).
 
-    Dropout and all else stay as in inference.
+    Dropout and every other layer run as in inference.
     """
     network.eval()
     norms = [
@@ -48,11 +48,11 @@ def calibrate(network: nn.Module, blobs: Iterable[torch.Tensor]) -> None:
 
 
 def damp_residuals(network: nn.Module, scale: float) -> None:
-    """Let every residual branch of a ResNet start with `scale` times its usual weight.
+    """Scale every residual branch of a ResNet by `scale`.
 
-    At scale 1 the branches of a deep random network drown what the blocks before them saw. Goyal
-    et al., "Accurate, Large Minibatch SGD" (2017), section 5.1, start training from 0, where the
-    branches would not take part at all.
+    At scale 1 the branches of a deep random network drown the blocks before them. Goyal et al.,
+    "Accurate, Large Minibatch SGD" (2017), section 5.1, start training at 0, where the branches
+    would have no effect.
     """
     for block in network.modules():
         if isinstance(block, BasicBlock):
@@ -71,19 +71,19 @@ def fit_head(
 
     Each batch is a blob, float32 (N, 3, H, W), and its targets: int64 class ids, (N,) for
     classification or (N, H, W) for segmentation, where 255 is ignored. The normal equations are
-    summed up in float64, so memory does not grow with the number of batches.
+    summed in float64, so memory does not grow with the number of batches.
     """
-    network.eval()  # dropout would blind the fit to half of the features
+    network.eval()  # dropout would hide half of the features from the fit
     gram, moment, total = torch.zeros(()), torch.zeros(()), 0
     layers: list[nn.Module] = []
     for blob, target in batches:
-        layers = layers or heads(network, classes, blob[:1])
+        layers = layers or find_heads(network, classes, blob[:1])
         features, labels = _features(network, layers, blob, target)
         features = torch.cat([features, torch.ones(len(features), 1)], dim=1).double()
-        wanted = torch.full((len(labels), classes), TARGET_OFF, dtype=torch.float64)
-        wanted[torch.arange(len(labels)), labels] = TARGET_ON
+        targets = torch.full((len(labels), classes), TARGET_OFF, dtype=torch.float64)
+        targets[torch.arange(len(labels)), labels] = TARGET_ON
         gram = gram + features.T @ features
-        moment = moment + features.T @ wanted
+        moment = moment + features.T @ targets
         total += len(labels)
     solution = _solve(gram / total, moment / total, ridge)
     if target.ndim == 1 and isinstance(layers[-1], nn.Conv2d):
@@ -92,7 +92,7 @@ def fit_head(
 
 
 def _solve(gram: torch.Tensor, moment: torch.Tensor, ridge: float) -> torch.Tensor:
-    """Ridge regression of mean-free features: (F + 1, C), the last row the bias."""
+    """Return the ridge regression of centred features: (F + 1, C), the bias in the last row."""
     mean, target_mean = gram[-1, :-1], moment[-1]
     covariance = gram[:-1, :-1] - torch.outer(mean, mean)
     cross = moment[:-1] - torch.outer(mean, target_mean)
@@ -118,12 +118,12 @@ def _recorded_inputs(layers: list[nn.Module]) -> Iterator[list[torch.Tensor]]:
 def _features(
     network: nn.Module, layers: list[nn.Module], blob: torch.Tensor, target: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What goes into the last layer, (M, F), with the class of each row, (M,)."""
+    """Return the last layer's input, (M, F), and the class of each row, (M,)."""
     with torch.inference_mode(), _recorded_inputs(layers) as inputs:
         network(blob)
     features = torch.cat([value.clone() for value in inputs], dim=1)
     if target.ndim == 1:
-        # A convolutional head is averaged over the image; averaging its input is the same.
+        # The network averages a convolutional head over the image; averaging its input is the same.
         return (features.mean(dim=(2, 3)) if features.ndim == 4 else features), target
     height, width = features.shape[2:]
     labels = nn.functional.interpolate(target[:, None].float(), (height, width), mode="nearest")
@@ -133,7 +133,7 @@ def _features(
 
 
 def _set_heads(layers: list[nn.Module], solution: torch.Tensor) -> None:
-    """Write the solution into the layers, whose inputs stood side by side."""
+    """Write the solution into the layers, whose inputs it takes side by side."""
     start = 0
     with torch.no_grad():
         for layer in layers:
@@ -146,6 +146,6 @@ def _set_heads(layers: list[nn.Module], solution: torch.Tensor) -> None:
 
 
 def seeded(seed: int, *names: str) -> None:
-    """Seed PyTorch from the constant `seed` and the names of what is drawn."""
+    """Seed PyTorch from the constant `seed` and the names of what is drawn next."""
     words = np.frombuffer("/".join(names).encode(), dtype=np.uint8)
     torch.manual_seed(int(np.random.SeedSequence([seed, *words.tolist()]).generate_state(1)[0]))

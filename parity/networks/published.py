@@ -1,6 +1,6 @@
-"""torchvision's published weights: downloaded once into torch.hub's cache, checked before each use.
+"""torchvision's published weights: downloaded once into torch.hub's cache, checked on each use.
 
-The name of each file ends with the first digits of its SHA-256, as in resnet50-0676ba61.pth.
+A file's name ends with the first digits of its SHA-256, as in resnet50-0676ba61.pth.
 """
 
 import hashlib
@@ -8,7 +8,6 @@ import os
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -17,22 +16,21 @@ import torchvision
 from torchvision.models import WeightsEnum
 
 from parity.core.cli import InputError, log
-from parity.core.http import download_reason, socket_timeout
-from parity.networks.network import unpickling_reason
+from parity.core.http import downloading
+from parity.networks.checkpoints import unpickling_reason
 
 CHUNK_BYTES = 1 << 20
 
-# What the weights were evaluated on, and the metrics by torchvision's name and by this project's.
+# The datasets of published accuracies, and this project's names of torchvision's metrics.
 EVALUATED_ON = ("ImageNet-1K", "COCO-val2017-VOC-labels")
 METRICS = {"acc@1": "acc@1", "acc@5": "acc@5", "miou": "mean_iou", "pixel_acc": "pixel_acc"}
 
 
 def load_published(name: str, weights: WeightsEnum) -> dict[str, torch.Tensor]:
-    """Return the state dict of torchvision's own model `name` with these weights.
+    """Return the state dict of torchvision's model `name` with these weights.
 
-    It is torchvision's builder that reads the file: it knows the names that parts had in older
-    files. Raises InputError when the file cannot be downloaded, or is not the one that its name
-    says.
+    torchvision's builder reads the file, as it knows the layer names of older files. Raises
+    InputError when the file cannot be downloaded, or does not have the hash in its name.
     """
     path = cached_file(weights)
     if path.exists():
@@ -44,13 +42,13 @@ def load_published(name: str, weights: WeightsEnum) -> dict[str, torch.Tensor]:
             return torchvision.models.get_model(name, weights=weights).state_dict()
     except pickle.UnpicklingError as error:
         raise InputError(f"{path}: {unpickling_reason(error)}") from None
-    except Exception as error:  # whatever the unpickler or the model met
+    except Exception as error:  # the unpickler and the model raise anything
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: not a checkpoint of {weights}: {reason}") from None
 
 
 def published_accuracy(weights: WeightsEnum) -> dict:
-    """What torchvision says of the weights' accuracy: dataset, and metrics in percent."""
+    """Return the accuracy that torchvision publishes: weights, dataset, and metrics in percent."""
     by_dataset = weights.meta["_metrics"]
     dataset = next(name for name in EVALUATED_ON if name in by_dataset)
     metrics = {ours: by_dataset[dataset].get(theirs) for theirs, ours in METRICS.items()}
@@ -59,19 +57,19 @@ def published_accuracy(weights: WeightsEnum) -> dict:
 
 
 def cached_file(weights: WeightsEnum) -> Path:
-    """Where torch.hub keeps the file, and where one may put it by hand."""
+    """Return where torch.hub keeps the file, and where a user may put it by hand."""
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
 
 
 def expected_hash(path: Path) -> str:
-    """The first digits of the SHA-256 that a file must have, by torch.hub's rule for its name."""
+    """Return the first digits of a file's SHA-256, which torch.hub finds in its name."""
     return torch.hub.HASH_REGEX.search(path.name)[1]
 
 
 def check_hash(path: Path, url: str) -> None:
-    """Raise InputError when a file is not the one that its name says.
+    """Raise InputError unless a file has the hash in its name.
 
-    torch.hub looks at what it downloads alone, not at what lies in its cache.
+    torch.hub checks what it downloads, but not what lies in its cache.
     """
     expected, sha256 = expected_hash(path), hashlib.sha256()
     try:
@@ -84,34 +82,30 @@ def check_hash(path: Path, url: str) -> None:
     if found != expected:
         raise InputError(
             f"{path}: damaged, cut off or another file: its SHA-256 begins with {found} "
-            f"({path.stat().st_size} bytes); expected {expected}; delete it, and it is downloaded "
-            f"again, or put {url} there by hand"
+            f"({path.stat().st_size} bytes); expected {expected}; delete it to download it again, "
+            f"or put {url} there by hand"
         )
 
 
 def download(url: str, path: Path) -> None:
-    """Download a file with progress on stderr; on any error there is none.
+    """Download a file with progress on stderr; leaves no file behind on any error.
 
-    Raises InputError, naming the URL and where the file may be put by hand, when the server is not
-    reached, refuses, falls silent, or sends something else.
+    Raises InputError, naming the URL and where to put the file by hand, when the server cannot be
+    reached, refuses, falls silent, or sends another file.
     """
     log(f"downloading {url} to {path}")
-    try:
+    remedy = f"put the file {path.name} into {path.parent} by hand, or use `weights: probe`"
+    with downloading(url, remedy):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with socket_timeout():
-            torch.hub.download_url_to_file(url, str(path), expected_hash(path), progress=True)
-    except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: another hash
-        raise InputError(
-            f"{url}: cannot be downloaded ({download_reason(error)}); put the file {path.name} "
-            f"into {path.parent} by hand, or use `weights: probe`"
-        ) from None
+        torch.hub.download_url_to_file(url, str(path), expected_hash(path), progress=True)
 
 
 @contextmanager
 def plain_tensors_only() -> Iterator[None]:
-    """Let torch.load unpickle nothing that could run code, whatever its caller asks for.
+    """Stop torch.load from unpickling anything that could run code, whatever its caller passes.
 
-    torchvision's builders call it with `weights_only=False`; PyTorch's own switch overrules them.
+    torchvision's builders pass `weights_only=False`; this environment variable of PyTorch overrules
+    them.
     """
     switch = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before = os.environ.get(switch)

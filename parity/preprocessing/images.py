@@ -1,4 +1,4 @@
-"""Image files to arrays: decoded with OpenCV, resized, cropped, normalised."""
+"""Decode an image file with OpenCV, resize and crop it, and normalise images to a blob."""
 
 import io
 from pathlib import Path
@@ -16,10 +16,10 @@ INTERPOLATIONS = {
     "cubic": cv2.INTER_CUBIC,
     "area": cv2.INTER_AREA,
 }
-# A small file may say that it holds more pixels than there is memory. Cameras end near 100 million;
-# this many take 400 MB, in each process that decodes.
+# A small file may claim more pixels than fit into memory. Cameras end near 100 million; this many
+# take 400 MB in each process that decodes.
 MAX_PIXELS = 2**27
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, of which half is a mere warning
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, which only warns up to twice its value
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 PNG_START, PNG_END = b"\x89PNG", b"IEND"
 
@@ -27,12 +27,13 @@ PNG_START, PNG_END = b"\x89PNG", b"IEND"
 def read_image(path: Path) -> np.ndarray:
     """Decode an image file into uint8 (H, W, 3), RGB, as `cv2.imread` does.
 
-    Raises InputError when the file is missing, empty, cut off or no image, or has too many pixels.
+    Raises InputError when the file is missing, empty, cut off or not an image, or has too many
+    pixels.
     """
     data = read_bytes(path)
     if _is_cut_off(data):
         raise InputError(f"{path}: the image is cut off, its end is missing ({len(data)} bytes)")
-    _open(path, data)  # refuses too many pixels before one is decoded
+    _open(path, data)  # refuses too many pixels before decoding any
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
@@ -57,18 +58,18 @@ def read_mask(path: Path, classes: int, ignored: int) -> np.ndarray:
         raise InputError(f"{path}: found an image of mode {image.mode}; {wanted}")
     try:
         mask = np.asarray(image)
-    except Exception as error:  # as below
+    except Exception as error:  # Pillow raises anything for a damaged file
         reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not a mask that can be read: {reason}") from None
+        raise InputError(f"{path}: not a readable mask: {reason}") from None
     wrong = mask[(mask >= classes) & (mask != ignored)]
     if wrong.size:
-        expected = f"expected 0 to {classes - 1}, or {ignored} for none"
+        expected = f"expected 0 to {classes - 1}, or {ignored} for no class"
         raise InputError(f"{path}: found the value {wrong[0]}; {expected}")
     return mask
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a file; raises InputError when it is missing or empty."""
+    """Return the content of a file; raises InputError when it is missing or empty."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -79,24 +80,25 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _open(path: Path, data: bytes) -> Image.Image:
-    """Read the header alone of an image in any format; raises InputError for no image, or one of
-    too many pixels."""
+    """Read an image's header alone; raises InputError when the file is not an image or has too many
+    pixels."""
     try:
         image = Image.open(io.BytesIO(data))
-    except Exception:  # of Pillow, which has no base for what a damaged file leads to
-        raise InputError(f"{path}: not an image that can be read") from None
+    except Exception:  # Pillow raises anything for a damaged file
+        raise InputError(f"{path}: not a readable image") from None
     width, height = image.size
     if width * height > MAX_PIXELS:
-        found = f"found {width}x{height} pixels, {width * height} in all"
+        found = f"found {width}x{height} pixels, {width * height} in total"
         raise InputError(f"{path}: {found}; expected at most {MAX_PIXELS}")
     return image
 
 
 def _is_cut_off(data: bytes) -> bool:
-    """Whether a JPEG or PNG lacks its end. Decoders differ: refuse it, or fill it up with grey.
+    """Return whether a JPEG or PNG lacks its end, which some decoders refuse and others fill with
+    grey.
 
-    Inside a JPEG's scan no marker can occur by chance (every 0xff is stuffed), so an end marker
-    with no start of scan behind it is the image's own and not a thumbnail's.
+    No marker occurs by chance inside a JPEG's scan (every 0xff is stuffed), so an end marker
+    without a start of scan after it belongs to the image and not to a thumbnail.
     """
     if data.startswith(JPEG_START):
         end = data.rfind(JPEG_END)
@@ -107,17 +109,17 @@ def _is_cut_off(data: bytes) -> bool:
 
 
 def check_resized(path: Path, image: np.ndarray, size: CropParams | ResizeParams) -> None:
-    """Raise InputError where an image, far longer than wide, would get too many pixels."""
+    """Raise InputError when an image, far longer than wide, would be resized to too many pixels."""
     height, width = _resized_sides(image, size)
     if height * width > MAX_PIXELS:
         found = f"found {image.shape[1]}x{image.shape[0]} pixels, resized {width}x{height}"
-        raise InputError(f"{path}: {found}; expected at most {MAX_PIXELS} in all")
+        raise InputError(f"{path}: {found}; expected at most {MAX_PIXELS} in total")
 
 
 def resize_shorter(image: np.ndarray, size: ResizeParams, mask: bool = False) -> np.ndarray:
-    """Resize uint8 (H, W, 3), or a mask (H, W) of class ids, until its shorter side fits.
+    """Resize uint8 (H, W, 3), or a mask (H, W) of class ids, to a shorter side of `size.resize`.
 
-    Lengths are rounded as torchvision's `Resize` does; class ids are not mixed.
+    Lengths are rounded as in torchvision's `Resize`; class ids are never interpolated.
     """
     height, width = _resized_sides(image, size)
     if mask:
@@ -126,9 +128,9 @@ def resize_shorter(image: np.ndarray, size: ResizeParams, mask: bool = False) ->
 
 
 def resize_and_crop(image: np.ndarray, size: CropParams) -> np.ndarray:
-    """Resize uint8 (H, W, 3) and cut out the centre: uint8 (crop, crop, 3).
+    """Resize uint8 (H, W, 3) and crop its centre: uint8 (crop, crop, 3).
 
-    Lengths and offsets are rounded as torchvision's `Resize` and `CenterCrop` do.
+    Lengths and offsets are rounded as in torchvision's `Resize` and `CenterCrop`.
     """
     height, width = _resized_sides(image, size)
     image = _resize(image, width, height, size)
@@ -138,7 +140,7 @@ def resize_and_crop(image: np.ndarray, size: CropParams) -> np.ndarray:
 
 
 def _resized_sides(image: np.ndarray, size: CropParams | ResizeParams) -> tuple[int, int]:
-    """The height and width of an image once it is resized."""
+    """Return the height and width of an image after resizing."""
     if isinstance(size, CropParams) and not size.keep_aspect:
         return size.resize, size.resize
     height, width = image.shape[:2]
@@ -147,10 +149,10 @@ def _resized_sides(image: np.ndarray, size: CropParams | ResizeParams) -> tuple[
 
 
 def _resize(image: np.ndarray, width: int, height: int, size: CropParams | ResizeParams):
-    """Resize; with `antialias`, a smaller image is made of the means of areas.
+    """Resize; with `antialias`, average areas when the image shrinks.
 
-    PIL, and so torchvision, widens its filter by the factor that an image shrinks by. OpenCV's
-    linear and cubic filters stay narrow and skip pixels; of all its own, `area` is closest to PIL.
+    PIL, and so torchvision, widens its filter by the factor of shrinking. OpenCV's linear and cubic
+    filters stay narrow and skip pixels; of OpenCV's filters `area` is closest to PIL.
     """
     shrinks = height < image.shape[0] and width < image.shape[1]
     name = "area" if size.antialias and shrinks else size.interpolation
@@ -160,11 +162,11 @@ def _resize(image: np.ndarray, width: int, height: int, size: CropParams | Resiz
 def normalize(
     images: np.ndarray, mean: list[float], std: list[float], out: np.ndarray | None = None
 ) -> np.ndarray:
-    """(x/255 - mean)/std of uint8 (N, H, W, 3): the blob, float32 (N, 3, H, W).
+    """Return (x/255 - mean)/std of uint8 (N, H, W, 3): the blob, float32 (N, 3, H, W).
 
     A byte has 256 values, so each channel is looked up in a table that is computed in float64 and
-    rounded once. The blob of an earlier call is written over if it is given as `out` and large
-    enough: taking fresh memory costs as much as the computation.
+    rounded once. An earlier call's blob, passed as `out`, is overwritten if it is large enough:
+    allocating memory costs as much as the computation.
     """
     values = np.arange(256)[:, None] / 255
     table = ((values - np.array(mean)) / np.array(std)).astype(np.float32)[None]

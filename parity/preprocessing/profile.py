@@ -1,7 +1,7 @@
 """What a preprocessing profile means: the size of the network's input, mean and standard deviation.
 
 They are the profile's own constants or those of torchvision's weights. The stage `transform` writes
-them down, in two files, so that another mean does not decode all images again.
+them to two files, so that a changed mean does not decode all images again.
 """
 
 from pathlib import Path
@@ -22,18 +22,18 @@ from parity.core.paths import transform_folder
 if TYPE_CHECKING:
     from torchvision.transforms import InterpolationMode
 
-OWN = "own"  # the size of images that keep their own
+OWN = "own"  # each image keeps its own size
 
-Size = CropParams | ResizeParams | str
+Size = CropParams | ResizeParams | str  # str: OWN
 Normalization = dict[str, list[float]]
 
 
 def resolve(
     name: str, profile: ClassificationProfile | SegmentationProfile
 ) -> tuple[Size, Normalization]:
-    """Return size, and mean and std of red, green and blue, each 0 to 1, of a profile.
+    """Return a profile's size, and its mean and std of red, green and blue, each 0 to 1.
 
-    Raises InputError when torchvision has no such weights, or they are for another task.
+    Raises InputError when torchvision has no such weights, or has them for another task.
     """
     if profile.from_weights is None:
         return profile.size, {"mean": list(profile.mean), "std": list(profile.std)}
@@ -44,7 +44,7 @@ def resolve(
     try:
         preset = get_weight(profile.from_weights).transforms()
     except (ValueError, TypeError, KeyError):
-        expected = "expected the name of torchvision's weights, as ResNet50_Weights.IMAGENET1K_V2"
+        expected = "expected a name of torchvision's, such as ResNet50_Weights.IMAGENET1K_V2"
         raise InputError(f"{key}: found {profile.from_weights!r}; {expected}") from None
     wanted = ImageClassification if profile.task == "classification" else SemanticSegmentation
     if not isinstance(preset, wanted):
@@ -73,7 +73,7 @@ def write_transform(folder: Path, size: Size, normalization: Normalization) -> N
 
 
 def read_size(profile: str, task: Task) -> Size:
-    """The size of a profile's images: OWN where each keeps its own."""
+    """Return the size of a profile's images, OWN when each keeps its own."""
     content = read_json(transform_folder(profile) / "size.json")["size"]
     if isinstance(content, str):
         return content
@@ -81,5 +81,5 @@ def read_size(profile: str, task: Task) -> Size:
 
 
 def read_normalization(profile: str) -> Normalization:
-    """Mean and std of red, green and blue, each 0 to 1: the arguments of `images.normalize`."""
+    """Return mean and std of red, green and blue, each 0 to 1: arguments of `images.normalize`."""
     return read_json(transform_folder(profile) / "normalization.json")

@@ -1,9 +1,9 @@
-"""Preprocessed images on the disk, uint8, read batch by batch so that memory stays constant.
+"""Preprocessed images on the disk, uint8, read batch by batch in constant memory.
 
-A profile's folder holds `classes.txt` and a folder a split. For classification a split is
-`images.npy` (N, crop, crop, 3) and `labels.npy` (N,) int64; for segmentation, where each image
-keeps its own size, `images/<name>.npy` (H, W, 3) and `masks/<name>.npy` (H, W). `names.txt` lists
-the names in order, `skipped.txt` what was left out, a line `file: reason` each.
+A profile's folder holds `classes.txt` and a folder for each split. A classification split has
+`images.npy` (N, crop, crop, 3) and `labels.npy` (N,) int64; a segmentation split, whose images
+differ in size, has `images/<name>.npy` (H, W, 3) and `masks/<name>.npy` (H, W). `names.txt` lists
+the names in order, `skipped.txt` the images left out, a line `file: reason` each.
 """
 
 import io
@@ -30,30 +30,31 @@ class Split:
         return len(self.names)
 
     def images(self, start: int, stop: int) -> np.ndarray:
-        """Images `start` to `stop`: uint8 (N, H, W, 3), RGB, of one size."""
+        """Return images `start` to `stop`, which have one size: uint8 (N, H, W, 3), RGB."""
         if self.task == "classification":
             return read_rows(self.folder / "images.npy", start, stop)
         return np.stack([np.load(self._path("images", name)) for name in self.names[start:stop]])
 
     def image_files(self) -> Iterator[Path]:
-        """The files that hold the images."""
+        """Yield the files that hold the images."""
         if self.task == "classification":
             yield self.folder / "images.npy"
         else:
             yield from (self._path("images", name) for name in self.names)
 
     def labels(self) -> np.ndarray:
-        """The class ids of all images, int64 (N,); of classification."""
+        """Return the class ids of all images, int64 (N,); for classification."""
         return np.load(self.folder / "labels.npy")
 
     def mask(self, index: int) -> np.ndarray:
-        """The class ids of one image's pixels, uint8 (H, W), 255 ignored; of segmentation."""
+        """Return an image's class ids, uint8 (H, W), 255 ignored; for segmentation."""
         return np.load(self._path("masks", self.names[index]))
 
     def cut_to_common_size(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images and targets of a batch: uint8 (N, H, W, 3) with int64 (N,) or uint8 (N, H, W).
+        """Return a batch's images and targets: uint8 (N, H, W, 3) with int64 (N,) or uint8
+        (N, H, W).
 
-        Images of a segmentation are cut to their smallest height and width, at the top left.
+        Segmentation images are cropped at the top left to their smallest height and width.
         """
         if self.task == "classification":
             return self.images(start, stop), self.labels()[start:stop]
@@ -64,7 +65,7 @@ class Split:
         return np.stack([image[:height, :width] for image in images]), np.stack(masks)
 
     def batches(self, size: int, first: int = 0) -> Iterator[tuple[int, int]]:
-        """The (start, stop) of each batch, from image `first` on."""
+        """Yield (start, stop) of each batch, from image `first` on."""
         for start in range(first, len(self), size):
             yield start, min(start + size, len(self))
 
@@ -73,20 +74,22 @@ class Split:
 
 
 def read_classes(profile: str) -> list[str]:
-    """The class names of a profile's dataset."""
+    """Return the class names of a profile's dataset."""
     path = profile_folder(profile) / "classes.txt"
     return path.read_text(encoding="utf-8").splitlines()
 
 
 def read_rows(path: Path, start: int, stop: int) -> np.ndarray:
-    """Rows `start` to `stop` of an .npy file. The mapping is let go at once, so that the pages
-    which were read do not count as this process's memory."""
+    """Return rows `start` to `stop` of an .npy file.
+
+    The memory map is closed at once, so that its pages do not count as this process's memory.
+    """
     return np.array(np.load(path, mmap_mode="r")[start:stop])
 
 
 class RowFile:
-    """An .npy file of rows that are written at their places, by one process or by several, in
-    constant memory; what lies there already is kept. `finish` makes it whole."""
+    """An .npy file whose rows are written in any order, by one process or several, in constant
+    memory. Rows of an existing file are kept; `finish` completes the file."""
 
     def __init__(self, path: Path, row_shape: tuple[int, ...], dtype: type) -> None:
         self.path = path
@@ -99,7 +102,7 @@ class RowFile:
         self._write(self.size(start), data)
 
     def finish(self, rows: Sequence[int]) -> None:
-        """Keep these rows, given in ascending order, and no other."""
+        """Keep these rows alone, which are in ascending order, and write the header."""
         for place, row in enumerate(rows):
             if place != row:
                 with self.path.open("rb") as file:
@@ -109,11 +112,11 @@ class RowFile:
         os.truncate(self.path, self.size(len(rows)))
 
     def size(self, rows: int) -> int:
-        """Of the file with that many rows, in bytes."""
+        """Return the bytes of a file with that many rows."""
         return len(self._header(rows)) + rows * math.prod(self.row_shape) * self.dtype.itemsize
 
     def _header(self, rows: int) -> bytes:
-        """What `np.save` writes: of the same length for any number of rows."""
+        """Return the header that `np.save` writes, of the same length for any number of rows."""
         header = io.BytesIO()
         content = {
             "descr": np.lib.format.dtype_to_descr(self.dtype),
@@ -134,7 +137,7 @@ class RowFile:
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
-    """As `np.save`, which does not tell why it failed when the disk is full."""
+    """Write an .npy file as `np.save` does, but with the system's error on a full disk."""
     file = RowFile(path, array.shape[1:], array.dtype)
     file.write(0, array)
     file.finish(range(len(array)))

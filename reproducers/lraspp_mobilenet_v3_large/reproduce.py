@@ -34,7 +34,7 @@ def forward():
 
 
 def forward_in_child(heap, attempt):
-    """The output of a process of its own, or how it ended in words."""
+    """Return the output of a process of its own, or how that process failed."""
     environment = os.environ | {"PADDING": 97 * attempt * "x"}
     if heap:
         environment["MALLOC_PERTURB_"] = heap
@@ -54,12 +54,12 @@ def forward_in_child(heap, attempt):
 
 
 def is_wrong(seen, expected):
-    """Print what was seen, and return whether it is wrong."""
+    """Print an output, and return whether it is wrong."""
     if isinstance(seen, str):
         print("seen:    ", seen)
         return True
     if expected.ndim < 2 and seen.size == expected.size:
-        seen = seen.reshape(expected.shape)  # OpenCV's Mat has two axes at least
+        seen = seen.reshape(expected.shape)  # OpenCV's Mat has at least two axes
     print("seen:    ", statistics(seen))
     if seen.shape != expected.shape:
         print("the shapes differ")

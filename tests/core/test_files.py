@@ -1,10 +1,18 @@
+import errno
 import json
 import os
+import subprocess
+import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
+from helpers.checkout import ROOT
+from helpers.refusals import refused
 
 from parity.core.files import (
+    full_disk_refused,
+    locked,
     new_directory,
     new_file,
     scratch_directory,
@@ -25,7 +33,7 @@ def test_a_new_file_replaces_the_old_one(tmp_path):
     assert target.read_text() == "new" and names(target.parent) == ["a.txt"]
 
 
-def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
+def test_an_error_half_way_leaves_the_old_file(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")
     with pytest.raises(KeyboardInterrupt), new_file(target) as partial:
@@ -34,7 +42,7 @@ def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
     assert target.read_text() == "old" and names(tmp_path) == ["a.txt"]
 
 
-def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path):
+def test_the_old_file_stays_until_the_new_one_is_complete(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")
     with new_file(target) as partial:
@@ -42,7 +50,7 @@ def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path):
         assert target.read_text() == "old"
 
 
-def test_a_new_directory_replaces_the_old_one_with_all_its_files(tmp_path):
+def test_a_new_directory_replaces_the_old_one_and_all_its_files(tmp_path):
     target = tmp_path / "below" / "a"
     for name in ("old", "new"):
         with new_directory(target) as partial:
@@ -50,7 +58,7 @@ def test_a_new_directory_replaces_the_old_one_with_all_its_files(tmp_path):
     assert names(target) == ["new"] and names(target.parent) == ["a"]
 
 
-def test_a_directory_that_fails_half_way_leaves_the_old_one(tmp_path):
+def test_an_error_half_way_leaves_the_old_directory(tmp_path):
     target = tmp_path / "a"
     with new_directory(target) as partial:
         (partial / "old").write_text("old")
@@ -60,22 +68,20 @@ def test_a_directory_that_fails_half_way_leaves_the_old_one(tmp_path):
     assert names(target) == ["old"] and names(tmp_path) == ["a"]
 
 
-@pytest.mark.parametrize("ends", [True, False])
-def test_a_scratch_directory_goes_and_what_was_taken_from_it_stays(tmp_path, ends):
-    left = tmp_path / ".target.1.partial"
-    left.mkdir()
-    try:
-        with scratch_directory(tmp_path / "target") as scratch:
-            (scratch / "taken").write_text("taken")
-            (scratch / "left").write_text("left")
-            (scratch / "taken").replace(tmp_path / "target")
-            assert ends
-    except AssertionError:
-        pass
-    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+def test_a_scratch_directory_is_removed_and_files_renamed_from_it_stay(tmp_path, error):
+    (tmp_path / ".target.1.partial").mkdir()
+    expected = pytest.raises(error) if error else nullcontext()
+    with expected, scratch_directory(tmp_path / "target") as scratch:
+        (scratch / "renamed").write_text("renamed")
+        (scratch / "left").write_text("left")
+        (scratch / "renamed").replace(tmp_path / "target")
+        if error:
+            raise error
+    assert names(tmp_path) == ["target"]
 
 
-def test_what_a_killed_run_left_is_removed(tmp_path):
+def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     (tmp_path / ".a.json.123.partial").write_text("half")
     (tmp_path / ".a.123.partial" / "below").mkdir(parents=True)
     (tmp_path / ".a.123.old.partial").mkdir()
@@ -94,8 +100,8 @@ def test_other_files_are_left_alone(tmp_path):
     ]
 
 
-def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path):
-    # DVC links outputs to its cache; writing through the link would damage the cache.
+def test_a_link_is_replaced_and_its_target_stays(tmp_path):
+    # DVC links outputs to its cache: writing through the link would damage the cache.
     (tmp_path / "cache").write_text("old")
     os.link(tmp_path / "cache", tmp_path / "hard")
     (tmp_path / "soft").symlink_to(tmp_path / "cache")
@@ -105,7 +111,7 @@ def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path):
     assert (tmp_path / "cache").read_text() == "old"
 
 
-def test_json_has_null_where_a_number_is_not_finite(tmp_path):
+def test_json_has_null_for_numbers_that_are_not_finite(tmp_path):
     nan, inf = float("nan"), float("inf")
     content = {"a": nan, "b": [1.5, inf, {"c": -inf}], "d": np.float64(nan), "e": "é", "f": (1, 2)}
     write_json(tmp_path / "a.json", content)
@@ -115,9 +121,43 @@ def test_json_has_null_where_a_number_is_not_finite(tmp_path):
     assert "é" in text and text.endswith("}\n")
 
 
-def test_what_json_cannot_hold_leaves_the_old_file(tmp_path):
+def test_an_object_that_json_cannot_hold_leaves_the_old_file(tmp_path):
     write_json(tmp_path / "a.json", {"a": 1})
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.json", {"a": object()})
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": 1}
     assert names(tmp_path) == ["a.json"]
+
+
+def test_a_folder_locked_by_another_process_is_refused_until_that_ends(tmp_path):
+    code = f"""if True:
+        import sys; sys.path.insert(0, {str(ROOT)!r})
+        from pathlib import Path
+        from parity.core.files import locked
+        with locked(Path({str(tmp_path)!r}), "busy"):
+            print("locked", flush=True)
+            input()
+    """
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe) as process:
+        assert process.stdout.readline() == b"locked\n"
+        with refused(f"{tmp_path}: busy"), locked(tmp_path, "busy"):
+            pass
+        process.kill()
+    for _ in range(2):
+        with locked(tmp_path, "busy"):
+            pass
+
+
+def test_a_full_disk_is_refused_with_what_is_free_and_the_details(tmp_path):
+    reason = os.strerror(errno.ENOSPC).lower()
+    with (
+        refused(f"{tmp_path}: {reason}: ", " MB free, 7 MB needed"),
+        full_disk_refused(tmp_path, lambda: "7 MB needed"),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_another_os_error_keeps_its_type(tmp_path):
+    with pytest.raises(PermissionError), full_disk_refused(tmp_path, lambda: "7 MB needed"):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

@@ -99,7 +99,7 @@ def test_a_value_of_the_wrong_type_is_named_with_its_key(project, key):
         (
             "coverage.sizes.segmentation",
             ["64"],
-            "0: found '64'; expected height x width, as 224x320",
+            "0: found '64'; expected height x width, such as 224x320",
         ),
         ("coverage.sizes.segmentation", [], "found []; expected at least one entry"),
         ("coverage.images", 1, "found 1; expected greater than or equal to 2"),
@@ -115,7 +115,7 @@ def test_a_value_of_the_wrong_type_is_named_with_its_key(project, key):
         ("models./etc", SMALL["models"]["squeezenet1_1"], "found '/etc'; expected letters, digits"),
     ],
 )
-def test_a_value_that_cannot_be_is_named_with_its_key(project, key, value, expected):
+def test_a_value_out_of_range_is_named_with_its_key(project, key, value, expected):
     write_params(project, {key: value})
     path = key.replace("preprocess.imagenet.task", "preprocess.imagenet: task")
     with refused(f"params.yaml: {path}", expected):
@@ -129,7 +129,7 @@ def test_a_batch_needs_a_batch_axis(project):
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
-def test_a_number_that_is_not_finite_is_refused(project, value):
+def test_a_non_finite_number_is_refused(project, value):
     text = json.dumps(SMALL).replace('"ridge": 0.001', f'"ridge": .{value}')
     (project / "params.yaml").write_text(text)
     with refused("params.yaml: probe.ridge", f"found {value}", "finite"):
@@ -145,7 +145,7 @@ def test_a_number_that_is_not_finite_is_refused(project, value):
         ("models.squeezenet1_1.weights", "models.squeezenet1_1.weight"),
     ],
 )
-def test_a_misspelt_key_is_named_with_what_was_meant(project, right, wrong):
+def test_a_misspelt_key_is_named_with_the_closest_one(project, right, wrong):
     write_params(project, {wrong: SMALL["seed"], right: MISSING})
     meant = right.rsplit(".", maxsplit=1)[-1]
     with refused(f"params.yaml: {wrong}: unknown key; did you mean {meant}?"):
@@ -173,13 +173,13 @@ def test_an_unknown_key_beside_all_others_is_named(project, key):
         ("1: 2\n", "seed: missing"),
     ],
 )
-def test_a_file_that_is_no_mapping_is_refused(project, text, expected):
+def test_a_file_that_is_not_a_mapping_is_refused(project, text, expected):
     (project / "params.yaml").write_text(text)
     with refused("params.yaml: ", expected):
         load_params()
 
 
-def test_a_file_that_is_no_text_is_refused(project):
+def test_a_file_that_is_not_text_is_refused(project):
     (project / "params.yaml").write_bytes(b"\xff\xfe\xfa")
     with refused("params.yaml: not valid YAML"):
         load_params()
@@ -190,14 +190,14 @@ def test_a_missing_file_is_refused(tmp_path):
         load_params(tmp_path / "params.yaml")
 
 
-def test_an_entry_that_is_not_there_is_refused_with_those_that_are(project):
+def test_a_missing_entry_is_refused_with_those_that_exist(project):
     params = load_params()
     assert entry(params, "models", "squeezenet1_1").weights == "random"
     with refused("params.yaml: datasets.cifar: no such entry; there are shapes, textures"):
         entry(params, "datasets", "cifar")
 
 
-def test_a_limit_leaves_the_first_images_or_all():
+def test_a_limit_keeps_the_first_images_or_all():
     assert [first("all", 7), first(3, 7), first(9, 7)] == [7, 3, 7]
 
 

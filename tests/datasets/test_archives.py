@@ -1,4 +1,4 @@
-"""Archives: nothing leaves the folder that they are extracted to, and what fails is named."""
+"""Archives: nothing is extracted outside the target folder, and failures are named."""
 
 import tarfile
 
@@ -25,13 +25,13 @@ def test_a_member_that_leaves_the_folder_is_refused_by_name(tmp_path, evil, reas
 def test_an_archive_that_is_cut_off_is_refused(tmp_path, name):
     content = write_tar(tmp_path / name, {"one": bytes(range(256)) * 40, "two": b"x"}).read_bytes()
     (tmp_path / name).write_bytes(content[: len(content) // 3])
-    with refused("the archive: no tar archive, or not all of it"):
+    with refused("the archive: not a tar archive, or cut off"):
         check_archive(tmp_path / name, "the archive")
 
 
-def test_what_is_no_archive_is_refused(tmp_path):
+def test_a_file_that_is_not_an_archive_is_refused(tmp_path):
     (tmp_path / "a.tar").write_bytes(b"<html>Not found</html>")
-    with refused("the archive: no tar archive, or not all of it"):
+    with refused("the archive: not a tar archive, or cut off"):
         check_archive(tmp_path / "a.tar", "the archive")
 
 

@@ -1,15 +1,16 @@
-"""Class folders: which layouts are seen, and which class a folder's name stands for."""
+"""Class folders: which layouts are recognised, and which class a folder's name stands for."""
 
 import os
 
 import pytest
-from helpers.datasets import read, write_classes
+from helpers.datasets import read, targets_of, write_classes
 from helpers.fingerprints import changed_outside
 from helpers.images import noise, write_image
 from helpers.params import own, write_params
 from helpers.refusals import refused
 
-from parity.datasets.dataset import Dataset, Item
+from parity.datasets.class_folders import class_folders_of_root
+from parity.datasets.dataset import Item
 from stages import fetch, preprocess, transform
 
 STRANGE = [
@@ -22,14 +23,10 @@ STRANGE = [
 ]
 
 
-def classes_of(dataset: Dataset, split: str = "val") -> dict[str, int]:
-    return {item.image: item.target for item in getattr(dataset, split)}
-
-
 def test_a_split_is_a_folder_of_class_folders(tmp_path):
     write_classes(tmp_path / "val", "dog", "cat", images=("2.png", "1.JPEG"))
     write_classes(tmp_path / "train", "dog", "cat")
-    dataset = read(tmp_path, classes="folders")
+    dataset = read(tmp_path, classes="folders", train="train")
     assert dataset.classes == ["cat", "dog"]
     assert dataset.val == [
         Item("val/cat/1.JPEG", 0),
@@ -37,25 +34,31 @@ def test_a_split_is_a_folder_of_class_folders(tmp_path):
         Item("val/dog/1.JPEG", 1),
         Item("val/dog/2.png", 1),
     ]
-    assert classes_of(dataset, "train") == {"train/cat/1.png": 0, "train/dog/1.png": 1}
+    assert targets_of(dataset, "train") == {"train/cat/1.png": 0, "train/dog/1.png": 1}
 
 
 def test_the_class_folders_may_lie_in_the_root(tmp_path, capsys):
     write_classes(tmp_path, "dog", "cat")
     dataset = read(tmp_path, classes="folders")
-    assert classes_of(dataset) == {"cat/1.png": 0, "dog/1.png": 1}
+    assert targets_of(dataset) == {"cat/1.png": 0, "dog/1.png": 1}
     assert dataset.train == []
-    assert "its own folders are taken for the classes" in capsys.readouterr().err
+    assert "taking its own folders for the classes" in capsys.readouterr().err
 
 
-def test_the_train_folder_is_no_class(tmp_path):
+def test_a_root_with_fewer_than_two_folders_of_images_has_no_class_folders(tmp_path):
+    write_classes(tmp_path, "images")
+    (tmp_path / "annotations").mkdir()
+    assert class_folders_of_root(tmp_path, "train") == []
+
+
+def test_the_train_folder_is_not_a_class(tmp_path):
     write_classes(tmp_path, "dog", "cat")
     write_classes(tmp_path / "train", "dog", "cat")
-    dataset = read(tmp_path, classes="folders")
+    dataset = read(tmp_path, classes="folders", train="train")
     assert dataset.classes == ["cat", "dog"]
     assert len(dataset.train) == 2
     with refused(f"{tmp_path / 'train'}: found no image right in it"):
-        read(tmp_path, classes="folders", train="none")
+        read(tmp_path, classes="folders")
 
 
 def test_a_class_may_be_called_train(tmp_path):
@@ -63,25 +66,25 @@ def test_a_class_may_be_called_train(tmp_path):
     assert read(tmp_path, classes="folders").classes == ["bus", "car", "train"]
 
 
-def test_a_list_goes_before_class_folders(tmp_path):
+def test_a_list_takes_precedence_over_class_folders(tmp_path):
     write_classes(tmp_path / "val", "cat", "dog")
     (tmp_path / "val.txt").write_text("dog/1.png 0\n")
     (tmp_path / "classes.txt").write_text("one\ntwo\n")
     assert read(tmp_path).val == [Item("val/dog/1.png", 0)]
-    with refused(f"{tmp_path / 'val.txt'}: says no classes; expected a file"):
+    with refused(f"{tmp_path / 'val.txt'}: a list does not name the classes"):
         read(tmp_path, classes="folders")
 
 
-def test_images_lie_at_any_depth_and_other_files_are_none(tmp_path):
+def test_images_lie_at_any_depth_beside_other_files(tmp_path):
     write_classes(tmp_path / "val", "cat", "dog/far/below", ".hidden")
     (tmp_path / "val/cat/notes.txt").write_text("not an image")
     (tmp_path / "val/readme.txt").write_text("not a class")
     dataset = read(tmp_path, classes="folders")
-    assert classes_of(dataset) == {"val/cat/1.png": 0, "val/dog/far/below/1.png": 1}
+    assert targets_of(dataset) == {"val/cat/1.png": 0, "val/dog/far/below/1.png": 1}
 
 
 @pytest.mark.parametrize("train", ["train", "none"])
-def test_train_folders_are_read_when_they_are_wanted(tmp_path, train):
+def test_train_folders_are_read_on_request(tmp_path, train):
     write_classes(tmp_path / "val", "cat", "dog")
     write_classes(tmp_path / "train", "cat", "dog")
     assert len(read(tmp_path, classes="folders", train=train).train) == 2 * (train == "train")
@@ -91,27 +94,27 @@ def test_the_classes_of_folders_are_the_same_in_both_splits(tmp_path):
     write_classes(tmp_path / "val", "cat", "dog")
     write_classes(tmp_path / "train", "cat", "dog", "bird")
     with refused(f"{tmp_path / 'val'}: no folder 'bird'", tmp_path / "train"):
-        read(tmp_path, classes="folders")
+        read(tmp_path, classes="folders", train="train")
     write_classes(tmp_path / "val", "bird", "eel")
     with refused(f"{tmp_path / 'train'}: no folder 'eel'", tmp_path / "val"):
-        read(tmp_path, classes="folders")
+        read(tmp_path, classes="folders", train="train")
 
 
 def test_a_classes_file_names_folders_by_their_labels(tmp_path):
     write_classes(tmp_path / "val", "dog", "cat")
     write_classes(tmp_path / "train", "cat")
     (tmp_path / "classes.txt").write_text("dog\nbird\ncat\n")
-    dataset = read(tmp_path)
+    dataset = read(tmp_path, train="train")
     assert dataset.classes == ["dog", "bird", "cat"]
-    assert classes_of(dataset) == {"val/cat/1.png": 2, "val/dog/1.png": 0}
-    assert classes_of(dataset, "train") == {"train/cat/1.png": 2}
+    assert targets_of(dataset) == {"val/cat/1.png": 2, "val/dog/1.png": 0}
+    assert targets_of(dataset, "train") == {"train/cat/1.png": 2}
 
 
 @pytest.mark.parametrize(("labels", "times"), [("dog\nbird\n", 0), ("cat\ndog\ncat\n", 2)])
-def test_a_folder_that_is_not_one_label_is_refused(tmp_path, labels, times):
+def test_a_folder_whose_name_is_not_exactly_one_label_is_refused(tmp_path, labels, times):
     write_classes(tmp_path / "val", "dog", "cat")
     (tmp_path / "classes.txt").write_text(labels)
-    with refused(f"classes.txt: found 'cat' {times} times; expected it once", tmp_path / "val/cat"):
+    with refused(f"classes.txt: found 'cat' {times} times; expected once", tmp_path / "val/cat"):
         read(tmp_path)
 
 
@@ -122,13 +125,13 @@ def test_a_class_without_an_image_is_refused(tmp_path):
         read(tmp_path, classes="folders")
 
 
-def test_a_single_class_is_none(tmp_path):
+def test_a_single_class_folder_is_refused(tmp_path):
     write_classes(tmp_path / "val", "images")
     with refused(f"{tmp_path / 'val'}: found one class folder; expected at least 2"):
         read(tmp_path, classes="folders")
 
 
-def test_a_folder_in_no_layout_is_told_which_there_are(tmp_path):
+def test_a_folder_in_no_layout_is_refused_with_the_known_layouts(tmp_path):
     (tmp_path / "photos").mkdir()
     with refused(
         f"{tmp_path / 'val.txt'}: no such file, nor class folders in {tmp_path / 'val'} or",
@@ -138,7 +141,7 @@ def test_a_folder_in_no_layout_is_told_which_there_are(tmp_path):
 
 
 def test_segmentation_has_no_class_folders(tmp_path):
-    with refused("`classes: folders` means nothing for segmentation"):
+    with refused("datasets.mine.classes: `folders` is for classification alone"):
         read(tmp_path, "segmentation", classes="folders")
 
 
@@ -150,7 +153,7 @@ def test_a_name_that_no_list_could_hold_is_refused(tmp_path, name):
         read(tmp_path, classes="folders")
 
 
-def test_no_name_reaches_a_shell_or_is_changed(project):
+def test_strange_names_are_kept_and_reach_no_shell(project):
     write_classes(project / "mine/val", *STRANGE, images=tuple(f"{name}.png" for name in STRANGE))
     write_params(project, own(classes="folders"))
     fetch.main(["textures"])
@@ -165,7 +168,7 @@ def test_no_name_reaches_a_shell_or_is_changed(project):
 
 @pytest.mark.parametrize("layout", ["mine/val", "mine"])
 def test_a_new_image_or_class_or_list_is_noticed(project, capsys, layout):
-    """Even one that `limit` would not let in: it may come first."""
+    """Even an image beyond `limit`: it may come first."""
     write_classes(project / layout, "cat", "dog/below")
     write_classes(project / layout, "dog")
     write_params(project, own(classes="folders", limit=1))

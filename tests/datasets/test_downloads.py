@@ -5,10 +5,9 @@ import io
 import json
 import shutil
 import tarfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,17 @@ import pytest
 from helpers.archives import every_evil, member, write_tar
 from helpers.datasets import IMAGENETTE
 from helpers.fingerprints import changed_outside
+from helpers.http_server import (
+    Answer,
+    Server,
+    fall_silent,
+    not_found,
+    say_nothing,
+    send,
+    send_another_file,
+    send_half,
+    serving,
+)
 from helpers.images import noise, write_image
 from helpers.params import write_params
 from helpers.refusals import refused
@@ -30,69 +40,12 @@ from parity.datasets.dataset import Dataset, Item
 from stages import fetch
 
 TGZ, TAR = "imagenette2-160.tgz", "VOCtrainval_11-May-2012.tar"
-CHUNKS = 8
-
-
-class Server(ThreadingHTTPServer):
-    """Serves `files` on this machine, in the way that `how` says, and keeps the paths asked for."""
-
-    daemon_threads = True
-    how = "right"
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files: dict[str, bytes] = {}
-        self.requests: list[str] = []
-        self.over = threading.Event()
-
-    def url(self, name: str) -> str:
-        return f"http://127.0.0.1:{self.server_port}/{name}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        self.server.requests.append(self.path)
-        content, how = self.server.files.get(self.path[1:]), self.server.how
-        if content is None:
-            return self.send_error(404)
-        if how == "silent":
-            return self.wait(30)
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        size = -(-len(content) // CHUNKS)
-        for start in range(0, len(content), size):
-            if start and how == "cut off":
-                return None
-            if start and how == "silent after a while":
-                return self.wait(30)
-            if how == "slow":
-                self.wait(0.1)
-            try:
-                self.wfile.write(content[start : start + size])
-                self.wfile.flush()
-            except OSError:  # torchvision first asks for nothing but where the file is
-                return None
-
-    def wait(self, seconds: float) -> None:
-        self.server.over.wait(seconds)
-
-    def log_message(self, *_) -> None:
-        pass
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    server = Server()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.over.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving() as server:
+        yield server
 
 
 def jpeg(folder: Path) -> bytes:
@@ -100,7 +53,7 @@ def jpeg(folder: Path) -> bytes:
 
 
 def imagenette_tgz(folder: Path, *others) -> bytes:
-    """Imagenette as it is published: an image a class to train on, two to evaluate on."""
+    """Imagenette as published, with one train and two val images per class."""
     image, files = jpeg(folder), {}
     folders = [member(f"imagenette2-160/{split}", tarfile.DIRTYPE) for split in ("train", "val")]
     for wordnet_id in Imagenette._WNID_TO_CLASS:
@@ -114,7 +67,7 @@ def imagenette_tgz(folder: Path, *others) -> bytes:
 
 
 def voc_tar(folder: Path, *others) -> bytes:
-    """Pascal VOC as it is published, of three images; one has no mask, as most there."""
+    """Pascal VOC as published, with three images; one has no mask, like most there."""
     mask = Image.fromarray(np.full((40, 40), 3, np.uint8))
     mask.putpalette(voc_palette(256).tobytes())
     png = io.BytesIO()
@@ -131,14 +84,14 @@ def voc_tar(folder: Path, *others) -> bytes:
 
 @pytest.fixture
 def publish(monkeypatch, server, tmp_path_factory) -> Callable[..., bytes]:
-    """Let torchvision find an Imagenette and a VOC 2012 of a few images on the local server."""
+    """Point torchvision to an Imagenette and a VOC 2012 of a few images on the local server."""
     folder = tmp_path_factory.mktemp("published")
 
     def publish_both(*others) -> None:
         server.files = {TGZ: imagenette_tgz(folder, *others), TAR: voc_tar(folder, *others)}
         md5 = {name: hashlib.md5(content).hexdigest() for name, content in server.files.items()}
-        monkeypatch.setitem(Imagenette._ARCHIVES, "160px", (server.url(TGZ), md5[TGZ]))
-        voc = {"url": server.url(TAR), "md5": md5[TAR]}
+        monkeypatch.setitem(Imagenette._ARCHIVES, "160px", (f"{server.url}/{TGZ}", md5[TGZ]))
+        voc = {"url": f"{server.url}/{TAR}", "md5": md5[TAR]}
         monkeypatch.setitem(DATASET_YEAR_DICT, "2012", DATASET_YEAR_DICT["2012"] | voc)
 
     publish_both()
@@ -147,7 +100,7 @@ def publish(monkeypatch, server, tmp_path_factory) -> Callable[..., bytes]:
 
 @pytest.fixture
 def project(project, publish) -> Path:
-    """A project whose two datasets are those to download."""
+    """A project whose two datasets are downloads."""
     write_params(project, KNOWN)
     return project
 
@@ -197,7 +150,7 @@ def test_voc_has_its_lists_and_classes(project):
     assert len(dataset.classes) == 21 and dataset.classes[3] == "bird"
 
 
-def test_another_list_of_voc_may_be_given(project):
+def test_voc_may_be_evaluated_on_another_list(project):
     (project / "lists").mkdir()
     (project / "lists/seg11valid.txt").write_text("2007_000000\n")
     write_params(project, KNOWN | {"datasets.shapes.split": "lists/seg11valid.txt"})
@@ -207,9 +160,9 @@ def test_another_list_of_voc_may_be_given(project):
 
 
 @every_source
-def test_data_is_downloaded_once_and_on_the_disk_once(project, server, name, archive, capsys):
+def test_data_is_downloaded_once_and_stored_once(project, server, name, archive, capsys):
     before = fetched(name)
-    assert f"{server.url(archive)}: downloading" in capsys.readouterr().err
+    assert f"{server.url}/{archive}: downloading" in capsys.readouterr().err
     assert not list(project.rglob(archive)) and not list(project.rglob(".*"))
     count = len(server.requests)
     assert fetched(name) == before
@@ -219,7 +172,7 @@ def test_data_is_downloaded_once_and_on_the_disk_once(project, server, name, arc
 
 
 @every_source
-def test_an_archive_put_there_by_hand_is_used_and_left(project, server, name, archive):
+def test_an_archive_put_there_by_hand_is_used_and_kept(project, server, name, archive):
     put = project / "data/downloads" / archive
     put.parent.mkdir(parents=True)
     put.write_bytes(server.files[archive])
@@ -242,30 +195,30 @@ def test_an_archive_put_there_by_hand_is_checked(project, server, name, archive,
     assert everything(project / "data") == {"downloads", f"downloads/{archive}"}
 
 
+CUT_OFF = "the file is cut off, or is not the expected one"
+
+
 @every_source
 @pytest.mark.parametrize(
-    ("how", "reason"),
+    ("answer", "reason"),
     [
-        ("missing", "HTTP Error 404: Not Found"),
-        ("wrong", "what came is cut off, or another file than expected"),
-        ("cut off", "what came is cut off, or another file than expected"),
-        ("silent", "nothing came for 0.3 s"),
-        ("silent after a while", "nothing came for 0.3 s"),
-        ("gone", "Connection refused"),
+        (not_found, "HTTP Error 404: Not Found"),
+        (send_another_file, CUT_OFF),
+        (send_half, CUT_OFF),
+        (say_nothing, "no data for 0.3 s"),
+        (fall_silent, "no data for 0.3 s"),
+        (None, "Connection refused"),
     ],
 )
-def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
-    project, server, monkeypatch, capsys, name, archive, how, reason
+def test_a_failed_download_leaves_nothing_and_names_a_remedy(
+    project, server, monkeypatch, capsys, name, archive, answer: Answer | None, reason
 ):
     monkeypatch.setattr(connection, "SILENCE_S", 0.3)
-    server.how = how
-    if how == "missing":
-        server.files = {}
-    elif how == "wrong":
-        server.files[archive] = server.files[archive][::-1]
-    elif how == "gone":
+    if answer:
+        server.answer = answer
+    else:
         server.shutdown()
-        server.socket.close()
+        server.server_close()
     write_params(project)
     fetch.main([name])
     before = {path: path.read_bytes() for path in project.rglob("data/**/*") if path.is_file()}
@@ -276,23 +229,23 @@ def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
         cli.run(lambda: fetch.main([name]))
     assert ended.value.code == 2
     *_, last = capsys.readouterr().err.splitlines()
-    by_hand = f"put {archive} into data/downloads/ by hand, or take `source: sample`"
-    assert last.startswith(f"error: {server.url(archive)}: ") and reason in last and by_hand in last
+    assert last.startswith(f"error: {server.url}/{archive}: ") and reason in last
+    assert f"put {archive} into data/downloads/ by hand, or use `source: sample`" in last
     assert everything(project / "data/downloads") == set()
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_after_a_failure_the_next_run_downloads_anew(project, server):
-    server.how = "cut off"
+def test_after_a_failure_the_next_run_downloads_again(project, server):
+    server.answer = send_half
     with refused("cut off"):
         fetch.main(["textures"])
-    server.how = "right"
+    server.answer = send
     assert len(fetched("textures").val) == 20
 
 
 def test_a_slow_server_is_waited_for(project, server, monkeypatch):
     monkeypatch.setattr(connection, "SILENCE_S", 0.6)
-    server.how = "slow"
+    server.answer = partial(send, pieces=8, pause=0.1)
     began = time.monotonic()
     assert len(fetched("textures").val) == 20
     assert time.monotonic() - began > connection.SILENCE_S
@@ -300,16 +253,16 @@ def test_a_slow_server_is_waited_for(project, server, monkeypatch):
 
 @every_source
 @every_evil
-def test_an_archive_that_would_leave_its_folder_is_not_extracted(
+def test_an_archive_that_leaves_its_folder_is_not_extracted(
     project, server, publish, name, archive, evil, reason
 ):
     publish(evil)
-    with refused(f"{server.url(archive)}: ", reason):
+    with refused(f"{server.url}/{archive}: ", reason):
         fetch.main([name])
     assert everything(project) == {"params.yaml", "data", "data/downloads"}
 
 
-def test_what_a_killed_download_left_is_removed_and_not_read(project):
+def test_remains_of_a_killed_download_are_removed_and_not_read(project):
     left = project / "data/downloads/.imagenette.1234.partial"
     (left / "imagenette2-160/val/n01440764").mkdir(parents=True)
     (left / TGZ).write_bytes(b"half")
@@ -317,11 +270,11 @@ def test_what_a_killed_download_left_is_removed_and_not_read(project):
     assert not left.exists()
 
 
-def test_an_extraction_that_is_broken_off_leaves_nothing(project, monkeypatch):
-    def break_off(*_):
+def test_an_interrupted_extraction_leaves_nothing(project, monkeypatch):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("torchvision.datasets.utils.extract_archive", break_off)
+    monkeypatch.setattr("torchvision.datasets.utils.extract_archive", interrupt)
     with pytest.raises(KeyboardInterrupt):
         fetch.main(["textures"])
     assert everything(project / "data/downloads") == set()
@@ -335,7 +288,7 @@ def test_an_extraction_that_is_broken_off_leaves_nothing(project, monkeypatch):
         ("source", None, "for `source: "),
     ],
 )
-def test_what_the_dataset_has_not_is_refused_before_the_download(
+def test_a_task_or_classes_that_the_dataset_lacks_are_refused_before_the_download(
     project, server, name, archive, key, value, expected
 ):
     if key == "source":
@@ -347,7 +300,7 @@ def test_what_the_dataset_has_not_is_refused_before_the_download(
     assert server.requests == []
 
 
-def test_a_folder_of_a_known_name_has_a_path(project, server):
+def test_a_folder_named_like_a_download_is_given_by_a_path(project, server):
     shutil.copytree(write_sample(project), project / "imagenette")
     changes = {"datasets.textures.source": "./imagenette"}
     write_params(project, changes)
@@ -362,7 +315,7 @@ def write_sample(project: Path) -> Path:
 
 
 @every_source
-def test_a_change_in_what_was_downloaded_is_noticed(project, capsys, name, archive):
+def test_a_change_of_downloaded_files_is_noticed(project, capsys, name, archive):
     dataset = fetched(name)
     capsys.readouterr()
     assert changed_outside() == []

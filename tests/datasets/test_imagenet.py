@@ -1,4 +1,4 @@
-"""ImageNet: which class a WordNet id is, and the official archives, made small."""
+"""ImageNet: the classes of WordNet ids, and small versions of the official archives."""
 
 import hashlib
 import io
@@ -11,8 +11,9 @@ import pytest
 import torch
 from helpers.archives import every_evil, write_tar
 from helpers.checkout import REAL, needs_real
-from helpers.datasets import IMAGENETTE, read, write_classes
+from helpers.datasets import IMAGENETTE, read, targets_of, write_classes
 from helpers.fingerprints import changed_outside
+from helpers.folders import file_contents
 from helpers.images import noise, write_image
 from helpers.params import own, write_params
 from helpers.refusals import refused
@@ -28,7 +29,7 @@ VAL, DEVKIT = ARCHIVE_META["val"][0], ARCHIVE_META["devkit"][0]
 
 
 def wordnet_ids(known: dict[int, str] | None = None) -> list[str]:
-    """1000 WordNet ids in order, those of some classes the real ones: Imagenette's, and `known`."""
+    """1000 WordNet ids in order; Imagenette's and the `known` classes have their real ones."""
     real = dict(zip(IMAGENETTE, sorted(Imagenette._WNID_TO_CLASS), strict=True)) | (known or {})
     ids = []
     for index in range(1000):
@@ -38,8 +39,8 @@ def wordnet_ids(known: dict[int, str] | None = None) -> list[str]:
 
 
 def write_devkit(root: Path, ids: list[str], truth: list[str]) -> Path:
-    """The devkit as it is published: synsets in an order of its own, those above them last, and
-    the ground truth as line numbers of that order, from 1."""
+    """The devkit as published: synsets in an order of its own, their parents last, and the ground
+    truth as line numbers, from 1, in that order."""
     synsets = random.Random(0).sample(ids, len(ids))
     fields = ("ILSVRC2012_ID", "WNID", "words", "gloss", "num_children", "children")
     rows = [(i + 1, name, f"{name}, alias", "gloss", 0, []) for i, name in enumerate(synsets)]
@@ -63,7 +64,7 @@ def write_val(root: Path, images: list[bytes], *others: tarfile.TarInfo) -> Path
 
 
 def accept(monkeypatch, key: str, path: Path) -> None:
-    """Let torchvision take this file for the official one."""
+    """Make torchvision accept this file as the official one."""
     md5 = hashlib.md5(path.read_bytes()).hexdigest()
     monkeypatch.setitem(ARCHIVE_META, key, (path.name, md5))
 
@@ -79,12 +80,8 @@ def official(project, monkeypatch) -> Path:
     return root
 
 
-def classes_of(dataset: Dataset) -> dict[str, int]:
-    return {item.image: item.target for item in dataset.val}
-
-
 def files_of(root: Path) -> set[str]:
-    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    return set(file_contents(root))
 
 
 def fetched() -> Dataset:
@@ -98,7 +95,7 @@ def fetched() -> Dataset:
 def test_all_1000_wordnet_ids_are_the_classes_in_order(tmp_path):
     write_classes(tmp_path / "val", *wordnet_ids())
     write_classes(tmp_path / "train", "n03888257")
-    dataset = read(tmp_path, classes="imagenet")
+    dataset = read(tmp_path, classes="imagenet", train="train")
     assert [item.target for item in dataset.val] == list(range(1000))
     assert [item.target for item in dataset.train] == [701]
     assert dataset.classes[701] == "parachute"
@@ -108,7 +105,7 @@ def test_the_wordnet_ids_of_imagenette_need_no_devkit(tmp_path):
     names = sorted(Imagenette._WNID_TO_CLASS)
     write_classes(tmp_path / "val", *names)
     write_classes(tmp_path / "train", *names[:3])
-    dataset = read(tmp_path, classes="imagenet")
+    dataset = read(tmp_path, classes="imagenet", train="train")
     assert tuple(item.target for item in dataset.val) == IMAGENETTE
     assert tuple(item.target for item in dataset.train) == IMAGENETTE[:3]
     assert [dataset.classes[i] for i in (0, 566, 701)] == ["tench", "French horn", "parachute"]
@@ -140,12 +137,12 @@ def test_some_wordnet_ids_are_read_with_the_devkit(tmp_path, monkeypatch, made_b
     assert [item.target for item in dataset.val] == [5, 998]
     assert files_of(tmp_path) == before
     write_classes(tmp_path / "val", "n99999999")
-    with refused(f"{tmp_path / 'val/n99999999'}: n99999999 is none of ImageNet's 1000 classes"):
+    with refused(f"{tmp_path / 'val/n99999999'}: n99999999 is not one of ImageNet's 1000 classes"):
         read(tmp_path, classes="imagenet")
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing", None, {"n01440764": ("tench",)}])
-def test_a_meta_file_that_is_none_is_refused(tmp_path, content):
+def test_a_damaged_meta_file_is_refused(tmp_path, content):
     write_classes(tmp_path / "val", *wordnet_ids()[:2])
     if isinstance(content, bytes):
         (tmp_path / "meta.bin").write_bytes(content)
@@ -157,7 +154,7 @@ def test_a_meta_file_that_is_none_is_refused(tmp_path, content):
 
 def test_a_folder_that_is_no_wordnet_id_is_refused(tmp_path):
     write_classes(tmp_path / "val", "n01440764", "fox squirrel")
-    with refused("found the folder 'fox squirrel'; expected a WordNet id, as in n01440764"):
+    with refused("found the folder 'fox squirrel'; expected a WordNet id such as n01440764"):
         read(tmp_path, classes="imagenet")
 
 
@@ -184,13 +181,20 @@ def test_the_official_archives_are_extracted_beside_them_once(official, capsys):
         f"val/{ids[999]}/ILSVRC2012_val_00000003.JPEG": 999,
     }
     dataset = fetched()
-    assert classes_of(dataset) == expected and dataset.root == "mine"
+    assert targets_of(dataset) == expected and dataset.root == "mine"
     assert files_of(official) == {VAL, DEVKIT, "meta.bin", *expected}
     assert "extracting" in capsys.readouterr().err
     (official / VAL).unlink()
     (official / DEVKIT).unlink()
-    assert classes_of(fetched()) == expected
+    assert targets_of(fetched()) == expected
     assert "extracting" not in capsys.readouterr().err
+
+
+def test_a_missing_train_list_is_refused_before_the_extraction(official):
+    write_params(official.parent, own(classes="imagenet", train="train"))
+    with refused("params.yaml: datasets.textures.train: found 'train', but mine has no train.txt"):
+        fetch.main(["textures"])
+    assert files_of(official) == {VAL, DEVKIT}
 
 
 def test_a_changed_extracted_image_is_noticed(official, capsys):
@@ -212,9 +216,7 @@ def test_an_archive_that_is_not_the_official_one_is_refused(official, name, how)
 
 
 @every_evil
-def test_an_archive_that_would_leave_its_folder_extracts_nothing(
-    official, monkeypatch, evil, reason
-):
+def test_an_archive_that_leaves_its_folder_extracts_nothing(official, monkeypatch, evil, reason):
     accept(monkeypatch, "val", write_val(official, [b"x"], evil))
     with refused(f"mine/{VAL}: ", reason):
         fetch.main(["textures"])
@@ -222,17 +224,17 @@ def test_an_archive_that_would_leave_its_folder_extracts_nothing(
     assert sorted(path.name for path in official.iterdir()) == sorted((VAL, DEVKIT))
 
 
-def test_an_extraction_that_is_broken_off_leaves_nothing(official, monkeypatch):
-    def break_off(*_):
+def test_an_interrupted_extraction_leaves_nothing(official, monkeypatch):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("torchvision.datasets.imagenet.parse_val_archive", break_off)
+    monkeypatch.setattr("torchvision.datasets.imagenet.parse_val_archive", interrupt)
     with pytest.raises(KeyboardInterrupt):
         fetch.main(["textures"])
     assert sorted(path.name for path in official.iterdir()) == sorted((VAL, DEVKIT))
 
 
-def test_what_a_killed_extraction_left_is_removed_and_not_read(official):
+def test_remains_of_a_killed_extraction_are_removed_and_not_read(official):
     left = official / ".val.1234.partial/val/n01440764"
     left.mkdir(parents=True)
     (left / "half.JPEG").write_bytes(b"x")
@@ -250,7 +252,7 @@ def test_one_archive_is_not_enough(official, missing):
 def test_a_folder_in_the_way_is_not_written_to(official):
     (official / "val").mkdir()
     (official / "val/loose.JPEG").write_bytes(b"x")
-    with refused(f"mine/val: is in the way of what {VAL} holds"):
+    with refused(f"mine/val: is in the way of the content of {VAL}"):
         fetch.main(["textures"])
     assert files_of(official) == {VAL, DEVKIT, "val/loose.JPEG"}
 

@@ -26,7 +26,7 @@ def read(root: Path, name: str):
     return read_dataset(name, DatasetParams(**SMALL["datasets"][name]), root, seed=0)[0]
 
 
-def pictures(files: dict[str, bytes]) -> dict[str, bytes]:
+def image_files(files: dict[str, bytes]) -> dict[str, bytes]:
     return {name: data for name, data in files.items() if not name.endswith(".txt")}
 
 
@@ -36,10 +36,10 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_another_seed_draws_other_pictures(tmp_path, name):
+def test_another_seed_draws_other_images(tmp_path, name):
     one, other = (
-        pictures(write(tmp_path / "a", name)),
-        pictures(write(tmp_path / "b", name, seed=1)),
+        image_files(write(tmp_path / "a", name)),
+        image_files(write(tmp_path / "b", name, seed=1)),
     )
     assert set(one) == set(other)
     assert not any(one[file] == other[file] for file in one)
@@ -55,9 +55,9 @@ def test_a_larger_sample_keeps_the_first_images_and_their_lines(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_train_and_val_have_no_picture_in_common(tmp_path, name):
+def test_train_and_val_have_no_image_in_common(tmp_path, name):
     files = write(tmp_path / "a", name)
-    assert len(set(pictures(files).values())) == len(pictures(files))
+    assert len(set(image_files(files).values())) == len(image_files(files))
 
 
 def test_the_classification_is_read_as_imagenet(tmp_path):

@@ -5,13 +5,18 @@ import pytest
 
 from parity.backends.contract import PAIRS
 from parity.core.class_ids import NO_CLASS, predicted_classes
+from parity.evaluation.results import PairParity
 from parity.evaluation.scores import (
     ClassificationScores,
     Parity,
     SegmentationScores,
     class_iou,
+    class_recall,
     count_pairs,
     ranks,
+    relative_difference,
+    row_percent,
+    same_bits,
 )
 
 NAN = float("nan")
@@ -67,7 +72,7 @@ def test_ranks(logits, expected):
 
 
 @pytest.mark.parametrize("classes", [3, 8])
-def test_a_nan_of_the_right_class_is_never_right(classes):
+def test_a_nan_at_the_right_class_never_counts_as_right(classes):
     logits = [0.0] * classes
     for label in range(classes):
         logits_here = list(logits)
@@ -76,12 +81,12 @@ def test_a_nan_of_the_right_class_is_never_right(classes):
         assert accuracy([[NAN] * classes], [label]) == {"acc@1": 0, "acc@5": 0}
 
 
-def test_a_nan_of_another_class_comes_before_the_right_one():
+def test_a_nan_at_another_class_ranks_before_the_right_one():
     assert accuracy([[9, 1, 2, 3, 4, NAN]], [0]) == {"acc@1": 0, "acc@5": 100}
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_nan_leaves_no_class_and_counts_the_image(place):
+def test_an_image_with_a_nan_has_no_class_and_is_counted(place):
     logits = np.array([[1, 2, 3], [3, 2, 1]], np.float32)
     logits[1, place] = NAN
     assert predicted_classes(logits).tolist() == [2, NO_CLASS]
@@ -91,7 +96,7 @@ def test_a_nan_leaves_no_class_and_counts_the_image(place):
     assert scores.nonfinite == 1
 
 
-def test_infinity_has_a_class_and_counts_the_image():
+def test_an_image_with_an_infinity_has_a_class_and_is_counted():
     logits = np.array([[1, math.inf, 3], [3, 2, -math.inf]], np.float32)
     assert predicted_classes(logits).tolist() == [1, 0]
     scores = ClassificationScores(3)
@@ -113,7 +118,7 @@ def test_segmentation_scores_against_a_case_by_hand():
     }
 
 
-def test_a_class_neither_true_nor_predicted_counts_nowhere():
+def test_a_class_neither_true_nor_predicted_does_not_count():
     with_it = segmentation([0, 0, 1, 1, 0], [0, 0, 0, 1, 1], classes=4)
     assert with_it == segmentation([0, 0, 1, 1, 0], [0, 0, 0, 1, 1], classes=2)
 
@@ -133,12 +138,12 @@ def test_a_class_true_but_never_predicted_has_neither_accuracy_nor_iou():
     assert scores == {"pixel_acc": 50, "mean_acc": 50, "mean_iou": 25, "fw_iou": 25}
 
 
-def test_ignored_pixels_count_nowhere():
+def test_ignored_pixels_do_not_count():
     with_them = segmentation([[0, 1, 1], [1, 0, 1]], [[0, 255, 1], [255, 255, 0]], classes=2)
     assert with_them == segmentation([0, 1, 1], [0, 1, 0], classes=2)
 
 
-def test_without_any_counted_pixel_nothing_is_defined():
+def test_without_a_counted_pixel_no_score_is_defined():
     scores = segmentation([0, 1], [255, 255], classes=2)
     assert all(math.isnan(value) for value in scores.values())
 
@@ -151,7 +156,7 @@ def test_images_add_up_to_one_confusion_matrix():
     assert scores.scores()["pixel_acc"] == pytest.approx(100 * 8 / 9)
 
 
-def test_all_right_is_a_hundred_percent():
+def test_a_perfect_prediction_scores_100_percent():
     assert set(segmentation([0, 1, 2], [0, 1, 2], classes=3).values()) == {100}
 
 
@@ -164,6 +169,13 @@ def test_pairs_are_counted_by_truth_and_prediction_without_overflow():
 def test_iou_of_each_class():
     iou = class_iou(np.array([[2, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0]]))
     np.testing.assert_allclose(iou, [50, 100 / 3, NAN])
+
+
+def test_recall_of_each_class_counts_what_has_no_prediction_as_missed():
+    confusion = np.array([[3, 0, 1], [1, 1, 0]])
+    np.testing.assert_allclose(row_percent(confusion), [[75, 0, 25], [50, 50, 0]])
+    np.testing.assert_allclose(class_recall(confusion), [75, 50])
+    np.testing.assert_allclose(class_recall(np.array([[0, 0, 0], [0, 4, 0]])), [NAN, 100])
 
 
 def test_a_pixel_without_a_predicted_class_is_wrong_and_of_no_class():
@@ -196,14 +208,9 @@ def test_parity_against_a_case_by_hand():
     one = parity(([[1, 2], [3, 4]], [[1, 2.5], [3, 2]]))
     one.update_classes(np.array([1, 1]), np.array([1, 0]))
     one.update_spread(np.array([[1, 2.5], [3, 2]]))
-    assert one.scores() == {
-        "l1": 2.5 / 4,
-        "linf": 2.0,
-        "rel": 2.0 / 3,
-        "agreement": 50,
-        "ties": 0,
-        "spread": 2 / 3,
-    }
+    assert one.scores() == PairParity(
+        l1=2.5 / 4, linf=2.0, rel=2.0 / 3, agreement=50, ties=0, spread=2 / 3
+    )
 
 
 def test_parity_of_batches_is_the_parity_of_all():
@@ -211,12 +218,12 @@ def test_parity_of_batches_is_the_parity_of_all():
     reference = np.random.default_rng(1).normal(size=(9, 5)).astype(np.float32)
     whole = parity((candidate, reference)).scores()
     parts = parity((candidate[:4], reference[:4]), (candidate[4:], reference[4:])).scores()
-    for key in ("l1", "linf", "rel"):
-        assert parts[key] == pytest.approx(whole[key], rel=1e-12)
+    found = (parts.l1, parts.linf, parts.rel)
+    assert found == pytest.approx((whole.l1, whole.linf, whole.rel), rel=1e-12)
 
 
-def test_rel_is_relative_to_the_largest_of_the_reference_of_any_batch():
-    assert parity(([1], [2]), ([-8], [-8])).scores()["rel"] == 1 / 8
+def test_rel_is_relative_to_the_references_largest_logit_in_any_batch():
+    assert parity(([1], [2]), ([-8], [-8])).scores().rel == 1 / 8
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -224,7 +231,7 @@ def test_rel_is_relative_to_the_largest_of_the_reference_of_any_batch():
 def test_a_nan_on_either_side_is_not_lost_in_other_batches(pair, first):
     batches = [pair, ([1, 2], [1, 2])]
     scores = parity(*(batches if first else batches[::-1])).scores()
-    assert all(math.isnan(scores[key]) for key in ("l1", "linf", "rel"))
+    assert all(map(math.isnan, (scores.l1, scores.linf, scores.rel)))
 
 
 def test_two_shapes_are_refused_even_where_they_would_broadcast():
@@ -235,28 +242,28 @@ def test_two_shapes_are_refused_even_where_they_would_broadcast():
 
 def test_a_reference_of_zeros_has_no_relative_difference():
     scores = parity(([0.5, 0], [0, 0])).scores()
-    assert (scores["linf"], scores["l1"]) == (0.5, 0.25)
-    assert math.isnan(scores["rel"])
+    assert (scores.linf, scores.l1) == (0.5, 0.25)
+    assert math.isnan(scores.rel)
 
 
 def test_differences_are_taken_in_float64():
     candidate, reference = np.array([3e38], np.float32), np.array([-3e38], np.float32)
-    assert parity((candidate, reference)).scores()["linf"] == pytest.approx(6e38)
+    assert parity((candidate, reference)).scores().linf == pytest.approx(6e38)
 
 
 def test_without_logits_no_difference_is_defined():
     scores = parity((np.zeros((0, 4)), np.zeros((0, 4)))).scores()
-    assert all(math.isnan(scores[key]) for key in ("l1", "rel", "agreement"))
+    assert all(map(math.isnan, (scores.l1, scores.rel, scores.agreement)))
 
 
-def test_where_neither_has_a_class_they_do_not_agree():
+def test_two_missing_classes_do_not_agree():
     one = Parity()
     one.update_classes(np.array([NO_CLASS, 1, NO_CLASS]), np.array([NO_CLASS, 1, 0]))
-    assert one.scores()["agreement"] == pytest.approx(100 / 3)
+    assert one.scores().agreement == pytest.approx(100 / 3)
 
 
-def compared(*batches: tuple, logits_of: int = 99) -> dict[str, float]:
-    """The scores of batches of logits, of which only so many are compared as logits."""
+def compared(*batches: tuple, logits_of: int = 99) -> PairParity:
+    """The parity of batches of logits, of which only the first `logits_of` are compared."""
     one = Parity()
     for number, (candidate, reference) in enumerate(batches):
         candidate, reference = np.array(candidate, np.float32), np.array(reference, np.float32)
@@ -275,31 +282,31 @@ FAR = ([[0.0, 0.125]], [[8.0, 0.0]])
 
 
 def test_a_flip_between_logits_closer_than_the_largest_difference_is_a_tie():
-    assert compared(NEAR)["ties"] == 100
-    assert compared(FLIP)["ties"] == 0, "as far apart is not closer"
-    assert compared(([[2.0, 1.0]], [[1.125, 1.0]]))["ties"] == 0, "no flip"
+    assert compared(NEAR).ties == 100
+    assert compared(FLIP).ties == 0, "as far apart is not closer"
+    assert compared(([[2.0, 1.0]], [[1.125, 1.0]])).ties == 0, "no flip"
 
 
-def test_the_largest_difference_is_that_of_all_images_whatever_their_order():
+def test_the_order_of_the_images_does_not_change_their_ties():
     larger = ([[4.0, 0.0]], [[4.5, 0.0]])
     for batches in ((FLIP, larger), (larger, FLIP)):
-        assert compared(*batches)["ties"] == 50
-    assert compared(larger, FAR, logits_of=1)["ties"] == 0
-    assert compared(larger, FLIP, logits_of=1)["ties"] == 50
+        assert compared(*batches).ties == 50
+    assert compared(larger, FAR, logits_of=1).ties == 0
+    assert compared(larger, FLIP, logits_of=1).ties == 50
 
 
-def test_the_margin_is_that_of_the_two_classes_and_not_of_any_other():
-    """The candidate's class is the third of the reference."""
-    assert compared(([[0.0, 0.0, 5.0]], [[4.0, 3.9, -2.0]]))["ties"] == 100
-    assert compared(([[4.0, 3.9, 4.5]], [[4.0, 3.9, 0.0]]), logits_of=1)["ties"] == 100
-    assert compared(([[3.5, 3.4, 3.6]], [[4.0, 3.9, 3.0]]))["ties"] == 0
+def test_the_margin_is_between_the_two_predicted_classes():
+    """The candidate's class ranks third in the reference."""
+    assert compared(([[0.0, 0.0, 5.0]], [[4.0, 3.9, -2.0]])).ties == 100
+    assert compared(([[4.0, 3.9, 4.5]], [[4.0, 3.9, 0.0]]), logits_of=1).ties == 100
+    assert compared(([[3.5, 3.4, 3.6]], [[4.0, 3.9, 3.0]])).ties == 0
 
 
 @pytest.mark.parametrize("bad", [NAN, math.inf])
-def test_where_the_difference_is_no_number_nothing_is_a_tie(bad):
+def test_nothing_is_a_tie_where_the_difference_is_not_finite(bad):
     broken = ([[1.0, bad]], [[1.0, 0.0]])
     for batches in ((NEAR, broken), (broken, NEAR)):
-        assert compared(*batches)["ties"] == 0
+        assert compared(*batches).ties == 0
 
 
 def test_ties_of_pixels_have_the_classes_along_another_axis():
@@ -310,10 +317,10 @@ def test_ties_of_pixels_have_the_classes_along_another_axis():
     one.update_classes(*classes)
     one.update_logits(candidate, reference)
     one.update_ties(*classes, reference, axis=0)
-    assert one.scores()["ties"] == 50
+    assert one.scores().ties == 50
 
 
-def test_the_margins_that_are_kept_are_those_that_may_still_become_ties():
+def test_only_margins_that_may_still_become_ties_are_kept():
     one = Parity()
     for _ in range(50):
         candidate, reference = (np.array(part, np.float32) for part in NEAR)
@@ -325,9 +332,23 @@ def test_the_margins_that_are_kept_are_those_that_may_still_become_ties():
 def test_the_spread_is_the_largest_range_of_a_logit_over_the_images():
     outputs = [[1.0, -8.0], [3.0, -7.0], [2.0, -7.5]]
     for parts in ([outputs], [outputs[:1], outputs[1:]]):
-        assert compared(*((part, part) for part in parts))["spread"] == 2 / 8
+        assert compared(*((part, part) for part in parts)).spread == 2 / 8
     same = [[1.0, 2.0]] * 3
-    assert compared((same, same))["spread"] == 0
+    assert compared((same, same)).spread == 0
     zero = [[0.0, 0.0]] * 3
-    assert compared((zero, zero))["spread"] == 0
-    assert math.isnan(compared(([[1.0, 2.0]], [[1.0, 2.0]]))["spread"]), "of one image"
+    assert compared((zero, zero)).spread == 0
+    assert math.isnan(compared(([[1.0, 2.0]], [[1.0, 2.0]])).spread), "of one image"
+
+
+def test_same_bits_tells_nan_and_the_sign_of_zero_apart():
+    one = np.array([NAN, 0.0], np.float32)
+    assert same_bits(one, one.copy())
+    assert not same_bits(one, np.array([NAN, -0.0], np.float32))
+    assert not same_bits(one, one.astype(np.float64)) and not same_bits(one, one[None])
+
+
+def test_the_relative_difference_of_two_outputs_of_any_shape():
+    reference = np.full((2, 3, 4, 5), -8, np.float32)
+    assert relative_difference(reference + 2, reference) == 0.25
+    infinite = np.array(math.inf, np.float32)
+    assert math.isnan(relative_difference(infinite, infinite))

@@ -1,4 +1,4 @@
-"""Archives, harmless and evil ones."""
+"""Archives, harmless and malicious."""
 
 import io
 import tarfile
@@ -29,7 +29,7 @@ every_evil = pytest.mark.parametrize(("evil", "reason"), EVIL, ids=[text for _, 
 
 
 def write_tar(path: Path, files: dict[str, bytes], *others: tarfile.TarInfo) -> Path:
-    """Write a tar archive, compressed if its name says so, with other members last."""
+    """Write a tar archive, compressed if its name says so, with `others` as its last members."""
     compression = "gz" if path.suffix in (".gz", ".tgz") else ""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, f"w:{compression}") as archive:

@@ -1,4 +1,4 @@
-"""Datasets for tests: their entry in params.yaml, and small ones on the disk."""
+"""Datasets for tests: entries of params.yaml, and small folders on the disk."""
 
 from pathlib import Path
 
@@ -11,11 +11,16 @@ IMAGENETTE = (0, 217, 482, 491, 497, 566, 569, 571, 574, 701)  # ImageNet's ids 
 
 
 def read(root: Path, task: str = "classification", seed: int = 0, **changes) -> Dataset:
+    """Read a dataset, without a train list unless `changes` names one."""
     return read_dataset("mine", dataset_params(task, **changes), root, seed)[0]
 
 
+def targets_of(dataset: Dataset, split: str = "val") -> dict[str, int]:
+    return {item.image: item.target for item in getattr(dataset, split)}
+
+
 def dataset_params(task: str, **changes) -> DatasetParams:
-    fields = {"source": "x", "split": "val", "train": "train", "classes": "classes.txt"}
+    fields = {"source": "x", "split": "val", "train": "none", "classes": "classes.txt"}
     fields |= {"shuffle": False, "limit": "all"}
     return DatasetParams(task=task, **(fields | changes))
 

@@ -1,5 +1,6 @@
 """The project in a folder of its own, small, and commands that run there as a person types them."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -132,3 +133,38 @@ def edit(root: Path, changes: dict[str, object]) -> None:
             section = section[key]
         section[last] = deepcopy(value)  # of several callers: one must not change another's
     yaml.dump(content, path)
+
+
+def digests(root: Path, *names: str) -> dict[str, str]:
+    """The content of every file in some files and folders, which must be there."""
+    assert all((root / name).exists() for name in names)
+    paths = [path for name in names for path in (root / name, *(root / name).rglob("*"))]
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in paths
+        if path.is_file()
+    }
+
+
+def fingerprinted(root: Path, ok: bool = True) -> Run:
+    """Run the stage that DVC runs before all others."""
+    return run(root, sys.executable, "-m", "stages.fingerprints", ok=ok)
+
+
+def make(root: Path, *target: str) -> Run:
+    """Run make with this Python in place of `.venv`."""
+    installed = root / ".dvc/tmp/installed"
+    version = f"Python {sys.version.split()[0]}\n{root}\n"
+    requirements = (root / "requirements.txt").read_text(encoding="utf-8")
+    installed.write_text(version + requirements, encoding="utf-8")
+    hidden = ("-uMAKEFLAGS", "-uMAKELEVEL")
+    settings = (f"VENV={sys.prefix}", f"INSTALLED={installed}", "PYTHON=false")
+    return run(root, "env", *hidden, "make", *settings, *target, ok=False)
+
+
+def copied(root: Path, to: Path) -> Path:
+    # Unlike shutil, cp keeps hard links between DVC's cache and the workspace.
+    subprocess.run(["cp", "-a", f"{root}/.", str(to)], check=True)
+    config = to / ".dvc/config.local"
+    config.write_text(config.read_text(encoding="utf-8").replace(str(root), str(to)))
+    return to

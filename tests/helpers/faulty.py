@@ -1,4 +1,4 @@
-"""A small network as an ONNX file, and faults that are put into it by code."""
+"""ONNX graphs from text, a small network among them, and faults to put into it."""
 
 from collections.abc import Callable
 
@@ -34,9 +34,22 @@ small (float[N, 3, 16, 16] input) => (float[N, 5] output) {
 BLOB = np.random.default_rng(1).standard_normal((1, 3, 16, 16)).astype(np.float32)
 
 
+def parse(
+    body: str, inputs: str = "float[N, 3] x", outputs: str = "float[N, 3] y", **weights: np.ndarray
+) -> ModelProto:
+    """Return a model of opset 18 from the nodes in `body`, in the syntax of onnx.parser."""
+    model = onnx.parser.parse_model(
+        f'<ir_version: 9, opset_import: ["" : 18]> graph ({inputs}) => ({outputs}) {{ {body} }}'
+    )
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()
+    )
+    return model
+
+
 def network() -> ModelProto:
-    """Convolution, batch norm, Clip, average pool, residual, Resize, Softmax and Gemm; a node's
-    name is that of its output, less `_out`."""
+    """Return a network with convolution, batch norm, Clip, average pool, residual, Resize, Softmax
+    and Gemm; each node has the name of its output without `_out`."""
     model = onnx.parser.parse_model(TEXT)
     rng = np.random.default_rng(0)
 
@@ -91,14 +104,14 @@ def change_weight(model: ModelProto, name: str, change: Callable) -> None:
     tensor.CopyFrom(numpy_helper.from_array(changed, name))
 
 
-def add_to_one(weight: np.ndarray, number: int = 0) -> np.ndarray:
+def perturb_one(weight: np.ndarray, number: int = 0) -> np.ndarray:
     changed = weight.copy()
     changed.flat[number] += 0.5
     return changed
 
 
 def remove(model: ModelProto, name: str) -> None:
-    """Take a node out: what read its output reads its input."""
+    """Remove a node: what read its output reads its input."""
     gone = node_of(model, name)
     for node in model.graph.node:
         for place, one in enumerate(node.input):
@@ -107,8 +120,8 @@ def remove(model: ModelProto, name: str) -> None:
     model.graph.node.remove(gone)
 
 
-def remove_and_take_name(model: ModelProto, name: str) -> None:
-    """Take a node out: the one before it makes its output."""
+def remove_and_take_over_name(model: ModelProto, name: str) -> None:
+    """Remove a node: the one before it computes a tensor of the removed output's name."""
     gone = node_of(model, name)
     for node in model.graph.node:
         if node.output[0] == gone.input[0]:
@@ -116,8 +129,20 @@ def remove_and_take_name(model: ModelProto, name: str) -> None:
     model.graph.node.remove(gone)
 
 
+def rename_tensors(model: ModelProto) -> ModelProto:
+    """Return the same graph with other names of all its tensors."""
+    renamed = ModelProto.FromString(model.SerializeToString())
+    for node in renamed.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [f"t.{name}" if name else "" for name in names]
+    graph = renamed.graph
+    for value in (*graph.input, *graph.output, *graph.initializer):
+        value.name = f"t.{value.name}"
+    return renamed
+
+
 def swap_channels_by_node(model: ModelProto) -> None:
-    """RGB as BGR, by a node in front of the first."""
+    """Swap RGB to BGR in a new first node."""
     order = numpy_helper.from_array(np.int64([2, 1, 0]), "order")
     model.graph.initializer.append(order)
     gather = helper.make_node("Gather", ["input", "order"], ["swapped"], "swap", axis=1)
@@ -125,18 +150,18 @@ def swap_channels_by_node(model: ModelProto) -> None:
     model.graph.node.insert(0, gather)
 
 
-# The fault, and the node of the good file that it is to be found at.
+# Faults, each with the node of the good file at which it must be found.
 FAULTS: dict[str, tuple[Callable[[ModelProto], None], str]] = {
-    "perturbed weight": (lambda m: change_weight(m, "conv3_w", add_to_one), "conv3"),
+    "perturbed weight": (lambda m: change_weight(m, "conv3_w", perturb_one), "conv3"),
     "perturbed weight whose effect the next Relu hides": (
-        lambda m: change_weight(m, "conv2_w", add_to_one),
+        lambda m: change_weight(m, "conv2_w", perturb_one),
         "conv2",
     ),
     "batch-norm epsilon": (lambda m: set_attribute(m, "bn", epsilon=1e-2), "bn"),
     "Relu removed": (lambda m: remove(m, "relu"), "relu"),
-    "Relu removed, its name taken over": (lambda m: remove_and_take_name(m, "relu"), "relu"),
+    "Relu removed, its name taken over": (lambda m: remove_and_take_over_name(m, "relu"), "relu"),
     "second node removed, its name taken over": (
-        lambda m: remove_and_take_name(m, "bn"),
+        lambda m: remove_and_take_over_name(m, "bn"),
         "bn",
     ),
     "second Relu removed": (lambda m: remove(m, "relu2"), "relu2"),
@@ -158,3 +183,25 @@ FAULTS: dict[str, tuple[Callable[[ModelProto], None], str]] = {
         "pool",
     ),
 }
+
+
+def unstable() -> ModelProto:
+    """Return the branch of deeplabv3 that averages an image and resizes the mean to its size.
+
+    OpenCV's new engine reads uninitialized memory there.
+    """
+    body = """
+        features = Conv <kernel_shape = [1, 1]> (input, w1)
+        pooled = GlobalAveragePool (features)
+        mixed = Conv <kernel_shape = [1, 1]> (pooled, w2)
+        large = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel">
+            (mixed, , , sizes)
+        both = Concat <axis = 1> (features, large)
+        output = Conv <kernel_shape = [1, 1]> (both, w3)
+    """
+    normal = np.random.default_rng(0).standard_normal
+    weights = {"w1": (16, 2), "w2": (16, 16), "w3": (4, 32)}
+    tensors = {name: normal((*s, 1, 1)).astype(np.float32) for name, s in weights.items()}
+    sizes = np.array([1, 16, 8, 8], np.int64)
+    shapes = "float[1, 2, 8, 8] input", "float[1, 4, 8, 8] output"
+    return parse(body, *shapes, **tensors, sizes=sizes)

@@ -23,7 +23,7 @@ def write_image(path: Path, rgb: np.ndarray | None = None) -> Path:
 
 
 def png(width: int, height: int, pixels: bytes) -> bytes:
-    """A PNG file of one bit a pixel that says that it has this size; `pixels` are compressed."""
+    """A PNG file of one bit per pixel that claims this size; `pixels` are compressed."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
@@ -31,5 +31,5 @@ def png(width: int, height: int, pixels: bytes) -> bytes:
         )
 
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    parts = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+    chunks = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, data) for kind, data in chunks)

@@ -1,12 +1,16 @@
-"""What the tests let another process do: importable there by name."""
+"""Functions that tests call in another process, which imports them by name."""
 
+import errno
 import os
+import signal
 import time
 from pathlib import Path
 
 import numpy as np
 
 from parity.backends.contract import BackendFailure
+from parity.core.cli import InputError
+from parity.core.processes import Worker
 
 
 def end_by(number: int) -> None:
@@ -14,8 +18,28 @@ def end_by(number: int) -> None:
     time.sleep(60)
 
 
-def refuse(error: Exception) -> None:
+def raise_error(error: Exception) -> None:
     raise error
+
+
+def write_pid_and_hang(folder: str) -> None:
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(60)
+
+
+def crash_in_its_own_worker() -> None:
+    with Worker() as worker:
+        worker.call(end_by, signal.SIGABRT)
+
+
+class Unreadable:
+    """An object that pickles and does not unpickle."""
+
+    def __reduce__(self):
+        return divmod, (1, 0)
+
+
+# Backends
 
 
 def doubled(blob: np.ndarray) -> np.ndarray:
@@ -26,10 +50,45 @@ def load_doubled():
     return doubled
 
 
+def load_crashing():
+    return lambda blob: os.kill(os.getpid(), signal.SIGSEGV)
+
+
 def load_refusing():
     raise BackendFailure("refused", "any.onnx: no")
 
 
-def write_pid_and_hang(note: str) -> None:
-    Path(note).write_text(str(os.getpid()))
-    time.sleep(60)
+# Work of a pool on chunks
+
+
+def double(chunk: list[int]) -> list[int]:
+    return [2 * number for number in chunk]
+
+
+def process_id(chunk: int) -> int:
+    time.sleep(0.05)
+    return os.getpid()
+
+
+def process_id_slow_once(chunk: int) -> int:
+    time.sleep(2 if chunk == 0 else 0.01)
+    return os.getpid()
+
+
+def fill_disk(chunk: int) -> None:
+    if chunk == 3:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "images.npy")
+
+
+def refuse(chunk: int) -> None:
+    raise InputError(f"{chunk}: no")
+
+
+def kill_itself(chunk: int) -> int:
+    if chunk == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return chunk
+
+
+def divide_by_zero_once(chunk: int) -> int:
+    return chunk // (chunk != 3)

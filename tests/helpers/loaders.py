@@ -1,11 +1,11 @@
-"""Backends of the tests, loaded in processes of their own: nothing heavy is imported here."""
+"""Functions that load a backend, or replace a step of `make coverage`; tests run them in processes
+of their own, so that nothing heavy is imported here."""
 
 import os
 import resource
 import signal
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -52,14 +52,14 @@ def load_refusing():
     raise BackendFailure("refused", "no")
 
 
-def load_opencv_of_and_tell(folder, model, params):
+def load_opencv_and_check_folder(folder, model, params):
     forward = load_opencv_of(folder, model, params)
     if not sys.modules["cv2"].__file__.startswith(str(folder)):
         raise BackendFailure("refused", sys.modules["cv2"].__file__)
     return forward
 
 
-# Those of a run of `make coverage` whose model is the tiny classifier of `write_tiny_onnx`.
+# For a run of `make coverage` whose model is the tiny classifier of `write_tiny_onnx`.
 
 
 def tiny_reference(model, params):
@@ -77,7 +77,7 @@ def tiny_export(model, params, how, shape, dynamic, path):
 
 
 def export_onto_full_disk(*arguments):
-    """As an exporter fails there: in its own words."""
+    """Fail as an exporter does on a full disk, with a message of its own."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
     try:
         tiny_export(*arguments)
@@ -122,7 +122,7 @@ def load_onnxruntime_wrong_of_dynamic(model, params):
 
 
 def load_hungry(*_):
-    """More than the limit of a test, which is not touched: where it is not set, nothing happens."""
+    """Reserve more memory than a test's limit, without touching it: harmless without a limit."""
     np.empty(4_000_000_000, np.uint8)
     return load_doubling()
 
@@ -147,12 +147,3 @@ def load_crashing_once_dirty():
     if "MALLOC_PERTURB_" in os.environ:
         os.kill(os.getpid(), signal.SIGSEGV)
     return load_doubling()
-
-
-def note_id_and_hang(folder):
-    Path(folder, str(os.getpid())).touch()
-    time.sleep(60)
-
-
-def refuse(number):
-    raise InputError(f"{number}: no")

@@ -135,8 +135,9 @@ def changed(changes: dict[str, object]) -> dict:
 
 
 def own(**changes) -> dict:
-    """Changes that take the classification dataset from the folder `mine`."""
-    return {"datasets.textures": SMALL["datasets"]["textures"] | {"source": "mine"} | changes}
+    """Changes that take the classification dataset from the folder `mine`, without a train list."""
+    mine = SMALL["datasets"]["textures"] | {"source": "mine", "train": "none"}
+    return {"datasets.textures": mine | changes}
 
 
 def write_params(folder: Path, changes: dict[str, object] | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""Models, videos and calls for the tests of the stand-alone scripts."""
+"""Models, videos and calls for the tests of tools/run_onnx.py."""
 
 import os
 import re
@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
 import cv2
 import numpy as np
@@ -15,10 +14,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from helpers.images import noise
-from helpers.params import STD
-from tools import classify, segment
+from tools import run_onnx
 
-SCRIPTS = {"classification": classify, "segmentation": segment}
+SCRIPT = Path(run_onnx.__file__)
 
 BASE = ["--model", "model.onnx", "--input", "image.png", "--output", "out"]
 
@@ -38,7 +36,8 @@ def write_model(
     metadata: dict[str, str] | None = None,
 ) -> None:
     """Write an ONNX file whose logits are `weights`, (classes, 3), times the blob: times its mean
-    for a classification, times the mean of each 2x2 pixels for a segmentation."""
+    for a classification, times the mean of each 2x2 pixels for a segmentation. The task is in its
+    metadata."""
     values = numpy_helper.from_array(np.array(weights, np.float32)[:, :, None, None], "weights")
     blob, nodes, sides = inputs[0], [], []
     if len(inputs) > 1:
@@ -60,7 +59,7 @@ def write_model(
     graph = helper.make_graph(nodes, task, blobs, [logits], [values])
     opset = [helper.make_opsetid("", 18)]
     model = helper.make_model(graph, opset_imports=opset, ir_version=10)
-    helper.set_model_props(model, metadata or {})
+    helper.set_model_props(model, {"task": task} | (metadata or {}))
     onnx.save(model, path)
 
 
@@ -79,17 +78,21 @@ def read_video(path: Path | str) -> list[np.ndarray]:
     return images
 
 
-def call(script: ModuleType, capsys, *args: str) -> str:
-    """What the script prints when it is called with BASE and more flags."""
-    script.main([*BASE, *args])
+def call(capsys, *args: str) -> str:
+    """What run_onnx.py prints for BASE and more flags."""
+    run_onnx.main([*BASE, *args])
     return capsys.readouterr().out
 
 
-def refusal(script: ModuleType, capfd, *args: str) -> str:
-    """The one line with which the script refuses to go on; it leaves no file behind."""
+def refusal(capfd, *args: str) -> str:
+    """The one line with which run_onnx.py refuses its input; it leaves no file behind."""
     before = set(Path.cwd().rglob("*"))
-    with pytest.raises(SystemExit) as end:
-        script.run(lambda: script.main([*BASE, *args]))
+    level = cv2.utils.logging.setLogLevel(0)  # as run_onnx.py sets it when it loads OpenCV
+    try:
+        with pytest.raises(SystemExit) as end:
+            run_onnx.run([*BASE, *args])
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     errors = capfd.readouterr().err
     assert end.value.code == 2
     assert errors.startswith("error: ") and errors.count("\n") == 1, errors
@@ -105,39 +108,16 @@ def process(*args: object, python: Path | str = sys.executable) -> subprocess.Co
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
-def path_of(script: ModuleType) -> Path:
-    return Path(script.__file__)
-
-
-def how_of(script: ModuleType, *flags: str) -> classify.Preprocessing:
-    """The preprocessing that flags alone give."""
-    return script.preprocessing(script.parse_flags(None, [*BASE, *flags]), {}, None, {})
-
-
-def tutorial(
-    image: np.ndarray,
-    resize: tuple[int, int] | None,
-    size: tuple[int, int] | None,
-    crop: bool,
-    rgb: bool = True,
-    scale: float = 1 / 255,
-    mean: Sequence[float] = (123.675, 116.28, 103.53),
-    std: Sequence[float] = STD,
-) -> np.ndarray:
-    """The blob of an image, BGR, in the three steps of OpenCV's tutorials; sizes are (width,
-    height). Without `rgb` mean and std are still given as of red, green and blue."""
-    image = image.astype(np.float32)
-    if resize:
-        image = cv2.resize(image, resize)
-    if not rgb:
-        mean, std = mean[::-1], std[::-1]
-    options = {"scalefactor": scale, "mean": mean, "swapRB": rgb, "crop": crop}
-    blob = cv2.dnn.blobFromImage(image, size=size or image.shape[1::-1], **options)
-    return blob / np.array(std, np.float32).reshape(1, 3, 1, 1)
+def preprocessing(
+    *flags: str, task: str = "classification", metadata: dict[str, str] | None = None
+) -> run_onnx.Preprocessing:
+    """What flags and metadata say, without params.yaml."""
+    model = run_onnx.Model("model", metadata or {}, None)
+    return run_onnx.find_preprocessing(run_onnx.parse_flags([*BASE, *flags]), task, model, {})
 
 
 def printed(output: str) -> tuple[str, list[str]]:
-    """Where the preprocessing comes from, and as which flags it is printed."""
+    """Where the preprocessing comes from, and the flags that it is printed as."""
     source, flags = re.search(r"^preprocessing \((.*)\): (.*)$", output, re.M).groups()
     return source, flags.split()
 

@@ -1,193 +1,92 @@
-"""An interrupted inference goes on where it stopped; its bytes are those of one that did not."""
-
-import json
 import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.checkout import ROOT, stage_process
-from helpers.params import MEAN, STD, write_params
+from helpers.inference import mean_colours, predict_with
+from helpers.params import STD, write_params
 from helpers.refusals import refused
 
+from parity.backends.onnxruntime import load_onnxruntime
 from parity.core.files import write_json
+from parity.core.fingerprints import fingerprint
+from parity.core.params import BackendParams
 from parity.core.paths import prediction_folder, unfinished_folder
-from parity.inference import resume as unfinished
-from parity.inference import runner as infer
-from parity.inference.runner import predict
-from parity.preprocessing.splits import Split, write_array, write_lines
-from stages import infer_onnxruntime
+from parity.inference import runner
+from parity.inference.predictions import read_logits
+from parity.preprocessing.splits import Split, write_lines
+from stages import infer_onnxruntime, infer_opencv, infer_pytorch
 
 OUT = prediction_folder("squeezenet1_1", "onnxruntime")
 FOLDER = unfinished_folder("squeezenet1_1", "onnxruntime")
-NOTE = FOLDER / "progress.json"
-TASKS = pytest.mark.parametrize(
-    ("profile", "task"), [("imagenet", "classification"), ("voc", "segmentation")]
-)
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
-
-
-def run(
-    split: Split,
-    until: int = 99,
-    depends: str = "",
-    meanwhile: Callable[[], None] = lambda: None,
-) -> list[int]:
-    """Predict, and be interrupted in batch number `until`; return the sizes of those that ran."""
+def test_the_batch_size_changes_nothing_but_the_batches(prepared):
+    split = Split("imagenet", "val", "classification")
     seen = []
 
-    def forward(blob: np.ndarray) -> np.ndarray:
-        if len(seen) == until:
-            raise KeyboardInterrupt
+    def forward(blob):
         seen.append(len(blob))
-        meanwhile()
-        # A model of three classes: the colours of an image, or of its pixels.
-        return blob.mean(axis=(2, 3)) if split.task == "classification" else blob
+        return mean_colours(blob)
 
-    with suppress(KeyboardInterrupt), begun(depends) as work:
-        predict(lambda: forward, split, work, **options(split))
-    return seen
-
-
-def begun(depends: str = "") -> AbstractContextManager[unfinished.Unfinished]:
-    return unfinished.unfinished(OUT, FOLDER, {"all": depends})
+    predict_with(forward, split, "pytorch", batch_size=3)
+    predict_with(forward, split, "opencv", batch_size=99)
+    assert seen == [3, 3, 3, 1, 10]
+    np.testing.assert_allclose(
+        read_logits("mine", "pytorch", 0, 10), read_logits("mine", "opencv", 0, 10), atol=1e-6
+    )
 
 
-def options(split: Split) -> dict:
-    batch_size = 3 if split.task == "classification" else 1
-    return {"classes": 3, "batch_size": batch_size, "keep_logits": 2, "mean": MEAN, "std": STD}
-
-
-@pytest.fixture
-def saves_each_batch(monkeypatch):
-    """Even where that takes longer than the batch."""
-    monkeypatch.setattr(unfinished, "SHARE", 1e9)
-
-
-# In this process
-
-
-@TASKS
-def test_a_run_that_is_interrupted_twice_computes_each_batch_once(
-    prepared, saves_each_batch, profile, task
+@pytest.mark.parametrize(
+    ("profile", "task", "forward", "expected"),
+    [
+        ("imagenet", "classification", lambda blob: np.zeros((len(blob), 5)), (4, 5)),
+        ("imagenet", "classification", lambda blob: np.zeros((1, 3)), (1, 3)),
+        ("imagenet", "classification", lambda blob: blob, (4, 3, 64, 64)),
+        ("voc", "segmentation", lambda blob: blob[:, :2], (1, 2)),
+        ("voc", "segmentation", lambda blob: blob[:, :, ::8, ::8], (1, 3)),
+        ("voc", "segmentation", lambda blob: blob[0, 0], ()),
+    ],
+)
+def test_outputs_of_a_wrong_shape_are_refused_and_leave_nothing(
+    prepared, profile, task, forward, expected
 ):
-    split = Split(profile, "val", task)
-    whole = run(split)
-    expected = contents(OUT)
-    assert run(split, until=1) == whole[:1]
-    assert run(split, until=1) == whole[1:2]
-    assert contents(OUT) == expected, "the results of before stay until there are others"
-    assert run(split) == whole[2:]
-    assert contents(OUT) == expected
+    found = str(expected).rstrip(")")
+    with refused("data/predictions/mine/pytorch: the model's output is", found, "3 classes"):
+        predict_with(forward, Split(profile, "val", task))
+    assert not (prepared / "data/predictions").exists()
     assert not (prepared / "data/unfinished").exists()
 
 
-@TASKS
-def test_what_was_written_and_not_noted_is_written_again(prepared, monkeypatch, profile, task):
-    monkeypatch.setattr(unfinished, "SHARE", 0)
-    split = Split(profile, "val", task)
-    whole = run(split)
-    expected = contents(OUT)
-    run(split, until=2)
-    assert noted(NOTE) == whole[0], "to note the second batch too would have cost too much"
-    assert run(split) == whole[1:]
-    assert contents(OUT) == expected
-
-
-@TASKS
-def test_of_other_inputs_nothing_is_taken_over(prepared, saves_each_batch, capsys, profile, task):
-    split = Split(profile, "val", task)
-    run(split, until=2, depends="before")
-    run(split, until=1, depends="after")
-    assert "begins anew, as it was begun with other all" in capsys.readouterr().err
-    assert run(split, until=0, depends="before") == []
-    whole = run(split, depends="before")
-    assert sum(whole) == len(split)
-
-
-def test_where_nothing_is_left_the_model_is_not_loaded(prepared, saves_each_batch):
+def test_a_run_that_fails_leaves_the_earlier_predictions(prepared):
     split = Split("imagenet", "val", "classification")
-    for load in (lambda: lambda blob: blob.mean(axis=(2, 3)), None):
-        with suppress(KeyboardInterrupt), begun() as work:
-            predict(load, split, work, **options(split))
-            if load:
-                raise KeyboardInterrupt
-    assert np.load(OUT / "logits.npy").shape == (10, 3)
+    predict_with(mean_colours, split)
+    before = read_logits("mine", "pytorch", 0, 10)
+    with refused("5 classes"):
+        predict_with(mean_colours, split, classes=5)
+    np.testing.assert_array_equal(read_logits("mine", "pytorch", 0, 10), before)
 
 
-@TASKS
-def test_results_that_somebody_removed_are_computed_again(
-    prepared, saves_each_batch, profile, task
-):
-    split = Split(profile, "val", task)
-    whole = run(split)
-    expected = contents(OUT)
-    run(split, until=2)
-    removed = next(path for path in sorted(FOLDER.rglob("*")) if path.suffix in (".npy", ".png"))
-    removed.unlink()
-    assert run(split) == whole
-    assert contents(OUT) == expected
-
-
-def test_saving_takes_at_most_its_share_of_the_time(tmp_path, monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(unfinished.time, "perf_counter", lambda: now[0])
-
-    def flush() -> None:
-        now[0] += 1
-
-    noted = []
-    monkeypatch.chdir(tmp_path)
-    with suppress(KeyboardInterrupt), begun() as work:
-        for done in range(1, 1000):
-            now[0] += 1
-            work.save(done, flush)
-            noted.append(work.done)
-        raise KeyboardInterrupt
-    assert noted[0] == 1
-    assert 4 <= len(set(noted)) <= 6, "one second of 200"
-
-
-def test_two_processes_do_not_work_in_one_folder(prepared):
+def test_an_onnx_model_with_another_number_of_outputs_is_refused(converted):
     split = Split("imagenet", "val", "classification")
-
-    def second() -> None:
-        with refused(f"{FOLDER}: another process is at work here"):
-            run(split)
-
-    run(split, meanwhile=second)
-    assert np.load(OUT / "logits.npy").shape == (10, 3)
+    forward = load_onnxruntime(converted / "dynamo.onnx", BackendParams(threads=0))
+    with refused("output is (4, 10); expected (4, 21): 21 classes for a blob of (4, 3, 64, 64)"):
+        predict_with(forward, split, classes=21)
 
 
-def test_which_images_have_no_finite_output_is_kept_over_an_interruption(
-    prepared, saves_each_batch
-):
-    split = Split("voc", "val", "segmentation")
-    ran = []
-
-    def forward(blob: np.ndarray) -> np.ndarray:
-        ran.append(1)
-        if len(ran) == 2:
-            raise KeyboardInterrupt
-        return np.where(len(ran) == 1, np.float32(np.inf), blob)
-
-    for _ in range(2):
-        with suppress(KeyboardInterrupt), begun() as work:
-            predict(lambda: forward, split, work, **options(split))
-    assert np.load(OUT / "nonfinite.npy").tolist() == [True, False, False]
+def test_the_three_stages_predict_the_same(converted):
+    write_params(converted, {"inference.batch_size.classification": 3})
+    for stage in (infer_pytorch, infer_onnxruntime, infer_opencv):
+        stage.main(["squeezenet1_1"])
+    reference = read_logits("squeezenet1_1", "pytorch", 0, 10)
+    assert reference.shape == (10, 10) and np.abs(reference).max() > 0.01
+    for backend in ("onnxruntime", "opencv"):
+        logits = read_logits("squeezenet1_1", backend, 0, 10)
+        np.testing.assert_allclose(logits, reference, atol=1e-5 * np.abs(reference).max())
 
 
-# What a result depends on
+# Resuming
 
 
 def touch(path: str) -> None:
@@ -196,6 +95,13 @@ def touch(path: str) -> None:
 
 VAL = "data/preprocessed/imagenet/val"
 MEAN_FILE = Path("data/transforms/imagenet/normalization.json")
+
+
+def change_fingerprint(patch: pytest.MonkeyPatch, part: str) -> None:
+    changed = fingerprint("stages.infer_onnxruntime") | {part: {"any": "other"}}
+    patch.setattr(runner, "fingerprint", lambda _: changed)
+
+
 CHANGES = {
     "nothing": (lambda root, patch: None, None),
     "another stage": (lambda root, patch: write_params(root, {"export.opset": 17}), None),
@@ -208,16 +114,14 @@ CHANGES = {
     "images": (lambda root, patch: touch(f"{VAL}/images.npy"), "images"),
     "names": (lambda root, patch: write_lines(Path(VAL, "names.txt"), "abcdefghij"), "images"),
     "mean": (lambda root, patch: write_json(MEAN_FILE, {"mean": STD, "std": STD}), "mean"),
-    "library": (lambda root, patch: patch.setattr(infer, "version", lambda name: "0"), "libraries"),
-    "code": (lambda root, patch: patch.setattr(infer, "code", lambda: "0"), "code"),
-    "machine": (lambda root, patch: patch.setattr(infer, "machine", lambda: "0"), "machine"),
+    "library": (lambda root, patch: change_fingerprint(patch, "libraries"), "libraries"),
+    "code": (lambda root, patch: change_fingerprint(patch, "code"), "code"),
+    "machine": (lambda root, patch: patch.setattr(runner, "machine", lambda: "0"), "machine"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("change", "named"), CHANGES.values(), ids=CHANGES)
-def test_a_run_goes_on_unless_what_it_depends_on_has_changed(
-    converted, monkeypatch, capsys, change, named
-):
+def test_a_run_resumes_unless_a_dependency_changed(converted, monkeypatch, capsys, change, named):
     calls = []
 
     def first_batch_alone(blob: np.ndarray) -> np.ndarray:
@@ -227,108 +131,15 @@ def test_a_run_goes_on_unless_what_it_depends_on_has_changed(
         return np.zeros((len(blob), 10), np.float32)
 
     with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
-        patch.setattr(infer_onnxruntime, "load", lambda *_: first_batch_alone)
+        patch.setattr(infer_onnxruntime, "load_onnxruntime", lambda *_: first_batch_alone)
         infer_onnxruntime.main(["squeezenet1_1"])
-    assert NOTE.exists()
+    assert (FOLDER / "progress.json").exists()
 
     change(converted, monkeypatch)
     infer_onnxruntime.main(["squeezenet1_1"])
     log = capsys.readouterr().err
-    goes_on = f"{FOLDER}: goes on behind 4 images\n"
-    begins_anew = f"{FOLDER}: begins anew, as it was begun with other {named}\n"
-    assert (goes_on if named is None else begins_anew) in log
+    resumes = f"{FOLDER}: resuming after 4 images\n"
+    starts_over = f"{FOLDER}: starting over; changed since: {named}\n"
+    assert (resumes if named is None else starts_over) in log
     assert (np.load(OUT / "logits.npy")[:4] == 0).all() == (named is None)
     assert not Path("data/unfinished").exists()
-
-
-# Real processes
-
-
-@pytest.fixture
-def long(converted) -> Path:
-    """A project with so many images that a run can be killed meanwhile; in batches of one."""
-    split = Split("imagenet", "val", "classification")
-    images, labels = split.images(0, len(split)), split.labels()
-    shift = np.arange(60, dtype=np.uint8)[:, None, None, None, None]
-    write_array(split.folder / "images.npy", np.concatenate(images[None] + shift))
-    write_array(split.folder / "labels.npy", np.tile(labels, 60))
-    write_lines(split.folder / "names.txt", [f"image_{index}" for index in range(600)])
-    write_params(converted, {"inference.batch_size.classification": 1})
-    return converted
-
-
-def finish(stage: str, cwd: Path) -> str:
-    """Run a stage to its end; return what it said."""
-    process = stage_process(stage, "squeezenet1_1", cwd=cwd)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    return err
-
-
-def noted(note: Path) -> int:
-    return json.loads(note.read_text())["images"] if note.exists() else 0
-
-
-@pytest.mark.parametrize("backend", ["onnxruntime", "opencv"])
-def test_a_stage_that_is_killed_twice_ends_with_the_bytes_of_one_that_is_not(long, backend):
-    stage, out = f"infer_{backend}", prediction_folder("squeezenet1_1", backend)
-    note = unfinished_folder("squeezenet1_1", backend) / "progress.json"
-    finish(stage, long)
-    expected = contents(out)
-    done = 0
-    for end in (signal.SIGKILL, signal.SIGINT):
-        process = stage_process(stage, "squeezenet1_1", cwd=long)
-        while noted(note) == done:
-            assert process.poll() is None
-            time.sleep(0.005)
-        process.send_signal(end)
-        process.communicate()
-        assert process.returncode == {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130}[end]
-        assert done < noted(note) < 600
-        done = noted(note)
-    log = finish(stage, long)
-    assert f"goes on behind {done} images" in log and f"{600 - done} of them now" in log
-    assert contents(out) == expected
-    assert not (long / "data/unfinished").exists()
-
-
-# A full disk
-
-
-def test_a_full_disk_is_named_and_what_is_done_is_kept(long):
-    finish("infer_onnxruntime", long)
-    expected = contents(OUT)
-    # Of the logits, 40 bytes an image, half fit.
-    command = [sys.executable, "-m", "stages.infer_onnxruntime", "squeezenet1_1"]
-    done = subprocess.run(
-        ["bash", "-c", 'ulimit -f 12; exec "$@"', "bash", *command],
-        cwd=long,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2 and done.stdout == ""
-    line = done.stderr.splitlines()[-1]
-    kept = noted(NOTE)
-    assert line.startswith(f"error: {FOLDER}: file too large: ")
-    needed = f"about {(600 - kept) * 40 / 1e6:.3f} MB needed"
-    assert line.endswith(f"{needed} for {600 - kept} images; the other {kept} are kept")
-    assert 0 < kept < 300 and contents(OUT) == expected
-    assert f"goes on behind {kept} images" in finish("infer_onnxruntime", long)
-    assert contents(OUT) == expected
-
-
-def test_no_space_left_for_a_mask_is_named_and_what_is_done_is_kept(prepared, saves_each_batch):
-    split = Split("voc", "val", "segmentation")
-    run(split)
-    expected = contents(OUT)
-    run(split, until=1)
-    full = FOLDER / "masks" / f"{split.names[1]}.png"
-    full.symlink_to("/dev/full")
-    with refused(
-        f"{FOLDER}: no space left on device: ", "MB free, about ", "; the other 1 are kept"
-    ):
-        run(split)
-    full.unlink()
-    run(split)
-    assert contents(OUT) == expected

@@ -16,7 +16,7 @@ def blobs(count: int, side: int = 32, seed: int = 0) -> torch.Tensor:
 
 
 def coloured(count: int, side: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
-    """Blobs of noise about one of four colours, which is their class."""
+    """Blobs of noise around one of four colours, and the colour of each as its class."""
     labels = torch.arange(count) % CLASSES
     colours = torch.tensor([[3.0, 0, 0], [0, 3, 0], [0, 0, 3], [3, 3, 3]])
     return 0.3 * blobs(count, side) + colours[labels][:, :, None, None], labels
@@ -28,7 +28,7 @@ def linear_network() -> nn.Sequential:
 
 
 def ridge_by_lstsq(x: np.ndarray, labels: np.ndarray, ridge: float) -> tuple:
-    """Ridge regression of mean-free features as least squares with extra rows."""
+    """Ridge regression of centred features as least squares with extra rows."""
     y = np.where(np.arange(CLASSES) == labels[:, None], TARGET_ON, TARGET_OFF)
     centred = x - x.mean(axis=0)
     penalty = ridge * (centred**2).mean() * len(x)
@@ -43,14 +43,14 @@ def ridge_by_lstsq(x: np.ndarray, labels: np.ndarray, ridge: float) -> tuple:
 def test_the_head_is_the_ridge_regression_of_its_features(ridge, batch):
     blob, labels = blobs(30, side=2) + 1, torch.arange(30) % CLASSES
     network = linear_network()
-    parts = zip(blob.split(batch), labels.split(batch), strict=True)
-    fit_head(network, parts, CLASSES, ridge)
+    batches = zip(blob.split(batch), labels.split(batch), strict=True)
+    fit_head(network, batches, CLASSES, ridge)
     weight, bias = ridge_by_lstsq(blob.flatten(1).double().numpy(), labels.numpy(), ridge)
     np.testing.assert_allclose(network[1].weight.detach(), weight, atol=1e-4)
     np.testing.assert_allclose(network[1].bias.detach(), bias, atol=1e-4)
 
 
-def test_the_head_of_a_segmentation_is_fitted_to_its_pixels_but_the_ignored():
+def test_a_segmentation_head_is_fitted_to_all_pixels_except_ignored_ones():
     labels = torch.arange(2 * 6 * 6).reshape(2, 6, 6) % CLASSES
     blob = blobs(2, side=6)
     truth = labels.clone()
@@ -64,7 +64,7 @@ def test_the_head_of_a_segmentation_is_fitted_to_its_pixels_but_the_ignored():
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "resnet18", "mobilenet_v3_small"])
-def test_a_fitted_network_separates_what_it_was_fitted_to(name):
+def test_a_fitted_network_separates_the_images_it_was_fitted_to(name):
     blob, labels = coloured(24, side=64)
     seeded(0, name)
     network = build(name, model_entry(), CLASSES)
@@ -113,7 +113,7 @@ def test_calibrated_batch_norms_give_zero_mean_and_unit_variance():
             assert (output.var(dim=(0, 2, 3)) - 1).abs().max() < 1e-2
 
 
-def test_calibration_averages_the_batches_and_forgets_what_was_there():
+def test_calibration_averages_the_batches_and_forgets_earlier_statistics():
     network = nn.Sequential(nn.BatchNorm2d(3))
     network[0].running_mean.fill_(99)
     calibrate(network, [torch.full((2, 3, 4, 4), value) for value in (1.0, 2.0, 6.0)])
@@ -145,7 +145,7 @@ def test_residual_branches_are_damped(name, block):
     assert (network.bn1.weight == 1).all()
 
 
-def test_the_same_seed_and_name_draw_the_same_weights_and_others_draw_others():
+def test_equal_seeds_and_names_draw_equal_weights_and_others_draw_others():
     drawn = {}
     for key in ((0, "a"), (1, "a"), (0, "b"), (0, "a", "b"), (0, "a")):
         seeded(*key)

@@ -22,6 +22,7 @@ from helpers.params import write_params
 from helpers.refusals import refused
 
 from parity.core.paths import onnx_path, prediction_folder
+from parity.evaluation.results import read_results
 from parity.inference import resume as unfinished
 from parity.inference.predictions import read_logits
 from stages import infer_onnxruntime, infer_opencv, summary, weights
@@ -98,7 +99,7 @@ def test_a_target_that_is_not_there_is_wrong_input_and_no_failure(tiny):
 
 
 def test_a_failure_behind_some_batches_leaves_none_of_them(tiny, monkeypatch):
-    monkeypatch.setattr(unfinished, "SHARE", 1e9)  # saves each batch
+    monkeypatch.setattr(unfinished, "MAX_SAVING_SHARE", 1e9)  # saves each batch
     images = np.full((10, 64, 64, 3), 255, np.uint8)
     images[4:] = (
         124,
@@ -159,7 +160,7 @@ def _reported(_converted, tmp_path_factory) -> Path:
         for name, ends in ((CRASHES, CRASH), (EMPTY, NOTHING), (NAN, ALL_NAN)):
             write_tiny_onnx(onnx_path(name), *ends)
         for name in MODELS:
-            for stage in (*STAGES, "plot"):
+            for stage in (*STAGES, "results", "plot"):
                 importlib.import_module(f"stages.{stage}").main([name])
         summary.main([])
     return folder
@@ -174,13 +175,9 @@ def reported(_reported, monkeypatch) -> Path:
     return _reported
 
 
-def row_of(name: str) -> dict:
-    return json.loads(Path(f"plots/data/{name}/row.json").read_text())
-
-
-def test_the_row_of_a_model_tells_what_failed(reported):
+def test_the_results_of_a_model_tell_what_failed(reported):
     kinds = {
-        name: {backend: one["kind"] for backend, one in row_of(name)["failures"].items()}
+        name: {backend: one["kind"] for backend, one in read_results(name).failures.items()}
         for name in MODELS
     }
     assert kinds == {
@@ -192,17 +189,17 @@ def test_the_row_of_a_model_tells_what_failed(reported):
     }
 
 
-def test_the_row_of_a_model_has_what_is_left(reported):
-    row = row_of(CRASHES)
-    for key in ("accuracy", "second_accuracy", "median_ms", "p95_ms", "nonfinite"):
-        assert list(row[key]) == ["pytorch"]
-    assert row["parity"] == {} and row["ratio"] is None and row["reference"] == "pytorch"
-    assert row["stability"]["stable"] is None
-    assert list(row_of(REFUSES)["parity"]) == ["onnxruntime_vs_pytorch"]
-    assert row_of(RIGHT)["stability"]["stable"] is True
-    assert row_of(NAN)["nonfinite"] == {"pytorch": 0, "onnxruntime": 10, "opencv": 10}
-    parity = row_of(RIGHT)["parity"]["opencv_vs_onnxruntime"]
-    assert parity["rel"] < 1e-5 and parity["spread"] > 0 and parity["ties"] == 0
+def test_the_results_of_a_model_have_what_is_left(reported):
+    crashed = read_results(CRASHES)
+    for by_backend in (crashed.scores, crashed.nonfinite, crashed.benchmark.timings):
+        assert list(by_backend) == ["pytorch"]
+    assert crashed.parity == {} and crashed.benchmark.ratio is None
+    assert crashed.reference == "pytorch" and crashed.stability.stable is None
+    assert list(read_results(REFUSES).parity) == ["onnxruntime_vs_pytorch"]
+    assert read_results(RIGHT).stability.stable is True
+    assert read_results(NAN).nonfinite == {"pytorch": 0, "onnxruntime": 10, "opencv": 10}
+    parity = read_results(RIGHT).parity["opencv_vs_onnxruntime"]
+    assert parity.rel < 1e-5 and parity.spread > 0 and parity.ties == 0
 
 
 def test_every_picture_of_a_model_that_failed_is_drawn(reported):
@@ -248,7 +245,7 @@ def test_the_lines_below_the_table_tell_what_is_wrong(reported):
 
 
 def test_where_every_model_failed_there_is_a_summary_too(reported, monkeypatch, tmp_path):
-    shutil.copytree(reported / "plots", tmp_path / "plots")
+    shutil.copytree(reported / "data/results", tmp_path / "data/results")
     content = json.loads(Path("params.yaml").read_text())
     content["models"] = {CRASHES: content["models"][CRASHES]}
     monkeypatch.chdir(tmp_path)
@@ -258,19 +255,3 @@ def test_where_every_model_failed_there_is_a_summary_too(reported, monkeypatch, 
     assert Path("plots/parity.csv").read_text() == header
     for name in ("accuracy", "inference_time", "parity"):
         assert Path(f"plots/{name}.png").stat().st_size > 5000
-
-
-def test_instability_is_told_below_the_table():
-    runs = [
-        {"name": "again", "same": True, "rel": 0.0, "failure": None},
-        {"name": "MALLOC_PERTURB_=1", "same": False, "rel": 4.6e30, "failure": None},
-        {"name": "MALLOC_PERTURB_=165", "same": False, "rel": None, "failure": None},
-    ]
-    row = {"model": "mine", "failures": {}, "nonfinite": {"opencv": 0}}
-    row["stability"] = {"method": "MALLOC_PERTURB_", "stable": False, "runs": runs}
-    assert summary.wrong([row]) == [
-        "mine: OpenCV is unstable: MALLOC_PERTURB_=1 differs (rel 4.6e+30); MALLOC_PERTURB_=165"
-        " differs (rel not a number)"
-    ]
-    row["stability"]["stable"] = True
-    assert summary.wrong([row]) == []

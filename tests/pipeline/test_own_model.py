@@ -69,6 +69,7 @@ MODEL_STAGES = (
     "evaluate",
     "stability",
     "benchmark",
+    "results",
     "plot",
 )
 
@@ -262,8 +263,8 @@ def test_a_network_of_ones_own_may_have_random_weights_or_a_probes(trained):
         ({"factory": f"{MODULE}:build_number"}, "returned int; expected a torch.nn.Module"),
         ({"arguments": {"depth": 1}}, "raised TypeError: build() got an unexpected keyword"),
         ({"factory": f"{MODULE}:build_picky", "arguments": None}, "has no entry weight"),
-        ({"output": None}, "output: missing; the network gives a dict with the keys 'logits', "),
-        ({"output": "out"}, "output: found 'out'; the network gives a dict with the keys"),
+        ({"output": None}, "output: missing; the network returns a dict with the keys 'logits', "),
+        ({"output": "out"}, "output: found 'out'; the network returns a dict with the keys"),
         ({"output": "features"}, "the output is (1, 8) for a blob (1, 3, 32, 32); expected (1, 3)"),
         ({"classes": 4}, "classes: found 4; the dataset of the profile 'imagenet' has 3"),
         ({"weights": "nowhere.pth"}, "found 'nowhere.pth', which is no file"),
@@ -288,9 +289,9 @@ def test_a_network_that_cannot_run_the_blob_is_refused_with_its_reason(trained):
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
-        (entry(weights="random", checkpoint_key="x"), "checkpoint_key: means nothing with"),
-        (entry(onnx="a.onnx"), "means nothing with `onnx`"),
-        (entry(factory=None), "means nothing with a torchvision model, only with `factory`"),
+        (entry(weights="random", checkpoint_key="x"), "checkpoint_key: not used with"),
+        (entry(onnx="a.onnx"), "not used with `onnx`"),
+        (entry(factory=None), "not used with a torchvision model, only with `factory`"),
         (entry(weights=None), "models.small_net.weights: missing"),
         (entry(factory="mycompany.nets"), "found 'mycompany.nets'; expected package.module:funct"),
         (entry(factory="os:system;ls"), "expected package.module:function"),
@@ -358,12 +359,20 @@ def test_external_data_of_an_onnx_file_and_the_rest_of_a_factorys_package_are_wa
     Path("mycompany").mkdir()
     Path("mycompany/__init__.py").write_text("")
     Path("mycompany/blocks.py").write_text(CODE)
-    Path("mycompany/nets.py").write_text("from mycompany.blocks import build\n")
+    Path("shared_layers.py").write_text("")  # imported from outside of the package
+    code = "import shared_layers\nfrom mycompany.blocks import build\n"
+    Path("mycompany/nets.py").write_text(code)
     monkeypatch.syspath_prepend(trained)
     use(small_net=entry(factory="mycompany.nets:build"))
     weights.main(["small_net"])
-    Path("mycompany/blocks.py").write_text(CODE.replace("ReLU", "Sigmoid"))
-    assert changed_outside() == ["models/small_net"]
+    for file, other in (("blocks", CODE.replace("ReLU", "Sigmoid")), ("../shared_layers", "x = 1")):
+        assert changed_outside() == []
+        path = Path("mycompany") / f"{file}.py"
+        before = path.read_text()
+        path.write_text(other)
+        assert changed_outside() == ["models/small_net"]
+        path.write_text(before)
+        weights.main(["small_net"])
 
 
 def test_changed_code_checkpoint_or_onnx_file_makes_the_weights_stale(trained, nets):

@@ -1,6 +1,5 @@
 """The pipeline as a whole, small, with real `dvc repro`: what runs, what stays, what comes out."""
 
-import hashlib
 import importlib
 import json
 import os
@@ -31,11 +30,14 @@ from helpers.dvc_runs import (
     SMALL_PIPELINE,
     TEMPLATES,
     Run,
-    copy_working_tree,
+    copied,
+    digests,
     dvc,
     edit,
+    fingerprinted,
     git,
     is_params,
+    make,
     run,
     stage_params,
 )
@@ -44,57 +46,18 @@ from pydantic import BaseModel
 
 from parity.core.params import load_params
 from parity.datasets.sample import write_classification
-from parity.faults.exported import made
+from parity.faults.exported_file import exported_file
 from stages import fetch, preprocess, transform
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
 
 BACKENDS = ("pytorch", "onnxruntime", "opencv")
 PAIRS = ("opencv_vs_pytorch", "onnxruntime_vs_pytorch", "opencv_vs_onnxruntime")
-
-
-def digests(root: Path, *names: str) -> dict[str, str]:
-    """The content of every file in some files and folders, which must be there."""
-    assert all((root / name).exists() for name in names)
-    paths = [path for name in names for path in (root / name, *(root / name).rglob("*"))]
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in paths
-        if path.is_file()
-    }
+OVERVIEW = "metrics/overview.json"
 
 
 def scores(root: Path) -> dict[str, str]:
     return digests(root, f"metrics/{CLS}.json", f"metrics/{SEG}.json")
-
-
-@pytest.fixture(scope="session")
-def pipeline(tmp_path_factory) -> Path:
-    """The pipeline, small, run once and committed. Who writes into it takes a `copy`."""
-    root = tmp_path_factory.mktemp("pipeline")
-    copy_working_tree(root)
-    edit(root, SMALL_PIPELINE)
-    git(root, "config", "user.name", "test")
-    git(root, "config", "user.email", "test@localhost")
-    dvc(root, "repro")
-    git(root, "add", "--all")
-    git(root, "commit", "--quiet", "--message", "small")
-    return root
-
-
-def _copied(root: Path, to: Path) -> Path:
-    # Unlike shutil, cp keeps hard links between DVC's cache and the workspace.
-    subprocess.run(["cp", "-a", f"{root}/.", str(to)], check=True)
-    config = to / ".dvc/config.local"
-    config.write_text(config.read_text(encoding="utf-8").replace(str(root), str(to)))
-    return to
-
-
-@pytest.fixture
-def copy(pipeline, tmp_path) -> Iterator[Path]:
-    """The finished pipeline, to change and to run again."""
-    yield _copied(pipeline, tmp_path)
-    shutil.rmtree(tmp_path)
 
 
 @pytest.fixture
@@ -104,11 +67,6 @@ def editable(pipeline, monkeypatch) -> Iterator[Path]:
     yield pipeline
     git(pipeline, "checkout", "--quiet", "--", ".")
     fingerprinted(pipeline)
-
-
-def fingerprinted(root: Path, ok: bool = True) -> Run:
-    """Run the stage that DVC runs before all others."""
-    return run(root, sys.executable, "-m", "stages.fingerprints", ok=ok)
 
 
 # What a change reruns
@@ -138,7 +96,8 @@ def may_run(root: Path) -> set[str]:
 
 FOLLOWING = ("summary", "gate")
 INFER = tuple(f"infer_{backend}" for backend in BACKENDS)
-REPORTED = ("evaluate", "stability", "benchmark", "plot")
+SHOWN = ("results", "plot")
+REPORTED = ("evaluate", "stability", "benchmark", *SHOWN)
 CONVERTED = ("export_onnx", "infer_onnxruntime", "infer_opencv", *REPORTED)
 FROM_WEIGHTS = ("weights", "export_onnx", *INFER, *REPORTED)
 CHANGES = [
@@ -176,18 +135,17 @@ CHANGES = [
     ("probe.ridge", 0.1, of(*FROM_WEIGHTS)),
     ("probe.batch_size.classification", 7, of(*FROM_WEIGHTS, models=(CLS,))),
     ("export.opset", 17, of(*CONVERTED)),
-    ("export.dynamic_axes.classification", [], of(*CONVERTED, models=(CLS,))),
-    ("inference.batch_size.classification", 4, of(*INFER, "evaluate", "plot", models=(CLS,))),
-    ("parity.images.segmentation", 1, of(*INFER, "evaluate", "plot", models=(SEG,))),
-    ("pytorch.threads", 2, of("infer_pytorch", "evaluate", "benchmark", "plot")),
-    ("onnxruntime.threads", 1, of("infer_onnxruntime", "evaluate", "benchmark", "plot")),
+    ("export.dynamic_axes.segmentation", ["batch"], of(*CONVERTED, models=(SEG,))),
+    ("inference.batch_size.classification", 4, of(*INFER, "evaluate", *SHOWN, models=(CLS,))),
+    ("parity.images.segmentation", 1, of(*INFER, "evaluate", *SHOWN, models=(SEG,))),
+    ("pytorch.threads", 2, of("infer_pytorch", "evaluate", "benchmark", *SHOWN)),
+    ("onnxruntime.threads", 1, of("infer_onnxruntime", "evaluate", "benchmark", *SHOWN)),
     ("opencv.threads", 1, of("infer_opencv", *REPORTED)),
     ("opencv.engine", "classic", of("infer_opencv", *REPORTED)),
-    ("stability.images", 1, of("stability", "plot")),
-    ("stability.perturb", [85], of("stability", "plot")),
-    ("benchmark.runs", 3, of("benchmark", "plot")),
-    ("benchmark.batch_size.segmentation", 2, of("benchmark", "plot", models=(SEG,))),
-    ("plot.dpi", 31, of("plot")),
+    ("stability.images", 1, of("stability", *SHOWN)),
+    ("stability.perturb", [85], of("stability", *SHOWN)),
+    ("benchmark.runs", 3, of("benchmark", *SHOWN)),
+    ("benchmark.batch_size.segmentation", 2, of("benchmark", *SHOWN, models=(SEG,))),
 ]
 CODE = [
     ("parity/datasets/sample.py", {"fetch@textures", "fetch@shapes"}),
@@ -199,7 +157,8 @@ CODE = [
     ("parity/evaluation/scores.py", of("evaluate", "stability", "plot")),
     ("stages/stability.py", of("stability")),
     ("stages/benchmark.py", of("benchmark")),
-    ("parity/evaluation/verdict.py", {"gate"}),
+    ("parity/evaluation/verdict_report.py", {"gate"}),
+    ("parity/evaluation/pictures/gallery.py", of("plot")),
     ("README.md", set()),
 ]
 
@@ -238,17 +197,21 @@ def test_a_changed_limit_reruns_the_gate_alone(editable, key, value):
     assert changed(editable) == {"check_params", "gate"}
 
 
+def test_a_change_of_the_pictures_leaves_the_verdict_alone(editable):
+    edit(editable, {"plot.dpi": 31})
+    assert may_run(editable) == {"summary"} | of("plot")
+
+
 def test_a_model_that_is_no_longer_what_was_asked_for_is_told(editable, capsys):
-    with made(CLS):
+    with exported_file(CLS):
         pass
     assert not capsys.readouterr().err
     edit(editable, {"export.opset": 17})
-    with made(CLS) as path:
+    with exported_file(CLS) as path:
         assert path == Path(f"models/{CLS}/model.onnx")
-    assert (
-        f"{path}: params.yaml, or what else it is made of, has changed" in capsys.readouterr().err
-    )
-    with refused("models/none/model.onnx: no such file; `make` writes it"), made("none"):
+    stale = f"{path}: stale: params.yaml or another dependency has changed"
+    assert stale in capsys.readouterr().err
+    with refused("models/none/model.onnx: no such file; `make` writes it"), exported_file("none"):
         pass
 
 
@@ -300,7 +263,7 @@ def test_repro_runs_what_changed_and_what_follows_from_changed_results(
 @pytest.fixture(scope="module")
 def random_weights(pipeline, tmp_path_factory) -> Iterator[tuple[Path, Run]]:
     """The pipeline run again after one model's weights became random."""
-    root = _copied(pipeline, tmp_path_factory.mktemp("random"))
+    root = copied(pipeline, tmp_path_factory.mktemp("random"))
     edit(root, {f"models.{CLS}.weights": "random"})
     yield root, dvc(root, "repro")
     shutil.rmtree(root)
@@ -321,14 +284,20 @@ def test_dvc_tells_which_constant_and_which_scores_changed(random_weights):
     root, _ = random_weights
     params = json.loads(dvc(root, "params", "diff", "--json").output)["params.yaml"]
     assert params == {f"models.{CLS}.weights": {"old": "probe", "new": "random"}}
-    metrics = json.loads(dvc(root, "metrics", "diff", "--json").output)
-    assert set(metrics) == {f"metrics/{CLS}.json", "metrics/gate.json"}  # DVC gives no order
+    changes = json.loads(dvc(root, "metrics", "diff", "--json").output)[OVERVIEW]
+    assert f"{CLS}.acc@1.opencv" in changes
+    times = {name for name in changes if ".ms." in name}
+    assert not [name for name in changes.keys() - times if name.startswith(SEG)]
 
 
-def test_metrics_show_lists_the_scores_of_every_model(pipeline):
-    table = dvc(pipeline, "metrics", "show", "--md").output
-    for name in (CLS, SEG, "opencv.acc@1", "opencv.mean_iou", "parity.opencv_vs_pytorch.rel"):
-        assert name in table
+def test_metrics_show_lists_the_few_figures_of_every_model_that_one_compares(pipeline):
+    shown = json.loads(dvc(pipeline, "metrics", "show", "--json").output)[""]["data"]
+    assert list(shown) == [OVERVIEW]
+    for model, metric in ((CLS, "acc@1"), (SEG, "mean_iou")):
+        figures = shown[OVERVIEW]["data"][model]
+        assert list(figures) == ["verdict", metric, "rel", "agreement", "ms"]
+        assert figures["verdict"] == "pass" and figures[metric].keys() == set(BACKENDS)
+        assert figures["ms"].keys() == {"pytorch", "opencv"}
 
 
 # Experiments
@@ -370,45 +339,34 @@ def verdicts(root: Path) -> dict[str, str]:
     return models | {"all": content["verdict"]}
 
 
-def make(root: Path, *target: str) -> Run:
-    """Run make with this Python in place of `.venv`."""
-    installed = root / ".dvc/tmp/installed"
-    version = f"Python {sys.version.split()[0]}\n{root}\n"
-    requirements = (root / "requirements.txt").read_text(encoding="utf-8")
-    installed.write_text(version + requirements, encoding="utf-8")
-    hidden = ("-uMAKEFLAGS", "-uMAKELEVEL")
-    settings = (f"VENV={sys.prefix}", f"INSTALLED={installed}", "PYTHON=false")
-    return run(root, "env", *hidden, "make", *settings, *target, ok=False)
-
-
 def test_every_model_of_the_pipeline_passes(pipeline):
     assert verdicts(pipeline) == {CLS: "pass", SEG: "pass", "all": "pass"}
-    table = dvc(pipeline, "metrics", "show", "metrics/gate.json", "--md").output
-    assert f"models.{SEG}.verdict" in table
 
 
-def test_a_failed_gate_stops_nothing_else_and_is_asked_again(pipeline, copy):
-    kept = ("metrics/benchmark", "plots/summary.md", "plots/data", "data/predictions")
+def test_a_verdict_that_fails_is_a_result_like_any_other(pipeline, copy):
+    """The stage ends well, so that `dvc exp run` keeps the experiment."""
     edit(copy, {"gate.overrides": {CLS: {"rel": 1e-12}}})
-    with (copy / "stages/summary.py").open("a", encoding="utf-8") as file:
-        file.write("pass\n")
-    done = dvc(copy, "repro", ok=False)
-    assert done.code
-    assert done.stages == ["check_params", *FOLLOWING]
-    assert "python -m stages.gate, exited with 1" in done.output
+    done = dvc(copy, "repro")
+    assert done.stages == ["check_params", "gate"]
     assert f"\n{CLS}: FAIL: " in done.output and f"\n{SEG}: FAIL: " not in done.output
     assert verdicts(copy) == {CLS: "FAIL", SEG: "pass", "all": "FAIL"}
-    assert digests(copy, *kept) == digests(pipeline, *kept)
-    changes = json.loads(dvc(copy, "metrics", "diff", "--json").output)["metrics/gate.json"]
-    assert changes["verdict"] == {"old": "pass", "new": "FAIL"}
-    assert changes[f"models.{CLS}.verdict"] == {"old": "pass", "new": "FAIL"}
-
-    asked_again = dvc(copy, "repro", ok=False)
-    assert asked_again.code and asked_again.stages == ["gate"]
+    changes = json.loads(dvc(copy, "metrics", "diff", "--json").output)[OVERVIEW]
+    assert changes == {f"{CLS}.verdict": {"old": "pass", "new": "FAIL"}}
+    assert not dvc(copy, "repro").stages
+    assert run(copy, sys.executable, "-m", "stages.gate", "--check", ok=False).code == 1
 
     edit(copy, {"gate.overrides": {}})
     assert dvc(copy, "repro").stages == ["check_params", "gate"]
     assert verdicts(copy) == verdicts(pipeline)
+
+
+def test_an_experiment_that_does_not_pass_is_kept(copy):
+    done = dvc(copy, "exp", "run", "--name", "strict", "-S", "gate.limits.classification.rel=1e-12")
+    assert done.stages == ["check_params", "gate"]
+    table = dvc(copy, "exp", "show", "--csv").output
+    header, *rows = [line.split(",") for line in table.splitlines()]
+    verdict = header.index(f"{CLS}.verdict")
+    assert {row[0]: row[verdict] for row in rows}["strict"] == "FAIL"
 
 
 def test_make_ends_with_the_summary_and_the_verdict_unless_another_stage_failed(copy):
@@ -448,12 +406,12 @@ def test_make_ends_with_the_summary_and_the_verdict_unless_another_stage_failed(
     ids=["key", "model", "profile", "dataset"],
 )
 def test_a_typo_in_params_yaml_stops_the_run_before_anything_ran(editable, change, named):
-    kept = ("metrics", "models", "data", "dvc.lock")
+    kept = ("metrics", "models", "data/preprocessed", "data/predictions", "data/results", "plots")
     before = digests(editable, *kept)
     edit(editable, change)
     done = dvc(editable, "repro", ok=False)
     assert done.code
-    assert not done.stages
+    assert set(done.stages) <= {"check_params"}
     (line,) = [line for line in done.output.splitlines() if line.startswith("error: ")]
     assert line.startswith(f"error: params.yaml: {named}: ")
     assert "exited with 2" in done.output
@@ -488,7 +446,7 @@ def test_a_typo_that_dvc_itself_stumbles_over_runs_nothing(editable):
 @pytest.fixture(scope="module")
 def own_folder(pipeline, tmp_path_factory) -> Iterator[tuple[Path, Path]]:
     """A pipeline whose classification dataset is a folder elsewhere, preprocessed; the folder."""
-    root = _copied(pipeline, tmp_path_factory.mktemp("own"))
+    root = copied(pipeline, tmp_path_factory.mktemp("own"))
     folder = tmp_path_factory.mktemp("folder") / "my images"
     folder.mkdir()
     write_classification(folder, seed=1, train_images=12, val_images=6)
@@ -628,7 +586,7 @@ def test_an_interrupted_inference_goes_on_in_the_next_run(copy):
 
     again = dvc(copy, "repro", infer)
     assert again.stages == [infer]
-    assert f"goes on behind {done} images" in again.output
+    assert f"resuming after {done} images" in again.output
     assert not (copy / "data/unfinished").exists()
     went_on = digests(copy, out)
     run(copy, sys.executable, "-m", "stages.infer_onnxruntime", CLS)
@@ -807,7 +765,7 @@ def read_params(command: str) -> set[str]:
     read: set[str] = set()
     with pytest.MonkeyPatch.context() as patch:
         for name, loaded in list(sys.modules.items()):
-            if name.startswith("stages.") and hasattr(loaded, "load_params"):
+            if name.startswith(("stages.", "parity.")) and hasattr(loaded, "load_params"):
                 patch.setattr(loaded, "load_params", lambda: noted(load_params(), "", read))
         main(args)
     return read
@@ -816,7 +774,7 @@ def read_params(command: str) -> set[str]:
 @pytest.fixture(scope="module")
 def rerun(pipeline, tmp_path_factory) -> Iterator[tuple[Path, dict[str, StageParams]]]:
     """All stages, run once more, in this process, with the params that they list and read."""
-    root = _copied(pipeline, tmp_path_factory.mktemp("rerun"))
+    root = copied(pipeline, tmp_path_factory.mktemp("rerun"))
     found = {}
     with pytest.MonkeyPatch.context() as patch, one_thread(), Repo(str(root)) as repo:
         patch.chdir(root)
@@ -832,13 +790,17 @@ def rerun(pipeline, tmp_path_factory) -> Iterator[tuple[Path, dict[str, StagePar
 
 
 def test_results_are_the_same_each_time(pipeline, rerun):
-    """Byte for byte, and in another process; times are not results."""
+    """Byte for byte, and in another process, but for the times."""
     root, _ = rerun
     results = ("models", "data", f"metrics/{CLS}.json", f"metrics/{SEG}.json")
-    assert digests(root, *results) == digests(pipeline, *results)
+    before, after = digests(pipeline, *results), digests(root, *results)
+    assert before.keys() == after.keys()
+    differing = {name for name in before if before[name] != after[name]}
+    assert differing <= {f"data/results/{CLS}.json", f"data/results/{SEG}.json"}
 
 
-@pytest.mark.parametrize("template", TEMPLATES)
+# DVC runs `fingerprints` whatever it lists.
+@pytest.mark.parametrize("template", [name for name in TEMPLATES if name != "fingerprints"])
 def test_a_stage_reads_no_constant_that_it_does_not_list(rerun, template):
     for name, stage in rerun[1].items():
         if name.partition("@")[0] == template:
@@ -880,7 +842,7 @@ def of_any_entry(key: str) -> str:
 def test_real_images_run_through(tmp_path, pipeline, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(pipeline / "params.yaml", tmp_path)
-    real = {"source": str(REAL / "imagenet"), "classes": "imagenet", "limit": 3}
+    real = {"source": str(REAL / "imagenet"), "train": "none", "classes": "imagenet", "limit": 3}
     edit(tmp_path, {f"datasets.textures.{key}": value for key, value in real.items()})
     edit(tmp_path, {f"models.{CLS}.weights": "random"})
     with one_thread():

@@ -30,7 +30,7 @@ def jpeg(height: int, width: int, **options) -> bytes:
 
 
 def with_thumbnail(image: bytes, thumbnail: bytes) -> bytes:
-    """Put an EXIF segment that holds a thumbnail behind the start of a JPEG."""
+    """Insert an EXIF segment that holds a thumbnail after the start of a JPEG."""
     segment = b"Exif\0\0" + thumbnail
     return image[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + image[2:]
 
@@ -82,11 +82,11 @@ def test_a_jpeg_is_decoded_as_opencv_does(tmp_path):
     [
         (None, "no such file or directory"),
         (b"", "the file is empty"),
-        (b"two lines\nof text\n", "not an image that can be read"),
-        (b"\xff\xd8\xff\xd9", "not an image that can be read"),
+        (b"two lines\nof text\n", "not a readable image"),
+        (b"\xff\xd8\xff\xd9", "not a readable image"),
     ],
 )
-def test_a_file_that_is_no_image_is_refused_by_name(tmp_path, content, expected):
+def test_a_file_that_is_not_an_image_is_refused_by_name(tmp_path, content, expected):
     path = tmp_path / "a.jpg"
     if content is not None:
         path.write_bytes(content)
@@ -94,7 +94,7 @@ def test_a_file_that_is_no_image_is_refused_by_name(tmp_path, content, expected)
         read_image(path)
 
 
-def test_a_folder_is_no_image(tmp_path):
+def test_a_folder_is_refused(tmp_path):
     with refused(f"{tmp_path}: is a directory"):
         read_image(tmp_path)
 
@@ -111,7 +111,7 @@ def test_a_truncated_image_is_refused_by_name(tmp_path, name, part):
         read_image(path)
 
 
-def test_the_end_of_a_thumbnail_is_not_taken_for_the_images(tmp_path):
+def test_the_end_of_a_thumbnail_is_not_the_end_of_the_image(tmp_path):
     image, thumbnail = jpeg(64, 48), jpeg(8, 8)
     data = with_thumbnail(image, thumbnail)
     path = tmp_path / "a.jpg"
@@ -127,17 +127,19 @@ def test_the_end_of_a_thumbnail_is_not_taken_for_the_images(tmp_path):
 # Decompression bombs
 
 
-def test_an_image_that_says_that_it_is_huge_is_refused_by_name(tmp_path):
+def test_an_image_that_claims_to_be_huge_is_refused_by_name(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(png(100_000, 100_000, b""))
-    expected = f"{path}: found 100000x100000 pixels, 10000000000 in all; expected at most 134217728"
+    expected = (
+        f"{path}: found 100000x100000 pixels, 10000000000 in total; expected at most 134217728"
+    )
     with refused(expected):
         read_image(path)
     with refused(expected):
         read_mask(path, 3, 255)
 
 
-def test_an_image_that_is_huge_once_decompressed_is_refused_by_name(tmp_path):
+def test_an_image_that_decompresses_to_a_huge_size_is_refused_by_name(tmp_path):
     side, path = 20_000, tmp_path / "a.png"
     packer = zlib.compressobj()
     rows = [packer.compress(bytes(1 + side // 8)) for _ in range(side)]
@@ -160,20 +162,20 @@ def test_the_limit_holds_for_every_format(tmp_path, monkeypatch, suffix):
         monkeypatch.setattr("parity.preprocessing.images.MAX_PIXELS", limit)
         assert read_image(path).shape == (60, 80, 3)
     monkeypatch.setattr("parity.preprocessing.images.MAX_PIXELS", 4799)
-    with refused(f"{path}: found 80x60 pixels, 4800 in all; expected at most 4799"):
+    with refused(f"{path}: found 80x60 pixels, 4800 in total; expected at most 4799"):
         read_image(path)
 
 
 @pytest.mark.parametrize("suffix", ["pam", "hdr"])
-def test_a_format_whose_size_is_not_known_before_it_is_decoded_is_refused(tmp_path, suffix):
+def test_a_format_whose_size_is_unknown_before_decoding_is_refused(tmp_path, suffix):
     path = write_image(tmp_path / f"a.{suffix}", noise(30, 40))
     assert cv2.imread(str(path)) is not None
-    with refused(f"{path}: not an image that can be read"):
+    with refused(f"{path}: not a readable image"):
         read_image(path)
 
 
 @pytest.mark.parametrize("shape", [(1, 3000), (3000, 1)])
-def test_a_thin_image_that_would_be_huge_once_resized_is_refused_by_name(tmp_path, shape):
+def test_a_thin_image_that_would_be_resized_to_a_huge_one_is_refused_by_name(tmp_path, shape):
     path = write_image(tmp_path / "a.png", noise(*shape))
     image = read_image(path)
     check_resized(path, image, size(224, 224, keep_aspect=False))
@@ -195,7 +197,7 @@ def test_a_mask_is_read_as_class_ids(tmp_path, mode):
     np.testing.assert_array_equal(read_mask(tmp_path / "a.png", 3, 255), mask)
 
 
-def test_a_mask_with_a_value_that_is_no_class_is_refused_by_name(tmp_path):
+def test_a_mask_with_a_value_outside_the_classes_is_refused_by_name(tmp_path):
     path = write_image(tmp_path / "a.png", np.array([[0, 2], [255, 3]], np.uint8))
     read_mask(path, 4, 255)
     with refused(f"{path}: found the value 3; expected 0 to 2, or 255"):
@@ -228,7 +230,7 @@ def test_a_damaged_mask_is_refused_by_name(tmp_path, damaged):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no image"])
-def test_a_file_that_is_no_mask_is_refused_by_name(tmp_path, content):
+def test_a_file_that_is_not_a_mask_is_refused_by_name(tmp_path, content):
     path = tmp_path / "a.png"
     if content is not None:
         path.write_bytes(content)
@@ -253,7 +255,7 @@ SHAPES = [(40, 60), (61, 40), (33, 77), (20, 31), (51, 50), (90, 17), (24, 24)]
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("keep_aspect", [True, False])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_the_resized_image_is_torchvisions_to_one_of_255(shape, keep_aspect, dtype):
+def test_the_resized_image_is_torchvisions_within_one_level_of_255(shape, keep_aspect, dtype):
     # On noise, a size or an offset that is wrong by one pixel is wrong by far more.
     image = noise(*shape)
     wanted = [24] if keep_aspect else [24, 24]
@@ -265,13 +267,13 @@ def test_the_resized_image_is_torchvisions_to_one_of_255(shape, keep_aspect, dty
 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "linear", "cubic", "area"])
-def test_an_image_of_the_right_size_stays_as_it_is(interpolation):
+def test_an_image_of_the_right_size_is_unchanged(interpolation):
     params = size(16, 16).model_copy(update={"interpolation": interpolation})
     image = noise(16, 16)
     np.testing.assert_array_equal(resize_and_crop(image, params), image)
 
 
-def test_normalising_is_torchvisions_totensor_and_normalize():
+def test_normalising_equals_torchvisions_totensor_and_normalize():
     images = np.stack([noise(17, 9, seed) for seed in range(3)])
     images[0].reshape(-1, 3)[:] = np.linspace(0, 255, 17 * 9).astype(np.uint8)[:, None]
     reference = torch.stack([to_tensor(image) for image in images])
@@ -290,7 +292,7 @@ def test_every_byte_of_every_channel_is_normalised_to_the_nearest_float():
         np.testing.assert_array_equal(blob[0, channel, 0], expected.astype(np.float32))
 
 
-def test_a_blob_is_written_over_where_it_is_large_enough():
+def test_a_blob_is_overwritten_if_it_is_large_enough():
     images = np.stack([noise(8, 6, seed) for seed in range(3)])
     blob = normalize(images, MEAN, STD)
     fewer = normalize(images[:2], MEAN, STD, out=blob)
@@ -303,7 +305,7 @@ def test_a_blob_is_written_over_where_it_is_large_enough():
 
 
 @pytest.mark.parametrize(("resize", "expected"), [(16, "area"), (64, "cubic")])
-def test_antialias_shrinks_with_area_and_enlarges_as_told(resize, expected):
+def test_antialias_shrinks_with_area_and_enlarges_with_the_interpolation(resize, expected):
     image = noise(32, 48)
     params = size(resize, resize).model_copy(update={"interpolation": "cubic", "antialias": True})
     plain = params.model_copy(update={"interpolation": expected, "antialias": False})

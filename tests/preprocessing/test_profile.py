@@ -1,4 +1,4 @@
-"""What a profile means, and how far OpenCV's resizing is from the one that torchvision does."""
+"""What a profile means, and how far OpenCV's resizing is from torchvision's."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -67,14 +67,14 @@ def test_a_segmentation_profile_takes_the_transform_of_the_weights():
 
 
 @pytest.mark.parametrize("task", ["classification", "segmentation"])
-def test_the_transform_of_every_published_weights_is_understood(task):
+def test_every_published_transform_is_understood(task):
     for name in model_names(task):
         for weights in get_model_weights(name):
             size, _ = of_weights(str(weights), task)
             assert size.resize >= getattr(size, "crop", 0)
 
 
-def test_a_profile_of_constants_is_taken_as_it_is():
+def test_a_profile_of_constants_is_unchanged():
     size = crop(70, 64, antialias=False)
     found = resolve("mine", profile("classification", size=size, mean=MEAN, std=STD))
     assert found == (size, {"mean": MEAN, "std": STD})
@@ -98,7 +98,7 @@ def test_a_profile_of_constants_is_taken_as_it_is():
 )
 def test_unknown_weights_are_refused_by_name(name):
     key = f"params.yaml: preprocess.mine.from_weights: found {name!r}; "
-    with refused(key, "the name of torchvision's weights, as ResNet50_Weights.IMAGENET1K_V2"):
+    with refused(key, "expected a name of torchvision's, such as ResNet50_Weights.IMAGENET1K_V2"):
         of_weights(name)
 
 
@@ -118,7 +118,7 @@ def test_weights_of_another_task_are_refused_by_name(name, task):
         of_weights(name, task)
 
 
-def test_what_the_stage_writes_is_what_the_others_read(project):
+def test_later_stages_read_what_the_stage_writes(project):
     entry = {"task": "classification", "dataset": "textures", "on_corrupt": "fail"}
     entry["from_weights"] = "EfficientNet_B0_Weights.IMAGENET1K_V1"
     write_params(project, {"preprocess.imagenet": entry})
@@ -133,13 +133,13 @@ def test_what_the_stage_writes_is_what_the_others_read(project):
 
 
 def by_torchvision(path: Path, name: str) -> np.ndarray:
-    """The blob (3, H, W) that torchvision makes of an image file, with PIL."""
+    """torchvision's blob (3, H, W) of an image file, by PIL."""
     with Image.open(path) as image:
         return get_weight(name).transforms()(image.convert("RGB")).numpy()
 
 
 def by_opencv(path: Path, name: str) -> np.ndarray:
-    """The blob (3, H, W) that this project makes of an image file."""
+    """This project's blob (3, H, W) of an image file."""
     is_segmentation = name.startswith("FCN")
     size, normalization = of_weights(name, "segmentation" if is_segmentation else "classification")
     resize = resize_shorter if is_segmentation else resize_and_crop

@@ -32,14 +32,14 @@ def test_rows_written_in_any_order_are_what_numpy_saves(tmp_path, dtype):
     assert file.size(7) == file.path.stat().st_size
 
 
-def test_rows_that_are_not_contiguous_are_written_as_they_look(tmp_path):
+def test_rows_that_are_not_contiguous_are_written_in_order(tmp_path):
     rows = np.arange(24, dtype=np.float32).reshape(2, 3, 4).transpose(0, 2, 1)
     write_array(tmp_path / "a.npy", rows)
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), rows)
 
 
 @pytest.mark.parametrize("kept", [[], [0], [6], [1, 2, 5], [0, 1, 2, 3, 4, 5], list(range(7))])
-def test_only_the_rows_that_are_kept_stay(tmp_path, kept):
+def test_finish_keeps_the_given_rows_alone(tmp_path, kept):
     rows = np.arange(35, dtype=np.int64).reshape(7, 5)
     file = RowFile(tmp_path / "a.npy", (5,), np.int64)
     file.write(0, rows)
@@ -47,15 +47,15 @@ def test_only_the_rows_that_are_kept_stay(tmp_path, kept):
     assert file.path.read_bytes() == as_saved(tmp_path / "b.npy", rows[kept])
 
 
-def test_what_lies_behind_the_last_row_is_cut_off(tmp_path):
+def test_bytes_after_the_last_row_are_cut_off(tmp_path):
     rows = np.arange(20, dtype=np.float32).reshape(4, 5)
     write_array(tmp_path / "a.npy", np.ones((9, 5), np.float32))
     write_array(tmp_path / "a.npy", rows)
     assert (tmp_path / "a.npy").read_bytes() == as_saved(tmp_path / "b.npy", rows)
 
 
-def test_some_rows_are_read_without_the_others(tmp_path):
-    # 3 GB of nothing
+def test_reading_some_rows_takes_no_memory_for_the_others(tmp_path):
+    # 3 GB of zeros, in a sparse file
     RowFile(tmp_path / "a.npy", (224, 224, 3), np.uint8).finish(range(20_000))
     tracemalloc.start()
     rows = read_rows(tmp_path / "a.npy", 19_998, 20_000)
@@ -82,7 +82,7 @@ def test_a_split_gives_images_of_their_own_sizes_with_masks(prepared):
     assert [split.mask(index).shape for index in range(3)] == shapes
 
 
-def test_a_batch_of_a_segmentation_is_cut_to_its_common_size_at_the_top_left(prepared):
+def test_a_segmentation_batch_is_cropped_at_the_top_left_to_its_common_size(prepared):
     split = Split("voc", "train", "segmentation")
     images, masks = split.cut_to_common_size(0, 3)
     shapes = [split.mask(index).shape for index in range(3)]
@@ -101,12 +101,12 @@ def test_batches_cover_every_image_once(prepared):
     assert list(split.batches(4, 4)) == [(4, 8), (8, 10)]
 
 
-def test_a_split_that_was_never_written_is_not_taken_for_an_empty_one(prepared):
+def test_a_split_that_was_never_written_is_not_an_empty_one(prepared):
     with pytest.raises(FileNotFoundError, match=r"names\.txt"):
         Split("imagenet", "test", "classification")
 
 
-def test_classes_are_those_of_the_dataset(prepared):
+def test_the_classes_are_the_datasets(prepared):
     classes = (prepared / "data/textures/classes.txt").read_text().splitlines()
     assert read_classes("imagenet") == classes
     assert read_classes("voc")[0] == "background"

@@ -1,3 +1,5 @@
+"""The stage `evaluate`: metrics, log and confusion matrices, from predictions by hand."""
+
 import json
 import shutil
 from pathlib import Path
@@ -77,7 +79,7 @@ def test_classification_against_a_case_by_hand(project, five, batch_size):
     }
 
 
-def test_logits_are_compared_of_the_first_images_and_classes_of_all(project, five):
+def test_classes_are_compared_of_all_images_and_logits_of_the_first(project, five):
     write_params(project, {"parity.images.classification": 4})
     parity = metrics()["parity"]["opencv_vs_pytorch"]
     assert parity == {"l1": 0, "linf": 0, "rel": 0, "agreement": 80, "ties": 0, "spread": 1}
@@ -97,7 +99,7 @@ def test_a_nan_is_null_in_the_metrics_and_never_right(project):
 
 
 def fail(backend: str, model: str = "squeezenet1_1") -> dict[str, str]:
-    """Put a failure in the place of what a backend predicted."""
+    """Replace a backend's predictions by a failure."""
     folder = prediction_folder(model, backend)
     shutil.rmtree(folder)
     folder.mkdir()
@@ -106,7 +108,7 @@ def fail(backend: str, model: str = "squeezenet1_1") -> dict[str, str]:
     return failure.content()
 
 
-def test_a_backend_that_failed_is_left_out_with_its_pairs_and_told(project, five, capsys):
+def test_a_backend_that_failed_is_left_out_with_its_pairs_and_named(project, five, capsys):
     failure = fail("opencv")
     result = metrics()
     assert list(result) == ["images", "pytorch", "onnxruntime", "parity", "failures"]
@@ -117,14 +119,14 @@ def test_a_backend_that_failed_is_left_out_with_its_pairs_and_told(project, five
     assert capsys.readouterr().err.endswith(line)
 
 
-def test_where_only_the_reference_is_left_its_scores_are(project, five):
+def test_a_reference_left_alone_keeps_its_scores(project, five):
     failures = {backend: fail(backend) for backend in ("onnxruntime", "opencv")}
     result = metrics()
     assert list(result) == ["images", "pytorch", "parity", "failures"]
     assert result["parity"] == {} and result["failures"] == failures
 
 
-def test_the_log_has_a_line_a_batch_and_ends_with_the_scores(project, five):
+def test_the_log_has_a_line_per_batch_and_ends_with_the_scores(project, five):
     write_params(project, {"inference.batch_size.classification": 2})
     metrics()
     lines = Path("metrics/logs/squeezenet1_1.log").read_text().splitlines()
@@ -133,6 +135,14 @@ def test_the_log_has_a_line_a_batch_and_ends_with_the_scores(project, five):
     assert "opencv 60.00" in lines[3]
     assert "opencv: acc@1 60.00 %  acc@5 100.00 %" in lines
     assert any(line.startswith("opencv_vs_pytorch: ") and "80.000 %" in line for line in lines)
+
+
+def test_the_log_gives_an_agreement_as_the_tables_do_and_no_ties(project, five):
+    """OpenCV is wrong by twice the largest logit, so that a flip is no tie, whatever the margin."""
+    assert metrics()["parity"]["opencv_vs_pytorch"]["ties"] == 20
+    log = Path("metrics/logs/squeezenet1_1.log").read_text()
+    assert "rel 2  agreement 80.000 %  spread 1\n" in log
+    assert "rel 0  agreement 100 %  spread 1\n" in log and "ties" not in log
 
 
 def test_the_confusion_of_every_backend_is_kept(project, five):

@@ -3,17 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from helpers.checkout import ROOT
-from helpers.params import MEAN, STD, model_entry, write_params
+from helpers.params import MEAN, STD, write_params
 from helpers.refusals import refused
-from torch import nn
 
-from parity.core.params import load_params
-from parity.networks import export as onnx_export
-from parity.networks.network import Logits, build
 from parity.preprocessing.images import normalize
 from parity.preprocessing.splits import Split
 from stages import export_onnx
@@ -21,144 +16,40 @@ from stages import export_onnx
 EXPORTERS = ["dynamo", "torchscript"]
 
 
-class Function(nn.Module):
-    """A network that is one function of the blob."""
-
-    def __init__(self, function) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, blob: torch.Tensor) -> torch.Tensor:
-        return self.function(blob)
-
-
-def small_network() -> nn.Sequential:
-    torch.manual_seed(0)
-    layers = (nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(4, 5)).eval()
-
-
-def export(network: nn.Module, path: Path, task: str, side: int = 32, **changes) -> onnx.ModelProto:
-    write_params(path.parent, {f"export.{key}": value for key, value in changes.items()})
-    params = load_params(path.parent / "params.yaml").export
-    onnx_export.export(network, torch.zeros(2, 3, side, side), path, params, task)
-    model = onnx.load(path)
-    onnx_export.check_opset(model, params)
-    onnx.checker.check_model(model, full_check=True)
-    return model
-
-
-def assert_same(path: Path, network: nn.Module, *shapes: tuple[int, ...]) -> None:
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    for shape in shapes:
-        blob = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-        (logits,) = session.run(None, {"input": blob})
-        with torch.inference_mode():
-            expected = network(torch.from_numpy(blob)).numpy()
-        np.testing.assert_allclose(logits, expected, atol=1e-4 * np.abs(expected).max())
-
-
-def axes(value: onnx.ValueInfoProto) -> list[bool]:
-    """For each axis, whether it may change at run time."""
-    return [not axis.HasField("dim_value") for axis in value.type.tensor_type.shape.dim]
-
-
 @pytest.mark.parametrize("exporter", EXPORTERS)
-def test_a_classifier_takes_any_number_of_images(tmp_path, exporter):
-    network, path = small_network(), tmp_path / "model.onnx"
-    model = export(network, path, "classification", exporter=exporter)
-    assert [value.name for value in model.graph.input] == ["input"]
-    assert [value.name for value in model.graph.output] == ["output"]
-    assert axes(model.graph.input[0]) == [True, False, False, False]
-    assert_same(path, network, (1, 3, 32, 32), (3, 3, 32, 32))
-
-
-@pytest.fixture(scope="module", params=EXPORTERS)
-def segmentation(request, tmp_path_factory) -> tuple[Path, nn.Module, onnx.ModelProto]:
-    path = tmp_path_factory.mktemp(request.param) / "model.onnx"
-    torch.manual_seed(0)
-    network = Logits(build("lraspp_mobilenet_v3_large", model_entry("segmentation"), 5)).eval()
-    model = export(network, path, "segmentation", side=64, exporter=request.param)
-    return path, network, model
-
-
-def test_a_segmentation_takes_any_number_of_images_of_any_size(segmentation):
-    path, network, model = segmentation
-    assert axes(model.graph.input[0]) == [True, False, True, True]
-    batch, _, height, width = axes(model.graph.output[0])
-    assert batch and height and width
-    assert_same(path, network, (1, 3, 64, 64), (3, 3, 64, 64), (1, 3, 70, 91), (2, 3, 49, 120))
-
-
-@pytest.mark.parametrize("exporter", EXPORTERS)
-def test_axes_that_may_not_change_are_fixed(tmp_path, exporter):
-    path = tmp_path / "model.onnx"
-    changes = {"exporter": exporter, "dynamic_axes.segmentation": ["batch"]}
-    network = nn.Sequential(nn.Conv2d(3, 5, 1)).eval()
-    model = export(network, path, "segmentation", **changes)
-    assert axes(model.graph.input[0]) == [True, False, False, False]
-
-
-@pytest.mark.parametrize("exporter", EXPORTERS)
-@pytest.mark.parametrize("opset", [18, 20])
-def test_the_opset_is_the_one_asked_for(tmp_path, exporter, opset):
-    path = tmp_path / "model.onnx"
-    model = export(small_network(), path, "classification", exporter=exporter, opset=opset)
-    assert {entry.domain: entry.version for entry in model.opset_import}[""] == opset
-
-
-def test_an_opset_that_the_exporter_does_not_write_is_refused(tmp_path):
-    with refused("params.yaml: export.opset: found 11; the exporter dynamo wrote 18 instead"):
-        export(
-            small_network(), tmp_path / "model.onnx", "classification", exporter="dynamo", opset=11
-        )
-    model = export(small_network(), tmp_path / "model.onnx", "classification", opset=11)
-    assert model.opset_import[0].version == 11
-
-
-@pytest.mark.parametrize("exporter", EXPORTERS)
-def test_what_cannot_be_exported_is_refused_with_the_reason(tmp_path, exporter):
-    network = Function(lambda blob: torch.linalg.qr(blob[:, 0])[0])
-    with refused(f"cannot be exported (exporter {exporter}, opset 18)", "linalg_qr"):
-        export(network, tmp_path / "model.onnx", "classification", exporter=exporter)
-
-
-def test_a_branch_that_depends_on_the_data_is_refused_by_dynamo(tmp_path):
-    network = Function(lambda blob: blob.mean((2, 3)) if blob.sum() > 0 else blob.amax((2, 3)))
-    with refused("cannot be exported (exporter dynamo, opset 18)", "data-dependent"):
-        export(network, tmp_path / "model.onnx", "classification", exporter="dynamo")
-
-
-@pytest.mark.parametrize("exporter", EXPORTERS)
-def test_the_file_says_what_one_needs_to_use_it(converted, exporter):
+def test_the_metadata_holds_what_a_user_needs(converted, exporter):
     model = onnx.load(converted / f"{exporter}.onnx")
-    said = {entry.key: entry.value for entry in model.metadata_props}
-    assert (said["model"], said["task"]) == ("squeezenet1_1", "classification")
-    assert (said["weights"], said["exporter"], said["opset"]) == ("random", exporter, "18")
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert (metadata["model"], metadata["task"]) == ("squeezenet1_1", "classification")
+    assert (metadata["weights"], metadata["exporter"], metadata["opset"]) == (
+        "random",
+        exporter,
+        "18",
+    )
     classes = (converted / "data/textures/classes.txt").read_text().splitlines()
-    assert json.loads(said["classes"]) == classes
-    preprocess = json.loads(said["preprocess"])
+    assert json.loads(metadata["classes"]) == classes
+    preprocess = json.loads(metadata["preprocess"])
     assert (preprocess["color"], preprocess["scale"]) == ("RGB", 1 / 255)
     assert (preprocess["mean"], preprocess["std"]) == (MEAN, STD)
     assert preprocess["size"]["crop"] == 64
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
-def test_the_file_says_nothing_of_this_machine(converted, exporter):
+def test_the_file_holds_no_path_of_this_machine(converted, exporter):
     content = (converted / f"{exporter}.onnx").read_bytes()
     for place in ("site-packages", str(ROOT), str(Path(torch.__file__).parent), str(converted)):
         assert place.encode() not in content
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
-def test_two_exports_of_the_same_weights_are_the_same_file(converted, exporter):
+def test_two_exports_of_the_same_weights_have_the_same_bytes(converted, exporter):
     write_params(converted, {"export.exporter": exporter})
     export_onnx.main(["squeezenet1_1"])
     again = (converted / "models/squeezenet1_1/model.onnx").read_bytes()
     assert again == (converted / f"{exporter}.onnx").read_bytes()
 
 
-def test_a_batch_that_may_not_change_is_one_image(converted):
+def test_a_fixed_batch_is_one_image(converted):
     one = {"inference.batch_size.classification": 1, "export.dynamic_axes.classification": []}
     write_params(converted, one)
     export_onnx.main(["squeezenet1_1"])
@@ -167,7 +58,7 @@ def test_a_batch_that_may_not_change_is_one_image(converted):
     assert [axis.dim_value for axis in shape.dim] == [1, 3, 64, 64]
 
 
-def test_a_file_that_cannot_be_made_anew_stays(converted):
+def test_a_failed_export_leaves_the_earlier_file(converted):
     path = converted / "models/squeezenet1_1/model.onnx"
     before = path.read_bytes()
     write_params(converted, {"export.opset": 26})
@@ -179,8 +70,8 @@ def test_a_file_that_cannot_be_made_anew_stays(converted):
 
 def test_the_metadata_is_enough_to_repeat_the_preprocessing(converted):
     model = onnx.load(converted / "dynamo.onnx")
-    said = json.loads({entry.key: entry.value for entry in model.metadata_props}["preprocess"])
+    metadata = json.loads({entry.key: entry.value for entry in model.metadata_props}["preprocess"])
     images = Split("imagenet", "val", "classification").images(0, 2)
-    by_hand = (images * said["scale"] - np.array(said["mean"])) / np.array(said["std"])
+    by_hand = (images * metadata["scale"] - np.array(metadata["mean"])) / np.array(metadata["std"])
     blob = normalize(images, MEAN, STD)
     np.testing.assert_allclose(by_hand.transpose(0, 3, 1, 2), blob, atol=1e-6)

@@ -11,7 +11,7 @@ from stages import fetch
 
 
 @pytest.mark.parametrize(("name", "images", "train"), [("textures", 10, 20), ("shapes", 3, 3)])
-def test_the_sample_is_made_and_listed(prepared, name, images, train):
+def test_the_sample_is_written_and_listed(prepared, name, images, train):
     content = json.loads((prepared / "data" / name / "dataset.json").read_text())
     assert (len(content["val"]), len(content["train"])) == (images, train)
     assert content["root"] == f"data/{name}"
@@ -19,7 +19,7 @@ def test_the_sample_is_made_and_listed(prepared, name, images, train):
         assert (prepared / content["root"] / item["image"]).is_file()
 
 
-def test_a_folder_of_ones_own_is_used_in_place(mine):
+def test_a_users_folder_is_used_in_place(mine):
     fetch.main(["textures"])
     content = json.loads((mine.parent / "data/textures/dataset.json").read_text())
     assert content["root"] == "mine" and content["classes"] == ["cat", "dog"]
@@ -34,7 +34,7 @@ def test_a_tilde_is_the_home_folder(mine, monkeypatch):
     assert (mine.parent / "data/textures/dataset.json").exists()
 
 
-def test_a_dataset_that_cannot_be_read_leaves_what_was_fetched_before(mine):
+def test_a_dataset_that_cannot_be_read_leaves_the_earlier_result(mine):
     fetch.main(["textures"])
     before = (mine.parent / "data/textures/dataset.json").read_text()
     (mine / "val.txt").write_text("a.png 7\n")
@@ -58,6 +58,7 @@ def test_a_dataset_that_is_not_in_params_is_refused(project):
     ],
 )
 def test_real_datasets_are_fetched(project, name, changes, images):
+    changes = {"train": "none"} | changes
     write_params(project, {f"datasets.{name}.{key}": value for key, value in changes.items()})
     fetch.main([name])
     content = json.loads((project / f"data/{name}/dataset.json").read_text())

@@ -20,7 +20,7 @@ def own_params(tmp_path, monkeypatch):
     return Path(shutil.copy(ROOT / "params.yaml", tmp_path))
 
 
-def test_the_mission_has_16_classifiers_and_2_segmentations():
+def test_the_readmes_table_has_16_classifiers_and_2_segmentation_models():
     assert {task: len(names) for task, names in add_models.MODELS.items()} == {
         "classification": 16,
         "segmentation": 2,
@@ -29,29 +29,29 @@ def test_the_mission_has_16_classifiers_and_2_segmentations():
         assert set(names) <= set(model_names(task))
 
 
-def test_what_was_there_stays_line_by_line_with_its_comments(own_params):
+def test_existing_lines_and_comments_stay(own_params):
     before = own_params.read_text()
-    there = load_params()
+    existing = load_params()
     add_models.main([])
     after = own_params.read_text()
     assert after.startswith(before.rstrip("\n"))
     params = load_params()
-    assert set(params.models) == ALL | set(there.models)
-    assert params.model_copy(update={"models": there.models}) == there
-    for name, model in there.models.items():
+    assert set(params.models) == ALL | set(existing.models)
+    assert params.model_copy(update={"models": existing.models}) == existing
+    for name, model in existing.models.items():
         assert params.models[name] == model
-    for name in set(params.models) - set(there.models):
+    for name in set(params.models) - set(existing.models):
         assert params.models[name].weights == "probe"
 
 
-def test_a_second_time_adds_nothing(own_params):
+def test_a_second_run_adds_nothing(own_params):
     add_models.main([])
     before = own_params.read_bytes()
     add_models.main(["--weights", "random"])
     assert own_params.read_bytes() == before
 
 
-def test_the_added_models_have_the_weights_that_were_asked_for(project):
+def test_the_added_models_have_the_chosen_weights(project):
     add_models.main(["--weights", "DEFAULT"])
     models = load_params().models
     assert models["squeezenet1_1"].weights == "random"
@@ -60,7 +60,7 @@ def test_the_added_models_have_the_weights_that_were_asked_for(project):
     }
 
 
-def test_models_take_the_first_profile_of_their_task(project):
+def test_added_models_take_the_first_profile_of_their_task(project):
     profile = SMALL["preprocess"]["imagenet"]
     write_params(project, {"preprocess.other": profile})
     add_models.main([])

@@ -22,13 +22,22 @@ def test_only_the_named_section_is_renewed(page):
     assert (page.parent / "plots/readme/time.png").read_bytes() == b"picture"
 
 
-def test_a_section_that_is_not_there_changes_nothing(page):
+def test_an_unknown_section_changes_nothing(page):
     with refused("README.md: no section between <!-- table --> and <!-- end -->"):
         readme.main(["table"])
     assert page.read_text() == TEXT
 
 
-def test_a_picture_that_is_not_there_is_named_and_nothing_changes(page):
+def test_a_missing_picture_is_named_and_changes_nothing(page):
     with refused("plots/nowhere.png: no such file"):
         readme.main(["summary", "plots/nowhere.png"])
+    assert page.read_text() == TEXT
+
+
+def test_a_section_of_a_page_in_docs_is_renewed_there(page):
+    models = page.parent / "docs/models.md"
+    models.parent.mkdir()
+    models.write_text("<!-- all-models -->\nold\n<!-- end -->\n")
+    readme.main(["all-models"])
+    assert models.read_text() == "<!-- all-models -->\n| new |\n<!-- end -->\n"
     assert page.read_text() == TEXT

@@ -1,0 +1,66 @@
+"""The picture of `make coverage`: the verdict of each model and combination as a colour."""
+
+from pathlib import Path
+
+from parity.coverage.cell_verdict import rel_text
+from parity.coverage.cells import Figures
+from parity.coverage.record import Record, combinations_of, verdicts_in
+
+CELL_HEIGHT, CELL_WIDTH, NAMES_WIDTH = 0.155, 1.05, 2.0  # inches
+# The palette of Okabe and Ito; the two silent failures have the loudest colours.
+COLORS = {
+    "same": "#cfe8dc",
+    "vacuous": "#dddddd",
+    "not exportable": "#b8b8b8",
+    "refused": "#f0e442",
+    "timeout": "#e69f00",
+    "crashed": "#56b4e9",
+    "unstable": "#cc79a7",
+    "different": "#d55e00",
+}
+
+
+def draw(path: Path, record: Record, dpi: int) -> None:
+    """Draw a heat map with a row for each model and a column for each combination."""
+    from matplotlib.patches import Patch, Rectangle
+
+    from parity.evaluation.charts import header, name_rows, new_figure
+
+    columns, names = list(map(str, combinations_of(record))), list(record["models"])
+    width = NAMES_WIDTH + CELL_WIDTH * max(len(columns), 4)
+    height = CELL_HEIGHT * len(names) + 1.2
+    with new_figure(path, width, height, dpi) as figure:
+        axes = figure.add_subplot()
+        for y, name in enumerate(names):
+            for x, column in enumerate(columns):
+                cell = record["models"][name]["cells"].get(column)
+                if cell is None:
+                    continue
+                color = COLORS[cell["verdict"]]
+                axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=color, ec="white", lw=0.8))
+                axes.text(x, y, cell_text(cell), ha="center", va="center", fontsize=6)
+        name_rows(axes, names)
+        axes.set_xlim(-0.5, len(columns) - 0.5)
+        axes.set_xticks(range(len(columns)), [column.replace(", ", "\n") for column in columns])
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0, labelsize=7)
+        for side in axes.spines.values():
+            side.set_visible(False)
+        handles = [
+            Patch(color=COLORS[name], label=f"{name}: {words}")
+            for name, words in verdicts_in(record).items()
+        ]
+        figure.legend(handles=handles, loc="outside lower left", ncols=1, fontsize=7)
+        header(
+            figure,
+            "torchvision's models in OpenCV, against PyTorch",
+            "Exporter and opset, engine and version of OpenCV. A cell shows the largest difference"
+            " of the logits, over the largest logit; fixed: only as a file of fixed sizes.",
+        )
+
+
+def cell_text(cell: Figures) -> str:
+    """The relative difference where there are outputs to compare, else the verdict."""
+    if cell["verdict"] in ("same", "different", "unstable") and cell["rel"] is not None:
+        return rel_text(cell["rel"]) + (" fixed" if cell["fixed"] else "")
+    return cell["verdict"]

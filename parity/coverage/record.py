@@ -1,0 +1,219 @@
+"""The record of `make coverage`: the verdict of each model and combination, as JSON.
+
+    {"constants": …, "limits_of_a_process": …, "processors": […],
+     "models": {model: {"task": …, "cells": {combination: {"verdict": …, …}}}}}
+
+metrics/coverage.json is the record of full runs. Cells are measured on several machines, and not
+all of them are on this disk: a new record takes the others from the old one.
+"""
+
+import json
+import subprocess
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from parity.core.cli import InputError
+from parity.core.machine import cpu_model
+from parity.core.params import Params
+from parity.coverage.cell_verdict import VERDICTS, judge_cell
+from parity.coverage.cells import (
+    Combination,
+    Figures,
+    combination_of,
+    constants,
+    limits_may_cure,
+    process_limits,
+    read_cells,
+)
+
+RECORD = Path("metrics/coverage.json")
+
+Record = dict  # of JSON, as above
+Key = tuple[str, Combination]  # the model and the combination of a cell
+LABELS = ("same", "same (fixed)", *list(VERDICTS)[1:])  # best first
+
+
+def read_record(source: str | Path) -> Record:
+    """Read a record from its path, or from a revision of Git that has metrics/coverage.json.
+
+    Raises InputError where there is none, or where it is damaged.
+    """
+    if Path(source).is_file():
+        text = Path(source).read_bytes()
+    elif str(source).startswith("-"):
+        raise InputError(f"{source}: no such file; expected a record or a revision of Git")
+    else:
+        command = ["git", "show", f"{source}:{RECORD}"]
+        shown = subprocess.run(command, capture_output=True, check=False)
+        if shown.returncode:
+            raise InputError(f"{source}: neither a file nor a revision of Git that has {RECORD}")
+        text = shown.stdout
+    try:
+        record = json.loads(text)
+        labels_of(record), record["constants"]["versions"], record["limits_of_a_process"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{source}: not a record of `make coverage`: {reason}") from None
+    return record
+
+
+def full_record(params: Params, tried: Collection[Combination] = ()) -> Record:
+    """Build what metrics/coverage.json holds after a full run that tried these combinations.
+
+    The cells on disk count in the combinations tried and in those of the old record; where there
+    are neither, all cells count. The others of the old record stay. Raises InputError where a cell
+    of the old record would be lost.
+    """
+    check_nothing_is_lost(params)
+    old = read_record(RECORD) if RECORD.exists() else None
+    columns = {*tried, *(combinations_of(old) if old else ())}
+    cells = read_cells(params)
+    if columns:
+        cells = [figures for figures in cells if combination_of(figures) in columns]
+    return build_record(cells, params, old)
+
+
+def narrowed_record(params: Params, tried: Collection[Key]) -> Record:
+    """Build the record of the cells on disk that a narrowed run tried, and of no others."""
+    return build_record([cell for cell in read_cells(params) if key_of(cell) in tried], params)
+
+
+def build_record(cells: Iterable[Figures], params: Params, old: Record | None = None) -> Record:
+    """Judge cells; those of an old record that are not among them stay where they are still valid
+    (`kept_cells`)."""
+    models: dict[str, Figures] = {}
+    processors: set[str] = set()
+    if old:
+        for (name, combination), cell in kept_cells(old, params)[0].items():
+            model = models.setdefault(name, old["models"][name] | {"cells": {}})
+            model["cells"][str(combination)] = cell
+            processors |= set(old["processors"])
+    for figures in cells:
+        processors.add(cpu_model())
+        model = models.setdefault(figures["model"], {"cells": {}})
+        model["task"] = figures["task"]
+        reference = figures["reference"]
+        model |= {key: reference.get(key) for key in ("parameters", "spread", "noise", "ms")}
+        model["cells"][str(combination_of(figures))] = recorded_cell(figures, params)
+    for model in models.values():
+        model["cells"] = dict(sorted(model["cells"].items()))
+    return {
+        "constants": record_constants(params),
+        "limits_of_a_process": process_limits(params),
+        "processors": sorted(processors),
+        "models": dict(sorted(models.items())),
+    }
+
+
+def recorded_cell(figures: Figures, params: Params) -> Figures:
+    """The entry of a cell in a record."""
+    verdict = judge_cell(figures, params)
+    return {
+        "verdict": verdict.verdict,
+        "owner": verdict.owner,
+        "reason": verdict.reason,
+        "rel": verdict.rel,
+        "fixed": verdict.fixed,
+        "ms": figures["groups"][0]["ms"] if figures["groups"] else None,
+        "onnxruntime_ms": figures["onnxruntime"]["ms"],
+    }
+
+
+def check_nothing_is_lost(params: Params, planned: Collection[Key] = ()) -> None:
+    """Raise InputError where the next full record would lose cells of metrics/coverage.json: cells
+    that were measured or judged under other conditions, and are neither on disk nor `planned`."""
+    if not RECORD.exists():
+        return
+    old = read_record(RECORD)
+    kept, difference = kept_cells(old, params)
+    on_disk = {key_of(figures) for figures in read_cells(params)}
+    lost = labels_of(old).keys() - kept.keys() - on_disk - set(planned)
+    if lost:
+        models, combinations = (len({key[part] for key in lost}) for part in (0, 1))
+        raise InputError(
+            f"{RECORD}: {len(lost)} of its cells ({models} models, {combinations} combinations)"
+            f" hold for {difference}; measure them again in this run, or move the file away"
+        )
+
+
+def kept_cells(old: Record, params: Params) -> tuple[dict[Key, Figures], str]:
+    """Return the cells of a record that measuring and judging them now would give again, and what
+    differs for the others, in words."""
+    changed = differences(old["constants"], record_constants(params))
+    if changed:
+        return {}, changed[0]
+    limits, now = old["limits_of_a_process"], process_limits(params)
+    cells = {
+        key: cell
+        for key, cell in cells_of(old).items()
+        if limits == now
+        or not limits_may_cure({"kind": cell["verdict"], "message": cell["reason"]})
+    }
+    return cells, next(iter(differences(limits, now)), "")
+
+
+def record_constants(params: Params) -> Figures:
+    """What every cell of a record is measured and judged with."""
+    shared = constants(params)
+    del shared["machine"]
+    limits = {task: {"rel": limit.rel} for task, limit in params.gate.limits}
+    return shared | {"limits": limits | {"spread": params.gate.spread}}
+
+
+def differences(old: object, new: object, name: str = "") -> list[str]:
+    """Name the keys that differ between two nested dicts, with both values."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            line
+            for key in {**old, **new}
+            for line in differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+        ]
+    return [] if old == new else [f"{name} {_value(old)} (now {_value(new)})"]
+
+
+def _value(value: object) -> str:
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def key_of(figures: Figures) -> Key:
+    """The key of a cell on disk."""
+    return figures["model"], combination_of(figures)
+
+
+def cells_of(record: Record) -> dict[Key, Figures]:
+    """All cells of a record."""
+    return {
+        (name, Combination.parse(combination)): cell
+        for name, model in record["models"].items()
+        for combination, cell in model["cells"].items()
+    }
+
+
+def label_of(cell: Figures) -> str:
+    """A cell's verdict, of LABELS."""
+    return cell["verdict"] + (" (fixed)" if cell["fixed"] else "")
+
+
+def labels_of(record: Record) -> dict[Key, str]:
+    return {key: label_of(cell) for key, cell in cells_of(record).items()}
+
+
+def combinations_of(record: Record) -> list[Combination]:
+    """The combinations of a record, those of the newest OpenCV first."""
+    found = sorted({combination for _, combination in cells_of(record)})
+    return sorted(found, key=lambda one: _version(one.opencv), reverse=True)
+
+
+def opencv_versions_of(record: Record) -> list[str]:
+    """The versions of OpenCV in a record, newest first."""
+    return list(dict.fromkeys(combination.opencv for combination in combinations_of(record)))
+
+
+def _version(text: str) -> list[int]:
+    return [int(part) for part in text.split(".")]
+
+
+def verdicts_in(record: Record) -> dict[str, str]:
+    """The entries of VERDICTS that a record has."""
+    found = {cell["verdict"] for cell in cells_of(record).values()}
+    return {name: words for name, words in VERDICTS.items() if name in found}

@@ -1,0 +1,70 @@
+"""Text files that list a split: ImageNet's `name class_id` and Pascal VOC's names."""
+
+from pathlib import Path
+
+from parity.core.cli import InputError
+from parity.datasets.dataset import Item
+
+
+def numbered_lines(path: Path) -> list[tuple[int, str]]:
+    """Return the lines of a UTF-8 text file that are not blank, stripped, with their numbers."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file in UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    numbered = enumerate((line.strip() for line in text.splitlines()), start=1)
+    return [(number, line) for number, line in numbered if line]
+
+
+def list_path(split: str, default: Path) -> Path:
+    """Return the path that `split` is when it ends in .txt, else `default`."""
+    return Path(split).expanduser() if split.endswith(".txt") else default
+
+
+def read_imagenet_list(path: Path, root: Path, classes: int) -> list[Item]:
+    """Read lines `name class_id`; the images lie in `root` or in one folder right below it.
+
+    Raises InputError, naming file and line, for any other line, a class id of `classes` or more, a
+    name that leaves `root`, and a first image that is nowhere.
+    """
+    entries = []
+    for number, line in numbered_lines(path):
+        name, *label = line.rsplit(maxsplit=1)
+        if len(label) != 1 or not label[0].isdecimal():
+            raise InputError(f"{path}:{number}: found {line!r}; expected `name class_id`")
+        if int(label[0]) >= classes:
+            expected = f"expected 0 to {classes - 1}"
+            raise InputError(f"{path}:{number}: found class {label[0]}; {expected}")
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise InputError(f"{path}:{number}: {name!r} leaves the dataset's folder")
+        entries.append((name, int(label[0])))
+    if not entries:
+        raise InputError(f"{path}: the list is empty")
+    folder = _image_folder(path, root, entries[0][0])
+    return [Item(str(folder / name), label) for name, label in entries]
+
+
+def _image_folder(path: Path, root: Path, name: str) -> Path:
+    """Return the folder, relative to `root`, that holds the first image."""
+    below = sorted(entry for entry in root.iterdir() if entry.is_dir())
+    for folder in (root, *below):
+        if (folder / name).is_file():
+            return folder.relative_to(root)
+    raise InputError(f"{path}:1: no image {name} in {root} or a folder right below it")
+
+
+def read_voc_list(path: Path) -> list[Item]:
+    """Read the names of images with masks, without suffix, one a line.
+
+    Raises InputError, naming file and line, for any other line and an empty list.
+    """
+    items = []
+    for number, name in numbered_lines(path):
+        if len(name.split()) != 1 or Path(name).name != name:
+            raise InputError(f"{path}:{number}: found {name!r}; expected the name of one image")
+        items.append(Item(f"JPEGImages/{name}.jpg", f"SegmentationClass/{name}.png"))
+    if not items:
+        raise InputError(f"{path}: the list is empty")
+    return items

@@ -1,0 +1,183 @@
+"""A model's results as typed values: gathered once, then read by plot, summary and gate.
+
+Nothing here imports NumPy: printing the last verdict must be instant.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from parity.backends.contract import BACKENDS, reference_of
+from parity.core.files import read_json, write_json
+from parity.core.params import Task
+from parity.core.paths import (
+    benchmark_path,
+    metrics_path,
+    results_path,
+    source_path,
+    stability_path,
+)
+
+ACCURACY_METRICS: dict[Task, str] = {"classification": "acc@1", "segmentation": "mean_iou"}
+
+
+@dataclass(frozen=True)
+class PairParity:
+    """How far a candidate's outputs are from its reference's; `scores.Parity` defines the figures.
+
+    An undefined figure is NaN in memory and None once it has been through JSON.
+    """
+
+    l1: float | None
+    linf: float | None
+    rel: float | None
+    agreement: float | None
+    ties: float | None
+    spread: float | None
+
+
+@dataclass(frozen=True)
+class StabilityRun:
+    """A repetition of OpenCV's first run: whether it gave the same bits, the relative difference
+    where it did not, and the failure that ended it, if any."""
+
+    name: str
+    same: bool
+    rel: float | None
+    failure: dict[str, str] | None
+
+
+@dataclass(frozen=True)
+class Stability:
+    """Whether OpenCV gives the same bits in every run; None where every run failed alike."""
+
+    images: int
+    method: str
+    stable: bool | None
+    runs: tuple[StabilityRun, ...]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The forward passes of a backend."""
+
+    median_ms: float
+    p95_ms: float
+    images_per_s: float
+
+
+@dataclass(frozen=True)
+class RatioInterval:
+    """The confidence interval of a ratio, at `confidence` percent."""
+
+    low: float | None
+    high: float | None
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The timings by backend, and the ratio of OpenCV's median to the reference's."""
+
+    blob: tuple[int, ...]
+    runs: int
+    timings: dict[str, Timing]
+    ratio: float | None
+    ratio_interval: RatioInterval
+    environment: dict[str, Any]
+
+    @property
+    def medians(self) -> dict[str, float]:
+        """The median time in ms by backend."""
+        return {backend: timing.median_ms for backend, timing in self.timings.items()}
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything measured of a model, by backend or by pair.
+
+    A backend that failed has an entry in `failures` and none in `scores` and `nonfinite`, or none
+    in the benchmark's `timings`. `published` is the accuracy published with the weights.
+    """
+
+    model: str
+    task: Task
+    images: int
+    reference: str
+    scores: dict[str, dict[str, float | None]]
+    nonfinite: dict[str, int]
+    parity: dict[str, PairParity]
+    failures: dict[str, dict[str, str]]
+    stability: Stability
+    benchmark: Benchmark
+    published: float | None
+
+    @property
+    def metric(self) -> str:
+        """The score that stands for the task."""
+        return ACCURACY_METRICS[self.task]
+
+    @property
+    def accuracy(self) -> dict[str, float | None]:
+        """The percentage of `metric` by backend."""
+        return {backend: scores[self.metric] for backend, scores in self.scores.items()}
+
+    @property
+    def parity_with_reference(self) -> PairParity | None:
+        """OpenCV against the reference; None where either has no outputs."""
+        return self.parity.get(f"opencv_vs_{self.reference}")
+
+
+_RESULTS = TypeAdapter(Results)
+
+
+def is_number(figure: float | None) -> bool:
+    """Whether a figure is defined: neither NaN nor None."""
+    return figure is not None and figure == figure
+
+
+def gather_results(model: str, task: Task) -> Results:
+    """Put together what evaluate, benchmark, stability and weights wrote about a model.
+
+    Where a backend failed both in the evaluation and in the benchmark, the evaluation's failure
+    counts.
+    """
+    metrics, times = read_json(metrics_path(model)), read_json(benchmark_path(model))
+    published = read_json(source_path(model))["published"]
+    evaluated = [backend for backend in BACKENDS if backend in metrics]
+    reference = reference_of(evaluated)
+    failures = times.get("failures", {}) | metrics.get("failures", {})
+    return _RESULTS.validate_python(
+        {
+            "model": model,
+            "task": task,
+            "images": metrics["images"],
+            "reference": reference,
+            "scores": {
+                backend: {
+                    key: metrics[backend][key] for key in metrics[backend] if key != "nonfinite"
+                }
+                for backend in evaluated
+            },
+            "nonfinite": {backend: metrics[backend]["nonfinite"] for backend in evaluated},
+            "parity": metrics["parity"],
+            "failures": {backend: failures[backend] for backend in BACKENDS if backend in failures},
+            "stability": read_json(stability_path(model)),
+            "benchmark": {
+                "timings": {backend: times[backend] for backend in BACKENDS if backend in times},
+                "ratio": times[f"opencv_over_{reference}"],
+                "ratio_interval": times[f"opencv_over_{reference}_interval"],
+                **{key: times[key] for key in ("blob", "runs", "environment")},
+            },
+            "published": published["metrics"].get(ACCURACY_METRICS[task]) if published else None,
+        }
+    )
+
+
+def write_results(results: Results) -> None:
+    write_json(results_path(results.model), asdict(results))
+
+
+def read_results(model: str) -> Results:
+    return _RESULTS.validate_python(read_json(results_path(model)))

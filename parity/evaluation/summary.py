@@ -1,0 +1,156 @@
+"""The summary of all models: a table in Markdown, and the notes below it."""
+
+import json
+import textwrap
+from collections.abc import Sequence
+
+from parity.backends.contract import BACKENDS, LABELS, failure_text
+from parity.core.markdown import NOTHING, agreement_text, difference_text, markdown_table
+from parity.evaluation.messages import nonfinite_text, stability_text
+from parity.evaluation.results import PairParity, Results
+from parity.evaluation.verdict import VACUOUS, is_vacuous
+
+HEADINGS = LABELS | {"onnxruntime": "ORT"}  # the table is wide enough
+# The two steps from PyTorch to OpenCV, each with the owner of its deviation.
+STEPS = {"onnxruntime_vs_pytorch": "export", "opencv_vs_onnxruntime": "engine"}
+NOT_COMPARED = PairParity(None, None, None, None, None, None)
+MAX_FAILURE = 300  # characters of a failure's message
+
+
+def summary_text(models: Sequence[Results], least_spread: float) -> str:
+    """Return the table and its notes; an agreement of outputs whose spread is less than
+    `least_spread` is vacuous."""
+    return f"{summary_table(models, least_spread)}\n{summary_notes(models, least_spread)}"
+
+
+def summary_table(models: Sequence[Results], least_spread: float) -> str:
+    """Return one row per model, padded so that it reads well in a terminal too."""
+    published = has_published(models)
+    header = ["model", "task", "images", *(["published %"] if published else [])]
+    header += [f"{name} %" for name in HEADINGS.values()]
+    header += ["l1", "linf", "rel", *STEPS.values(), "agree %"]
+    header += [f"{name} ms" for name in HEADINGS.values()]
+    header += ["OpenCV/PyTorch"]
+    rows = [_cells(results, published, least_spread) for results in models]
+    return markdown_table([header, *rows], left=2)
+
+
+def _cells(results: Results, published: bool, least_spread: float) -> list[str]:
+    parity = results.parity_with_reference or NOT_COMPARED
+    steps = [results.parity.get(pair, NOT_COMPARED) for pair in STEPS]
+    medians = results.benchmark.medians
+    cells = [results.model, results.task, str(results.images)]
+    cells += [accuracy_text(results.published)] if published else []
+    cells += [accuracy_text(results.accuracy.get(name)) for name in BACKENDS]
+    differences = (parity.l1, parity.linf, parity.rel, *(step.rel for step in steps))
+    cells += map(difference_text, differences)
+    cells += [agreement_or_vacuous(parity, least_spread)]
+    cells += [milliseconds(medians[name]) if name in medians else NOTHING for name in BACKENDS]
+    return [*cells, _ratio_text(results)]
+
+
+def has_published(models: Sequence[Results]) -> bool:
+    return any(results.published is not None for results in models)
+
+
+def accuracy_text(percent: float | None) -> str:
+    return NOTHING if percent is None else f"{percent:.2f}"
+
+
+def agreement_or_vacuous(parity: PairParity, least_spread: float) -> str:
+    """Return the agreement, or `vacuous` for full agreement of outputs that could only agree."""
+    if parity.agreement == 100 and is_vacuous(parity, least_spread):
+        return VACUOUS
+    return agreement_text(parity.agreement)
+
+
+def milliseconds(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def _ratio_text(results: Results) -> str:
+    ratio, interval = results.benchmark.ratio, results.benchmark.ratio_interval
+    mark = "" if results.reference == "pytorch" else "ORT: "
+    if ratio is None:
+        return mark + NOTHING
+    if interval.low is None or interval.high is None:
+        return f"{mark}{ratio:.2f}"
+    return f"{mark}{ratio:.2f} ({interval.low:.2f}-{interval.high:.2f})"
+
+
+def summary_notes(models: Sequence[Results], least_spread: float) -> str:
+    """Explain the columns of the table, list what went wrong, and describe the machine."""
+    confidences = sorted({results.benchmark.ratio_interval.confidence for results in models})
+    confidence = "/".join(f"{value:g}" for value in confidences)
+    columns = (
+        "%: accuracy, of classification acc@1, of segmentation the mean IoU. ORT: ONNX Runtime."
+        " l1, linf: mean and largest absolute difference of OpenCV's and PyTorch's logits; rel:"
+        " linf over PyTorch's largest absolute logit. export, engine: rel of the two steps, ONNX"
+        " Runtime against PyTorch and OpenCV against ONNX Runtime. agree: images or pixels with the"
+        " same class."
+        f" ms: median time of a forward pass; OpenCV/PyTorch: their ratio and its {confidence} %"
+        " confidence interval."
+    )
+    if has_published(models):
+        columns += " published: torchvision's figure for the weights, on the original dataset."
+    if any(results.reference != "pytorch" for results in models):
+        columns += (
+            " A model that is an ONNX file from the start has no PyTorch: its differences and its"
+            " ratio, marked ORT, are those to ONNX Runtime."
+        )
+    compared = [results.parity_with_reference or NOT_COMPARED for results in models]
+    if any(agreement_or_vacuous(parity, least_spread) == VACUOUS for parity in compared):
+        columns += (
+            " vacuous: the reference's outputs are so alike that the backends could only agree;"
+            " `make gate` says what to do."
+        )
+    texts = [columns, *problems(models), environment_text(models)]
+    return "\n\n".join(textwrap.fill(text, 100) for text in texts) + "\n"
+
+
+def problems(models: Sequence[Results]) -> list[str]:
+    """Say what no column of the table shows: failures, NaN or infinity, instability."""
+    lines = []
+    for results in models:
+        found = [failure_text(*failure) for failure in results.failures.items()]
+        found += [nonfinite_text(*counted) for counted in results.nonfinite.items() if counted[1]]
+        if results.stability.stable is False:
+            found.append(stability_text(results.stability))
+        lines += [f"{results.model}: {textwrap.shorten(text, MAX_FAILURE)}" for text in found]
+    return lines
+
+
+def environment_text(models: Sequence[Results]) -> str:
+    """Describe the blobs and the machine of the times, and warn where the machines differ."""
+    blobs: dict[str, list[str]] = {}
+    for results in models:
+        blobs.setdefault("x".join(map(str, results.benchmark.blob)), []).append(results.model)
+    counts = {
+        blob: f" ({_count_text(names)})" if len(blobs) > 1 else "" for blob, names in blobs.items()
+    }
+    sizes = ", ".join(f"{blob}{count}" for blob, count in counts.items())
+    environments = [results.benchmark.environment for results in models]
+    machines = {json.dumps(where): _machine_text(where) for where in environments}
+    text = f"Blob, NCHW: {sizes}. {'; '.join(machines.values())}."
+    if len(machines) > 1:
+        text += " Measured in different environments: do not compare the times of different models."
+    return text
+
+
+def _count_text(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} models"
+
+
+def _machine_text(environment: dict) -> str:
+    opencv = environment["opencv"]
+    threads = [environment[backend]["threads"] for backend in BACKENDS]
+    same = len(set(threads)) == 1
+    count = f"threads {threads[0] if same else '/'.join(map(str, threads))}"
+    versions = ", ".join(
+        f"{name} {environment[backend]['version']}" for backend, name in LABELS.items()
+    )
+    setup = f"engine {opencv['engine']}, backend {opencv['backend']}, target {opencv['target']}"
+    cpu = f"{environment['cpu']}, cores {environment['cores']}"
+    if "gpu" in environment["pytorch"]:
+        versions = versions.replace(",", f" on {environment['pytorch']['gpu']},", 1)
+    return f"{cpu}, {count}; {versions} ({setup})"

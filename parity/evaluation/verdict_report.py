@@ -1,0 +1,73 @@
+"""The verdicts of all models: as text, and as the few figures that are compared between runs."""
+
+from collections.abc import Mapping
+
+from parity.core.markdown import agreement_text, difference_text, loss_text, markdown_table
+from parity.evaluation.results import Results
+from parity.evaluation.verdict import FAIL, OWNERS, PASS, VACUOUS, Verdict
+
+WORST_FIRST = (FAIL, VACUOUS, PASS)
+
+
+def worst_verdict(verdicts: Mapping[str, Verdict]) -> str:
+    found = {verdict.verdict for verdict in verdicts.values()}
+    return next(worst for worst in WORST_FIRST if worst in found)
+
+
+def verdict_report(verdicts: Mapping[str, Verdict]) -> str:
+    """Return the table, a line per finding, and how many models got each verdict."""
+    lines = []
+    for name, verdict in verdicts.items():
+        for kind, findings in (("FAIL", verdict.failures), ("ties", verdict.ties)):
+            for finding in findings:
+                lines.append(f"{name}: {kind}: {finding.words}; owner: {OWNERS[finding.owner]}")
+        if verdict.vacuous:
+            lines.append(f"{name}: vacuous, not passed: {verdict.vacuous}")
+    lines.append(count_text(verdicts))
+    return verdict_table(verdicts) + "\n" + "".join(f"{line}\n" for line in lines)
+
+
+def verdict_table(verdicts: Mapping[str, Verdict]) -> str:
+    """Return one row per model: the verdict, the owner, and OpenCV's figures with their limits."""
+    header = ["model", "verdict", "owner", "rel (limit)", "agree+ties % (limit)", "loss (limit)"]
+    rows = []
+    for name, verdict in verdicts.items():
+        figures = (
+            (difference_text(verdict.rel), verdict.limits.rel),
+            (agreement_text(verdict.agreement), verdict.limits.agreement),
+            (loss_text(verdict.accuracy_loss), verdict.limits.accuracy_loss),
+        )
+        cells = [f"{figure} ({limit:g})" for figure, limit in figures]
+        rows.append([name, verdict.verdict, verdict.owner, *cells])
+    return markdown_table([header, *rows], left=3)
+
+
+def count_text(verdicts: Mapping[str, Verdict]) -> str:
+    names = {verdict: [] for verdict in WORST_FIRST}
+    for name, verdict in verdicts.items():
+        names[verdict.verdict].append(name)
+    text = f"{len(names[PASS])} of {len(verdicts)} models pass"
+    for verdict, verb in ((FAIL, "fail"), (VACUOUS, "vacuous")):
+        if names[verdict]:
+            text += f"; {len(names[verdict])} {verb}: {', '.join(names[verdict])}"
+    return text
+
+
+def overview(results: Results, verdict: Verdict) -> dict:
+    """Return what `dvc metrics diff` and `dvc exp show` compare of one model.
+
+    Figures that vary a little with the machine keep three significant digits.
+    """
+    medians = results.benchmark.medians
+    timed = [backend for backend in (results.reference, "opencv") if backend in medians]
+    return {
+        "verdict": verdict.verdict,
+        results.metric: results.accuracy,
+        "rel": three_digits(verdict.rel),
+        "agreement": verdict.agreement,
+        "ms": {backend: three_digits(medians[backend]) for backend in timed},
+    }
+
+
+def three_digits(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.3g}")

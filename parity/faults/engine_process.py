@@ -1,0 +1,49 @@
+"""One of OpenCV's engines in a process of its own, so that a crash there is a result."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from onnx import ModelProto
+
+from parity.backends.isolated import BackendWorker
+from parity.backends.opencv import run_opencv
+from parity.faults.settings import EngineSettings
+from parity.graphs.graph import save
+
+
+class EngineProcess:
+    """A process that runs graphs in one engine until it is stopped; use it in a `with`.
+
+    `environment` is added to this process's own.
+    """
+
+    def __init__(
+        self, settings: EngineSettings, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.settings = settings
+        self._worker = BackendWorker(settings.limit_s, environment, quiet=True)
+        self._folder = tempfile.TemporaryDirectory(prefix="graphs-")
+
+    def __enter__(self) -> "EngineProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the process and remove its files."""
+        self._worker.stop()
+        self._folder.cleanup()
+
+    def run(
+        self, model: ModelProto | Path, feeds: Mapping[str, np.ndarray], outputs: Sequence[str]
+    ) -> list[np.ndarray]:
+        """Compute the outputs of a model or an ONNX file; raises BackendFailure."""
+        path = model
+        if isinstance(model, ModelProto):
+            path = Path(self._folder.name) / "graph.onnx"
+            save(model, path)
+        engine, threads = self.settings.engine, self.settings.threads
+        return self._worker.call(run_opencv, path, engine, threads, feeds, outputs)

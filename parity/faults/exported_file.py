@@ -1,0 +1,34 @@
+"""A model's ONNX file as the pipeline left it, for tools that read it outside the pipeline."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from parity.core.cli import InputError, log
+from parity.core.params import PARAMS
+from parity.core.paths import onnx_path
+
+CHANGED = 1  # exit code of `dvc status --quiet`
+
+
+@contextmanager
+def exported_file(name: str) -> Iterator[Path]:
+    """Yield the path of a model's ONNX file; raises InputError where the file is missing.
+
+    On exit, warn if DVC reports the file stale: checked in the background, as it takes seconds.
+    """
+    path = onnx_path(name)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; `make` writes it")
+    status = None
+    if Path("dvc.lock").is_file():
+        command = [sys.executable, "-m", "dvc", "status", "--quiet", f"export_onnx@{name}"]
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        status = subprocess.Popen(command, **streams)
+    try:
+        yield path
+    finally:
+        if status and status.wait() == CHANGED:
+            log(f"{path}: stale: {PARAMS} or another dependency has changed; `make` rewrites it")

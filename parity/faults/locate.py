@@ -1,0 +1,239 @@
+"""Locate a fault: the first node whose output is wrong, and whether exporter or engine owns it.
+
+For a model of params.yaml, the ONNX file is compared with the PyTorch network (owner `export`),
+then OpenCV with ONNX Runtime (owner `engine`). For two files, the candidate is compared with the
+reference, both in ONNX Runtime (`export`), then OpenCV with ONNX Runtime on the candidate.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from onnx import ModelProto
+
+from parity.backends.contract import BackendFailure
+from parity.core.cli import InputError
+from parity.core.params import ModelParams, Params
+from parity.evaluation.verdict import gate_limits
+from parity.faults.depth_chart import draw_depth
+from parity.faults.fault import Fault, unlocated_fault
+from parity.faults.inputs import feeds_of, read_blob, real_blob
+from parity.faults.locate_in_engine import SIDES as ENGINE_SIDES
+from parity.faults.locate_in_engine import locate_in_engine, run_whole
+from parity.faults.locate_in_file import SIDES as FILE_SIDES
+from parity.faults.locate_in_file import locate_in_file
+from parity.faults.settings import (
+    FILE_LIMITS,
+    FILE_OPENCV,
+    FILE_PERTURB,
+    EngineSettings,
+    engine_settings,
+    on_cpu,
+)
+from parity.graphs.difference import Difference, compare, worst
+from parity.graphs.graph import load_model, output_names
+from parity.graphs.matching import compare_pairs, differs_inside, names_in_common, output_pairs
+from parity.graphs.provenance import source_module
+from parity.graphs.values import ComputedValues, all_values, compute_values
+
+DPI = 120
+
+Say = Callable[[str], None]  # takes the lines of a search, as soon as each is known
+
+
+@dataclass
+class Located:
+    """A fault, or None, with the graph it was searched for in and that graph's tensors."""
+
+    fault: Fault | None
+    model: ModelProto
+    values: Mapping[str, np.ndarray]
+
+    @property
+    def module(self) -> str | None:
+        """The PyTorch module at fault, if the search or the file names one."""
+        fault = self.fault
+        if fault is None:
+            return None
+        if fault.module or fault.node is None:
+            return fault.module
+        return source_module(fault.node)[0]
+
+    def draw(self, path: Path) -> None:
+        """Draw the measured differences by depth; raises OSError or ValueError where it fails."""
+        fault = self.fault
+        title = f"{path.stem}: {fault.sides[0]} against {fault.sides[1]}, by depth"
+        measured = f"{len(fault.errors)} of {len(fault.order)} tensors measured"
+        subtitle = f"{measured}; owner {fault.owner}"
+        mark = (fault.output, fault.title + (f"\n{self.module}" if self.module else ""))
+        draw_depth(path, title, subtitle, fault.order, fault.errors, fault.limit, mark, DPI)
+
+
+def locate_in_model(
+    name: str,
+    params: Params,
+    path: Path,
+    say: Say,
+    image: int | None = None,
+    engine: str | None = None,
+    limit: float | None = None,
+) -> Located:
+    """Search a model of params.yaml, whose ONNX file is `path`, on an image of its val split.
+
+    Engine and limit default to those of params.yaml. Raises InputError.
+    """
+    model = params.models[name]
+    limit = limit or gate_limits(params, name).rel
+    settings = engine_settings(on_cpu(params.opencv, engine), params.stability.perturb)
+    graph = load_model(path)
+    blob, description = real_blob(name, model, image)
+    say(f"{path} on {description}, blob {blob.shape}")
+    computed = compute_values(graph, feeds_of(path, graph, blob, description))
+    fault = None
+    if model.onnx is None:
+        fault = _against_pytorch(name, model, blob, graph, computed, limit, say)
+    elif computed.failure:
+        fault = _unreadable(graph, computed, limit, say)
+    if computed.failure:
+        return Located(fault, graph, computed.values)
+    return _against_opencv(path, graph, computed, settings, limit, fault, say)
+
+
+def locate_between_files(
+    reference_path: Path,
+    candidate_path: Path,
+    input_path: Path,
+    say: Say,
+    engine: str | None = None,
+    limit: float | None = None,
+) -> Located:
+    """Search a candidate's file, fed with the blob in `input_path`; raises InputError."""
+    limit = limit or FILE_LIMITS.rel
+    settings = engine_settings(on_cpu(FILE_OPENCV, engine), FILE_PERTURB)
+    reference, candidate = load_model(reference_path), load_model(candidate_path)
+    _check_outputs(reference_path, reference, candidate_path, candidate)
+    blob, source = read_blob(input_path), str(input_path)
+    feeds = feeds_of(reference_path, reference, blob, source)
+    candidate_feeds = feeds_of(candidate_path, candidate, blob, source)
+    try:
+        expected = all_values(reference, feeds)
+    except BackendFailure as failure:
+        raise InputError(f"{reference_path}: {failure}") from None
+    computed = compute_values(candidate, candidate_feeds)
+    whole = _output_difference(reference, expected, candidate, computed)
+    say(f"candidate against reference, both in ONNX Runtime: {whole.text()}")
+    names = names_in_common(reference, candidate)
+    errors = compare_pairs(reference, expected, computed.values, names)
+    if not whole.rel <= limit or differs_inside(errors, limit):
+        search = partial(locate_in_file, reference, expected, candidate, computed, limit)
+        output = output_names(reference)[0]
+        fault = _or_unlocated(search, unlocated_fault("export", FILE_SIDES, output, whole, limit))
+        if whole.rel <= limit:
+            fault.notes.append("on this blob the outputs agree within the limit nevertheless")
+        return Located(fault, reference, expected)
+    if (first := next((name for name, error in errors.items() if error.rel), None)) is not None:
+        say(f"within the limit: first at {first}, {errors[first].text()}")
+    return _against_opencv(candidate_path, candidate, computed, settings, limit, None, say)
+
+
+def _against_pytorch(
+    name: str,
+    model: ModelParams,
+    blob: np.ndarray,
+    graph: ModelProto,
+    computed: ComputedValues,
+    limit: float,
+    say: Say,
+) -> Fault | None:
+    """Find where the file, in ONNX Runtime, diverges from the PyTorch network."""
+    if computed.failure:
+        return _unreadable(graph, computed, limit, say)
+    # Heavy: a model that is an ONNX file from the start needs no PyTorch.
+    from parity.faults.locate_in_modules import SIDES, locate_in_modules, record_calls
+    from parity.networks.network import saved_network
+
+    calls, logits = record_calls(saved_network(name, model), blob)
+    output = output_names(graph)[0]
+    whole = compare(computed.values[output], logits)
+    say(f"ONNX Runtime against PyTorch: {whole.text()}")
+    if whole.rel <= limit:
+        return None
+    search = partial(locate_in_modules, calls, logits, graph, computed.values, limit)
+    return _or_unlocated(search, unlocated_fault("export", SIDES, output, whole, limit))
+
+
+def _unreadable(model: ModelProto, computed: ComputedValues, limit: float, say: Say) -> Fault:
+    """Return the fault of a file that ONNX Runtime cannot run, at the node that it fails at."""
+    node, failure = computed.failed_at, computed.failure
+    say(f"ONNX Runtime: {failure.kind}: {failure}")
+    output = node.output[0] if node else output_names(model)[0]
+    sides = ("ONNX Runtime", "reference")
+    fault = unlocated_fault("export", sides, output, Difference.from_failure(failure), limit)
+    fault.node, fault.confirmed = node, True
+    fault.evidence = "ONNX Runtime runs the graph up to this node, but not including it"
+    return fault
+
+
+def _against_opencv(
+    path: Path,
+    model: ModelProto,
+    computed: ComputedValues,
+    settings: EngineSettings,
+    limit: float,
+    fault: Fault | None,
+    say: Say,
+) -> Located:
+    """Find where OpenCV diverges from ONNX Runtime, unless the file itself has a `fault`."""
+    whole = run_whole(path, model, computed.values, settings)
+    say("\n".join(whole.lines()))
+    wrong = whole.worst(limit)
+    if fault is None and wrong:
+        search = partial(locate_in_engine, model, computed.values, whole, settings, limit)
+        blank = unlocated_fault("engine", ENGINE_SIDES, wrong.output, wrong.difference, limit)
+        fault = _or_unlocated(search, blank)
+    elif wrong:
+        fault.notes.append("OpenCV also differs from ONNX Runtime on this file")
+    return Located(fault, model, computed.values)
+
+
+def _or_unlocated(search: Callable[[], Fault], blank: Fault) -> Fault:
+    """Return what a search finds, or the `blank` fault if the search breaks off: it is known
+    anyway that something differs, and whose fault that is."""
+    try:
+        return search()
+    except InputError:
+        raise
+    except Exception as error:  # from any library that reads a possibly broken graph
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        blank.evidence = f"not located: the search broke off: {reason}"
+        return blank
+
+
+def _check_outputs(
+    reference_path: Path, reference: ModelProto, candidate_path: Path, candidate: ModelProto
+) -> None:
+    """Raise InputError where two files have different numbers of outputs."""
+    ours, theirs = output_names(reference), output_names(candidate)
+    if len(ours) != len(theirs):
+        found = f"found {len(theirs)} outputs: {', '.join(theirs) or 'none'}"
+        wanted = f"{reference_path} has {len(ours)}: {', '.join(ours) or 'none'}"
+        raise InputError(f"{candidate_path}: {found}; {wanted}")
+
+
+def _output_difference(
+    reference: ModelProto,
+    expected: Mapping[str, np.ndarray],
+    candidate: ModelProto,
+    computed: ComputedValues,
+) -> Difference:
+    """Return the difference of the outputs that differ most."""
+    if computed.failure:
+        return Difference.from_failure(computed.failure)
+    values = computed.values
+    return worst(
+        compare(values[theirs], expected[ours])
+        for ours, theirs in output_pairs(reference, candidate).items()
+        if ours in expected and theirs in values  # constants are in neither
+    )

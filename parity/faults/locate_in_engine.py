@@ -1,0 +1,195 @@
+"""Find the first tensor where OpenCV diverges from ONNX Runtime on the same file."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+from onnx import ModelProto
+
+from parity.backends.contract import BackendFailure
+from parity.backends.dirty_heap import PERTURB, dirty_heap
+from parity.faults.engine_process import EngineProcess
+from parity.faults.fault import Fault
+from parity.faults.search import first_wrong_tensor, shows_fault, smallest_window
+from parity.faults.settings import EngineSettings
+from parity.faults.subgraphs import Subgraphs
+from parity.graphs.difference import Difference, compare
+from parity.graphs.graph import input_names, output_names, producers
+from parity.graphs.provenance import node_name
+
+SIDES = ("OpenCV", "ONNX Runtime")
+PLAIN: dict[str, str] = {}
+
+
+@dataclass
+class WholeRun:
+    """One run of a whole graph in a fresh process: the difference at each of its float outputs."""
+
+    environment: dict[str, str]
+    differences: dict[str, Difference]
+
+    @property
+    def output(self) -> str:
+        """The output with the largest difference."""
+        return max(self.differences, key=lambda name: self.differences[name].rel)
+
+    @property
+    def difference(self) -> Difference:
+        return self.differences[self.output]
+
+    def is_same(self, other: "WholeRun") -> bool:
+        """Whether two runs ended alike, their outputs bit for bit."""
+        pairs = zip(self.differences.values(), other.differences.values(), strict=True)
+        return all(mine.is_same(theirs) for mine, theirs in pairs)
+
+    def line(self) -> str:
+        value = self.environment.get(PERTURB)
+        where = f"{PERTURB}={value}" if value else "plain process"
+        at = f"at {self.output}, " if len(self.differences) > 1 else ""
+        return f"OpenCV against ONNX Runtime, {where}: {at}{self.difference.text()}"
+
+
+@dataclass
+class WholeRuns:
+    """Runs of a whole graph, first in a plain process, then on dirty heaps."""
+
+    runs: list[WholeRun]
+
+    @cached_property
+    def unstable(self) -> bool:
+        """Whether the runs did not all end alike."""
+        return not all(run.is_same(self.runs[0]) for run in self.runs)
+
+    def worst(self, limit: float) -> WholeRun | None:
+        """Return a run beyond the limit; for an unstable model one on a dirty heap, if any."""
+        wrong = [run for run in self.runs if not run.difference.rel <= limit]
+        dirty = [run for run in wrong if run.environment]
+        if self.unstable and dirty:
+            return max(dirty, key=lambda run: run.difference.rel)
+        return wrong[0] if wrong else None
+
+    def lines(self) -> list[str]:
+        if self.unstable:
+            lines = [run.line() for run in self.runs]
+            return [*lines, "unstable: the output depends on uninitialized memory"]
+        return [f"{self.runs[0].line()} (the same in {len(self.runs)} processes)"]
+
+
+def run_whole(
+    path: Path, model: ModelProto, values: Mapping[str, np.ndarray], settings: EngineSettings
+) -> WholeRuns:
+    """Run a file in a plain process and on dirty heaps; `values` are ONNX Runtime's tensors."""
+    names = [name for name in output_names(model) if name in values]
+    outputs = [name for name in names if values[name].dtype == np.float32] or names
+    feeds = {name: values[name] for name in input_names(model)}
+    runs = []
+    for environment in (PLAIN, *map(dirty_heap, settings.perturb)):
+        with EngineProcess(settings, environment) as engine:
+            try:
+                found = dict(zip(outputs, engine.run(path, feeds, outputs), strict=True))
+                differences = {name: compare(found[name], values[name]) for name in outputs}
+            except BackendFailure as failure:
+                differences = dict.fromkeys(outputs, Difference.from_failure(failure))
+        runs.append(WholeRun(environment, differences))
+    return WholeRuns(runs)
+
+
+def locate_in_engine(
+    model: ModelProto,
+    values: Mapping[str, np.ndarray],
+    whole: WholeRuns,
+    settings: EngineSettings,
+    limit: float,
+) -> Fault | None:
+    """Find the first wrong tensor that the output with the largest difference depends on.
+
+    `values` are all tensors by ONNX Runtime. Returns None where the whole graph is right.
+    """
+    run = whole.worst(limit)
+    if run is None:
+        return None
+    with EngineProcess(settings, run.environment) as engine:
+        subgraphs = Subgraphs(model, values, engine, run.output)
+        fault = locate_in_subgraphs(subgraphs, run.difference, limit)
+    fault.unstable, fault.environment = whole.unstable, run.environment
+    return fault
+
+
+def locate_in_subgraphs(subgraphs: Subgraphs, whole: Difference, limit: float) -> Fault:
+    """Find the first wrong tensor, given that the `whole` graph is wrong.
+
+    A tensor that is wrong at the end of its graph is skipped if no window confirms it and all
+    paths are right again further down.
+    """
+
+    def is_wrong(difference: Difference) -> bool | None:
+        return shows_fault(difference, whole, limit)
+
+    def is_wrong_at(name: str) -> bool | None:
+        return is_wrong(subgraphs.prefix_error(name))
+
+    order, notes, start, window, name = subgraphs.order, [], 0, [], None
+    while found := first_wrong_tensor(
+        order[start:], subgraphs.milestones, subgraphs.float_inputs, is_wrong_at
+    ):
+        name = found
+        error_of = partial(subgraphs.window_error, name)
+        window = smallest_window(subgraphs.windows(name), error_of, is_wrong)
+        right_again = _right_after(subgraphs, name, is_wrong)
+        if window or right_again is None:
+            break
+        notes.append(f"{name} is wrong as the last tensor of a graph, but {right_again} is right")
+        start, name = order.index(right_again) + 1, None
+    output = name or subgraphs.output
+    fault = Fault(
+        owner="engine",
+        sides=SIDES,
+        node=producers(subgraphs.model)[output],
+        output=output,
+        difference=subgraphs.prefix_error(output) if name else whole,
+        reference=subgraphs.values[output],
+        limit=limit,
+        order=order,
+        errors=subgraphs.prefix_errors,
+        confirmed=bool(window),
+        evidence="",
+        window=[node_name(subgraphs.nodes[place]) for place in window],
+        notes=notes + _failed_cuts(subgraphs, whole),
+    )
+    fault.evidence = _evidence(fault, in_prefix=name is not None)
+    return fault
+
+
+def _evidence(fault: Fault, in_prefix: bool) -> str:
+    if not in_prefix:
+        return "shows only in the whole graph: every graph that ends at an earlier tensor is right"
+    if not fault.window:
+        return "not confirmed by a second cut: shows only in a graph that starts at the input"
+    others = [name for name in fault.window if name != node_name(fault.node)]
+    if others:
+        return f"confirmed by a second cut; shows only together with {', '.join(others)}"
+    return "confirmed by a second cut: the node alone shows it"
+
+
+def _right_after(
+    subgraphs: Subgraphs, name: str, is_wrong: Callable[[Difference], bool | None]
+) -> str | None:
+    """Return the last right tensor after this one that every path passes, if there is one."""
+    errors, order = subgraphs.prefix_errors, subgraphs.order
+    after = set(order[order.index(name) + 1 :]) & errors.keys()
+    right = [one for one in subgraphs.milestones if one in after and is_wrong(errors[one]) is False]
+    return right[-1] if right else None
+
+
+def _failed_cuts(subgraphs: Subgraphs, whole: Difference) -> list[str]:
+    """Note the parts that fail because of the cut: the whole graph does not fail."""
+    errors = subgraphs.prefix_errors
+    failed = [name for name, error in errors.items() if error.failed]
+    if whole.failed or not failed:
+        return []
+    return [
+        f"{len(failed)} graphs that end at a tensor fail although the whole does not; ignored "
+        f"({failed[0]}: {errors[failed[0]].text()[:200]})"
+    ]

@@ -1,0 +1,173 @@
+"""Find the first node where a candidate's ONNX file diverges from its reference's.
+
+Both files run in ONNX Runtime, which rounds alike where the files are alike.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import ModelProto, NodeProto
+
+from parity.backends.contract import BackendFailure
+from parity.backends.onnxruntime import run_onnxruntime
+from parity.graphs.difference import Difference, compare
+from parity.graphs.extraction import cut
+from parity.graphs.graph import (
+    ancestors,
+    constants,
+    input_names,
+    node_inputs,
+    output_names,
+    producers,
+)
+from parity.graphs.matching import compare_pairs, tensor_pairs
+from parity.graphs.signatures import missing_nodes, node_signatures
+from parity.graphs.values import ComputedValues
+
+# Of the limit. Where nothing was changed, the same kernels give the same bits, and a change may
+# affect its own node's output less than the outputs further down.
+ROUNDING = 0.01
+
+
+@dataclass
+class Divergence:
+    """Where a candidate's file diverges from its reference's.
+
+    `node` belongs to the reference, None where the files have too little in common to name one.
+    `output` is the first tensor that differs, `errors` the differences of all tensors that both
+    files compute, in the reference's order. `counterpart` is the candidate's node for the same
+    output, `failed_at` the node that ONNX Runtime cannot run. `confirmed` says that the fault also
+    shows in a second cut.
+    """
+
+    node: NodeProto | None
+    output: str
+    difference: Difference
+    errors: dict[str, Difference]
+    confirmed: bool
+    counterpart: NodeProto | None
+    failed_at: NodeProto | None
+
+
+def find_divergence(
+    reference: ModelProto,
+    expected: Mapping[str, np.ndarray],
+    candidate: ModelProto,
+    computed: ComputedValues,
+    limit: float,
+) -> Divergence:
+    """Find where a candidate diverges from its reference, given that something differs.
+
+    First comes the first matching tensor that differs, then, among the nodes between it and the
+    last tensors that agree, the first node that the candidate lacks.
+    """
+    pairs, is_same_network = tensor_pairs(reference, expected, candidate, computed.values)
+    errors = compare_pairs(reference, expected, computed.values, pairs)
+    noise = limit * ROUNDING
+    first = next((name for name, error in errors.items() if not error.rel <= noise), None)
+    if first is None:  # no computed tensor differs: the one that could not be computed does
+        failed = computed.failed_at.output if computed.failed_at else []
+        theirs = next(filter(None, failed), output_names(candidate)[0])
+        difference = Difference.from_failure(computed.failure)
+        names = {their_name: our_name for our_name, their_name in pairs.items()}
+        first = names.get(theirs, output_names(reference)[0])
+    else:
+        difference, theirs = errors[first], pairs[first]
+    agreeing = {name: pairs[name] for name, error in errors.items() if error.rel <= noise}
+    agreeing |= dict(zip(input_names(reference), input_names(candidate), strict=True))
+    before = _nodes_between(reference, first, agreeing)
+    after = _nodes_between(candidate, theirs, agreeing.values())
+    node = None
+    if is_same_network or errors.keys() & agreeing.keys() or len(before) == 1:
+        node = _first_missing(reference, before, candidate, after, agreeing)
+        node = producers(reference)[first] if node is None else node
+    outputs = {pairs.get(name, name) for name in node.output if name} if node else set()
+    confirmed = (
+        node is not None
+        and _has_inputs(reference, node, expected, after, computed.values, agreeing, noise)
+        and _shows_again(candidate, theirs, expected, agreeing, expected.get(first), noise)
+    )
+    return Divergence(
+        node=node,
+        output=first,
+        difference=difference,
+        errors=errors,
+        confirmed=confirmed,
+        counterpart=next((one for one in after if outputs.intersection(one.output)), None),
+        failed_at=computed.failed_at,
+    )
+
+
+def _nodes_between(model: ModelProto, target: str, stop: Collection[str]) -> list[NodeProto]:
+    """Return the nodes, without constant ones, that compute a tensor from those in `stop`."""
+    found = ancestors(model, [target], stop) - set(stop) - constants(model)
+    return [node for node in model.graph.node if found.intersection(node.output)]
+
+
+def _first_missing(
+    reference: ModelProto,
+    before: list[NodeProto],
+    candidate: ModelProto,
+    after: list[NodeProto],
+    agreeing: Mapping[str, str],
+) -> NodeProto | None:
+    """Return the first node without an equal among the candidate's: by its signature, or else by
+    its signature and the agreeing tensors that it reads."""
+    for known in ({}, agreeing):
+        ours = node_signatures(reference, {name: name for name in known})
+        theirs = node_signatures(
+            candidate, {their_name: name for name, their_name in known.items()}
+        )
+        missing = missing_nodes(before, ours, after, theirs)
+        if missing:
+            return missing[0]
+    return None
+
+
+def _has_inputs(
+    reference: ModelProto,
+    node: NodeProto,
+    expected: Mapping[str, np.ndarray],
+    after: list[NodeProto],
+    values: Mapping[str, np.ndarray],
+    agreeing: Mapping[str, str],
+    noise: float,
+) -> bool:
+    """Whether the candidate has everything that a node of the reference reads.
+
+    An input is an agreeing tensor, a constant, or a tensor of `after` with the same values: where a
+    node was removed, the node before it may have taken over the name of its output.
+    """
+    fixed = constants(reference)
+    found = [values[name] for one in after for name in one.output if name in values]
+    found += [values[name] for one in after for name in node_inputs(one) if name in values]
+    return all(
+        name in agreeing
+        or name in fixed
+        or (
+            name in expected and any(compare(value, expected[name]).rel <= noise for value in found)
+        )
+        for name in node_inputs(node)
+    )
+
+
+def _shows_again(
+    candidate: ModelProto,
+    name: str,
+    values: Mapping[str, np.ndarray],
+    agreeing: Mapping[str, str],
+    expected: np.ndarray | None,
+    noise: float,
+) -> bool:
+    """Whether the candidate still differs when fed with the reference's agreeing tensors."""
+    fed = {theirs: values[ours] for ours, theirs in agreeing.items() if theirs != name}
+    try:
+        part = cut(candidate, fed, [name], for_onnxruntime=True)
+        feeds = {value.name: fed[value.name] for value in part.graph.input}
+        found = run_onnxruntime(part, feeds, [name])[name]
+    except BackendFailure:
+        return True
+    except ValueError:  # the tensor is an input
+        return False
+    return expected is not None and not compare(found, expected).rel <= noise

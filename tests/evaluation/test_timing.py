@@ -1,0 +1,138 @@
+"""Timing: each backend in turn, and what is made of the times."""
+
+import time
+
+import numpy as np
+import pytest
+
+from parity.backends.contract import BackendFailure
+from parity.backends.isolated import IsolatedForward
+from parity.core.params import BenchmarkParams, PerTask
+from parity.evaluation.timing import measure, seconds_of, summarise
+
+
+def sleep_and_return(blob: np.ndarray) -> np.ndarray:
+    time.sleep(0.05)
+    return blob
+
+
+def load_sleeping():
+    return sleep_and_return
+
+
+def options(runs: int, warmup: int = 0, **changes) -> BenchmarkParams:
+    fields = {"confidence": 95, "resamples": 500} | changes
+    batch_size = PerTask(classification=1, segmentation=1)
+    return BenchmarkParams(batch_size=batch_size, warmup=warmup, runs=runs, **fields)
+
+
+def times(pytorch: list, opencv: list) -> dict[str, np.ndarray]:
+    return {"pytorch": np.array(pytorch, float), "opencv": np.array(opencv, float)}
+
+
+# Measuring
+
+
+def test_each_backend_runs_once_per_round_and_warm_up_rounds_do_not_count():
+    ran = []
+    backends = {name: lambda blob, name=name: ran.append(name) for name in ("pytorch", "opencv")}
+    measured, failures = measure(backends, np.zeros(1), options(3, warmup=2), "mine")
+    assert ran == ["pytorch", "opencv"] * 5 and not failures
+    assert {name: values.shape for name, values in measured.items()} == {
+        "pytorch": (3,),
+        "opencv": (3,),
+    }
+    assert all((values > 0).all() and (values < 1000).all() for values in measured.values())
+
+
+def fails_in_round(number: int):
+    """A forward pass that fails from one round on."""
+    ran = []
+
+    def forward(blob: np.ndarray) -> None:
+        ran.append(blob)
+        if len(ran) >= number:
+            raise BackendFailure("error", "no")
+
+    return forward, ran
+
+
+def test_a_backend_that_fails_in_a_later_round_has_no_times_at_all():
+    forward, ran = fails_in_round(2)
+    backends = {"pytorch": lambda blob: None, "opencv": forward}
+    measured, failures = measure(backends, np.zeros(1), options(4), "mine")
+    assert list(measured) == ["pytorch"] and len(ran) == 2
+    assert {name: failure.kind for name, failure in failures.items()} == {"opencv": "error"}
+
+
+def test_without_the_reference_there_is_nothing_to_measure():
+    backends = {"pytorch": fails_in_round(1)[0], "opencv": lambda blob: None}
+    with pytest.raises(BackendFailure, match="no"):
+        measure(backends, np.zeros(1), options(2), "mine")
+
+
+def test_the_time_in_another_process_is_that_of_the_pass_alone():
+    with IsolatedForward(load_sleeping, limit_s=20) as forward:
+        blob = np.zeros((10, 3, 400, 400), np.float32)  # 19 MB, there and back
+        began = time.perf_counter()
+        seconds = seconds_of(forward, blob)
+        took = time.perf_counter() - began
+    assert 0.05 <= seconds < took - 0.005
+
+
+# Summarising
+
+
+def test_the_figures_against_medians_by_hand():
+    result = summarise(times([10, 30, 20, 1000, 20], [5, 4, 6, 5, 90]), 8, options(5), seed=0)
+    assert (result["batch_size"], result["runs"]) == (8, 5)
+    assert result["pytorch"] == {
+        "median_ms": 20,
+        "p95_ms": pytest.approx(30 + 0.8 * (1000 - 30)),
+        "images_per_s": 1000 * 8 / 20,
+    }
+    assert result["opencv"]["median_ms"] == 5
+    assert result["opencv"]["images_per_s"] == 1000 * 8 / 5
+    assert result["opencv_over_pytorch"] == 5 / 20
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_interval_holds_the_ratio(seed):
+    rng = np.random.default_rng(seed)
+    values = times(20 + rng.exponential(5, 30), 10 + rng.exponential(5, 30))
+    result = summarise(values, 1, options(30), seed=seed)
+    interval = result["opencv_over_pytorch_interval"]
+    assert interval["low"] < result["opencv_over_pytorch"] < interval["high"]
+    assert interval["confidence"] == 95
+
+
+def test_more_confidence_makes_a_wider_interval():
+    rng = np.random.default_rng(0)
+    values = times(20 + rng.exponential(5, 30), 10 + rng.exponential(5, 30))
+    widths = []
+    for confidence in (50, 99):
+        result = summarise(values, 1, options(30, confidence=confidence), seed=0)
+        interval = result["opencv_over_pytorch_interval"]
+        widths.append(interval["high"] - interval["low"])
+    assert widths[0] < widths[1]
+
+
+def test_a_round_that_is_slow_for_both_is_no_difference_between_them():
+    pytorch = np.random.default_rng(0).uniform(10, 100, 20)
+    result = summarise(times(pytorch, pytorch / 2), 1, options(20), seed=0)
+    interval = result["opencv_over_pytorch_interval"]
+    assert interval["low"] == pytest.approx(0.5) and interval["high"] == pytest.approx(0.5)
+
+
+def test_the_same_seed_gives_the_same_interval():
+    rng = np.random.default_rng(0)
+    values = times(rng.uniform(1, 9, 20), rng.uniform(1, 9, 20))
+    one, two = (summarise(values, 1, options(20), seed=3) for _ in range(2))
+    assert one == two
+
+
+def test_without_times_of_opencv_there_is_no_ratio():
+    result = summarise({"pytorch": np.ones(5)}, 1, options(5), seed=0)
+    assert result["opencv_over_pytorch"] is None and "opencv" not in result
+    interval = {"low": None, "high": None, "confidence": 95}
+    assert result["opencv_over_pytorch_interval"] == interval
