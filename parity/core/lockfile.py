@@ -50,18 +50,25 @@ def cached(md5: str) -> Path:
 def lock_damage(path: Path = LOCK) -> str | None:
     """Why a dvc.lock cannot be used; None where it can, or where there is none."""
     try:
-        content = YAML(typ="safe").load(path)
+        text = path.read_text(encoding="utf-8")
+        content = YAML(typ="safe").load(text)
     except FileNotFoundError:
         return None
     except (YAMLError, UnicodeDecodeError) as error:
         return " ".join(str(error).split())[:120]
-    if not isinstance(content, dict) or "schema" not in content:
-        return "it has no schema"
-    stages = content.get("stages", {})
-    # A file that was cut off between two keys is valid YAML all the same.
-    if not isinstance(stages, dict) or not all("cmd" in (one or {}) for one in stages.values()):
+    # Half a file is often valid YAML.
+    if not text.endswith("\n") or not isinstance(content, dict) or "schema" not in content:
+        return "it is cut off"
+    stages = (content.get("stages") or {}).values()
+    whole = all(isinstance(stage, dict) and "cmd" in stage for stage in stages)
+    if not whole or not all(map(_is_whole, stages)):
         return "it is cut off"
     return None
+
+
+def _is_whole(stage: dict) -> bool:
+    entries = [*(stage.get("deps") or []), *(stage.get("outs") or [])]
+    return all({"path", "md5", "size"} <= entry.keys() for entry in entries)
 
 
 def locked_outputs(path: Path = LOCK) -> Iterator[Output]:

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from tools import prune
 
-HASH = {"hash": "md5"}
+HASH = {"hash": "md5", "size": 1}
 
 
 def md5_of(content: bytes) -> str:
