@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := repro
 .DELETE_ON_ERROR:
-.PHONY: repro all-models summary gate classify segment locate workaround reproducer coverage test test-fast lint format \
+.PHONY: repro all-models summary gate verify classify segment locate workaround reproducer coverage test test-fast lint format \
 	readme clean distclean help venv install
 
 PYTHON ?= python3
@@ -18,24 +18,13 @@ $(foreach name,$(FROM_USER),$(call as_it_is,$(name)))
 INSTALLED := $(VENV)/installed
 $(call as_it_is,INSTALLED)
 export $(FROM_USER) INSTALLED
-# DVC writes dvc.lock in place, so an interrupted run leaves half of it. This copy from before the run
-# replaces a dvc.lock that cannot be read, and goes when a run ends well.
-LOCK_BEFORE := .dvc/tmp/dvc.lock.before
-LOCK_IS_WHOLE := "from dvc.dvcfile import Lockfile; from dvc.repo import Repo; Lockfile(Repo(), 'dvc.lock').load()"
 export PATH := $(CURDIR)/$(VENV)/bin:$(value PATH)
-DVC := python -m dvc
 DEMO_FLAGS = --model="$$MODEL" --image="$$IMAGE" $(if $(filter-out 0,$(VERBOSE)),--verbose) \
 	$(if $(filter-out 0,$(SHOW)),--show)
 
 repro: venv  ## The main job: convert, run, compare, report (also: `make`)
-	@[ -d models ] || [ ! -d .dvc/cache ] || $(DVC) checkout --quiet 2> /dev/null || true
-	@[ ! -f $(LOCK_BEFORE) ] || python -c $(LOCK_IS_WHOLE) 2> /dev/null || { \
-		echo "dvc.lock: damaged, taken back to what it was before the last run" >&2; \
-		mv $(LOCK_BEFORE) dvc.lock; }
-	@mkdir -p .dvc/tmp; [ ! -f dvc.lock ] || cp dvc.lock $(LOCK_BEFORE)
-	@$(DVC) repro
+	@python -m tools.repro
 	@python -m tools.prune
-	@rm -f $(LOCK_BEFORE)
 	@python -m stages.summary --print
 	@echo; python -m stages.gate --check
 
@@ -63,6 +52,9 @@ workaround: venv  ## What makes OpenCV give the model's own answers: MODEL=resne
 
 reproducer: venv  ## Write the smallest graph that OpenCV does wrong, with a report: MODEL=resnet50
 	@python -m tools.reproducer -- "$$MODEL"
+
+verify: venv  ## Compare all results with dvc.lock, byte for byte
+	@python -m tools.verify
 
 coverage: venv  ## Try all of torchvision (hours): MODELS= EXPORTERS= ENGINES= JOBS= OPENCV= narrow it
 	@python -m tools.coverage --models="$$MODELS" --exporters="$$EXPORTERS" \

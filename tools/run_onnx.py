@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 # The logs repeat what is raised as an error.
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+if __name__ == "__main__":
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 import cv2

@@ -16,6 +16,8 @@ from helpers.refusals import refused
 from parity.core.cli import InputError
 from parity.core.processes import QUEUED, ProcessEnded, Worker, in_processes
 
+pytestmark = pytest.mark.process
+
 IMPORTABLE = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
 
 

@@ -9,6 +9,8 @@ from parity.coverage.zoo import million_parameters, zoo_models, zoo_network
 from parity.evaluation.scores import relative_difference
 from parity.networks.network import Logits
 
+pytestmark = pytest.mark.process
+
 LIMIT = 1e-4  # of rel, as in params.yaml
 SMALL = ("squeezenet1_1", "classification", 5, (64, 64), 0, 0.25)
 FIGURES_OF_METHOD_2 = [1.05657, 0.855733, 0.543825, 0.463141, 0.576369]

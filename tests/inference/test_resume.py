@@ -22,6 +22,8 @@ from parity.inference import resume
 from parity.inference.runner import predict
 from parity.preprocessing.splits import Split, write_array, write_lines
 
+pytestmark = pytest.mark.process
+
 OUT = prediction_folder("squeezenet1_1", "onnxruntime")
 FOLDER = unfinished_folder("squeezenet1_1", "onnxruntime")
 NOTE = FOLDER / "progress.json"

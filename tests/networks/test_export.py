@@ -13,6 +13,8 @@ from parity.core.params import load_params
 from parity.networks import export as onnx_export
 from parity.networks.network import Logits, build
 
+pytestmark = pytest.mark.process
+
 EXPORTERS = ["dynamo", "torchscript"]
 
 

@@ -46,6 +46,8 @@ from parity.networks.network import Logits, build, model_names
 from parity.networks.published import cached_file, expected_hash, load_published, published_accuracy
 from stages import weights
 
+pytestmark = pytest.mark.process
+
 NAME, WEIGHTS = "squeezenet1_1", SqueezeNet1_1_Weights.IMAGENET1K_V1
 PATH = Path("models") / NAME / "weights.pth"
 NOWHERE = "http://127.0.0.1:1"

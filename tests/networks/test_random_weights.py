@@ -7,6 +7,8 @@ from parity.networks.network import Logits, build
 from parity.networks.probe import seeded
 from parity.networks.random_weights import MAX_AMPLIFICATION, draw_head, spread_logits
 
+pytestmark = pytest.mark.process
+
 CLASSES = 4
 
 

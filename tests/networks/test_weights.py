@@ -10,6 +10,8 @@ from parity.networks.weights import labelled_batches, network_with_weights
 from parity.preprocessing.images import normalize
 from parity.preprocessing.splits import Split
 
+pytestmark = pytest.mark.process
+
 NAME = "squeezenet1_1"
 HEAD = {"classifier.1.weight", "classifier.1.bias"}
 SEGMENTATION = "lraspp_mobilenet_v3_large"

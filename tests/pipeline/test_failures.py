@@ -27,6 +27,8 @@ from parity.inference import resume as unfinished
 from parity.inference.predictions import read_logits
 from stages import infer_onnxruntime, infer_opencv, summary, weights
 
+pytestmark = pytest.mark.pipeline
+
 NAME = "squeezenet1_1"
 OUT = prediction_folder(NAME, "opencv")
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from helpers.checkout import ROOT
 
+pytestmark = pytest.mark.pipeline
+
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE)
 VARIABLES = [*re.search(r"^FROM_USER := (.*)$", MAKEFILE, re.MULTILINE)[1].split(), "INSTALLED"]

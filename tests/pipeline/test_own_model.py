@@ -21,6 +21,8 @@ from parity.core.params import load_params
 from stages import check_params, fetch, preprocess, summary, transform, weights
 from tools import demo
 
+pytestmark = pytest.mark.pipeline
+
 MODULE = "mycompany_nets"
 CODE = """
 from torch import nn

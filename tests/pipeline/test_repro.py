@@ -49,7 +49,7 @@ from parity.datasets.sample import write_classification
 from parity.faults.exported_file import exported_file
 from stages import fetch, preprocess, transform
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
+pytestmark = [pytest.mark.pipeline, pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")]
 
 BACKENDS = ("pytorch", "onnxruntime", "opencv")
 PAIRS = ("opencv_vs_pytorch", "onnxruntime_vs_pytorch", "opencv_vs_onnxruntime")

@@ -184,6 +184,7 @@ def test_opencv_is_this_close_to_torchvision_on_the_sample_images(
     assert found_mean < mean and found_maximum < maximum
 
 
+@pytest.mark.process
 @needs_real
 @pytest.mark.parametrize(
     ("name", "folder", "mean", "maximum"),

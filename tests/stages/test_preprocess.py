@@ -24,6 +24,8 @@ from stages import (
     transform,
 )
 
+pytestmark = pytest.mark.process
+
 SKIP = {"preprocess.imagenet.on_corrupt": "skip"}
 IMAGES = Path("data/textures/images")
 

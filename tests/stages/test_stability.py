@@ -16,6 +16,8 @@ from parity.core.paths import onnx_path
 from parity.preprocessing.splits import write_array, write_lines
 from stages import stability
 
+pytestmark = pytest.mark.process
+
 NAME = "squeezenet1_1"
 
 

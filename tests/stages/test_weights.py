@@ -10,6 +10,8 @@ from helpers.refusals import refused
 from parity.networks.network import build, load_network
 from stages import weights
 
+pytestmark = pytest.mark.process
+
 NAME = "squeezenet1_1"
 PATH = Path("models") / NAME / "weights.pth"
 

@@ -1,0 +1,145 @@
+"""dvc.lock and DVC's cache: what each stage wrote, and whether it is still there, byte for byte."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from parity.core.cli import InputError
+from parity.core.files import write_json
+
+LOCK, CACHE = Path("dvc.lock"), Path(".dvc/cache/files/md5")
+# What was compared with its hash, with size, time and inode: it need not be read again.
+VERIFIED = Path(".dvc/tmp/verified.json")
+OF_FOLDER = ".dir"  # ends the hash of a folder, whose object in the cache lists its files
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file or folder that a stage wrote, and its MD5 as DVC computes it."""
+
+    stage: str
+    path: Path
+    md5: str
+
+    @property
+    def is_folder(self) -> bool:
+        return self.md5.endswith(OF_FOLDER)
+
+    def files(self) -> dict[Path, str] | None:
+        """The MD5 of each file; None for a folder whose object in the cache cannot be read."""
+        if not self.is_folder:
+            return {self.path: self.md5}
+        try:
+            listed = json.loads(cached(self.md5).read_text(encoding="utf-8"))
+            return {self.path / one["relpath"]: one["md5"] for one in listed}
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+
+def cached(md5: str) -> Path:
+    """Where DVC's cache keeps the content of a hash."""
+    return CACHE / md5[:2] / md5[2:]
+
+
+def lock_damage(path: Path = LOCK) -> str | None:
+    """Why a dvc.lock cannot be used; None where it can, or where there is none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = YAML(typ="safe").load(text)
+    except FileNotFoundError:
+        return None
+    except (YAMLError, UnicodeDecodeError) as error:
+        return " ".join(str(error).split())[:120]
+    # Half a file is often valid YAML.
+    if not text.endswith("\n") or not isinstance(content, dict) or "schema" not in content:
+        return "it is cut off"
+    stages = (content.get("stages") or {}).values()
+    whole = all(isinstance(stage, dict) and "cmd" in stage for stage in stages)
+    if not whole or not all(map(_is_whole, stages)):
+        return "it is cut off"
+    return None
+
+
+def _is_whole(stage: dict) -> bool:
+    entries = [*(stage.get("deps") or []), *(stage.get("outs") or [])]
+    return all({"path", "md5", "size"} <= entry.keys() for entry in entries)
+
+
+def locked_outputs(path: Path = LOCK) -> Iterator[Output]:
+    """What the stages of dvc.lock wrote, nothing where there is no such file.
+
+    Raises InputError where the file cannot be read.
+    """
+    if reason := lock_damage(path):
+        raise InputError(f"{path}: damaged: {reason}")
+    if not path.exists():
+        return
+    for stage, entry in YAML(typ="safe").load(path).get("stages", {}).items():
+        for out in entry.get("outs", []):
+            yield Output(stage, Path(out["path"]), out["md5"])
+
+
+def is_as_written(output: Output) -> bool:
+    """Whether an output has the content that its stage wrote: in a folder the same files."""
+    files = output.files()
+    if files is None or output.path.is_dir() != output.is_folder:
+        return False
+    if output.is_folder:
+        found = {file for file in output.path.rglob("*") if file.is_file()}
+        if output.path.is_symlink() or found != files.keys():
+            return False
+    return all(md5_of(file) == expected for file, expected in files.items())
+
+
+def md5_of(path: Path) -> str:
+    found = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            found.update(chunk)
+    return found.hexdigest()
+
+
+def damaged_files(outputs: Iterator[Output], everything: bool = False) -> dict[Path, Output]:
+    """The files of outputs that do not have the content that their stage wrote.
+
+    A file that was found right before, and has the size, time and inode that it had then, is not
+    read again unless `everything` is. Missing files are no damage: DVC sees these itself.
+    """
+    known = {} if everything else _read_verified()
+    verified, damaged = {}, {}
+    for output in outputs:
+        for path, expected in (output.files() or {}).items():
+            try:
+                stat = path.stat()
+            except OSError:
+                continue
+            state = [expected, stat.st_size, stat.st_mtime_ns, stat.st_ino]
+            if known.get(str(path)) != state and md5_of(path) != expected:
+                damaged[path] = output
+            else:
+                verified[str(path)] = state
+    write_json(VERIFIED, verified)
+    return damaged
+
+
+def _read_verified() -> dict:
+    try:
+        return json.loads(VERIFIED.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def discard_damaged_object(md5: str) -> bool:
+    """Remove the object of a hash from DVC's cache where its content is another; DVC would restore
+    it without a look. Returns whether it did."""
+    path = cached(md5)
+    if not path.is_file() or md5_of(path) == md5.removesuffix(OF_FOLDER):
+        return False
+    path.unlink()
+    return True

@@ -1,0 +1,111 @@
+"""`make` around DVC: a way back from every damage, and results that are what their stages wrote."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from helpers.dvc_runs import CLS, digests, dvc, make
+
+pytestmark = pytest.mark.pipeline
+
+LOCK = Path("dvc.lock")
+KEPT = ("metrics", "models", "data/predictions")
+
+
+def cut_off(root: Path) -> None:
+    content = (root / LOCK).read_text(encoding="utf-8")
+    (root / LOCK).write_text(content[: len(content) // 2], encoding="utf-8")
+
+
+def test_a_lock_that_a_run_left_cut_off_is_taken_back(copy):
+    whole = (copy / LOCK).read_text(encoding="utf-8")
+    (copy / ".dvc/tmp/dvc.lock.before").write_text(whole, encoding="utf-8")
+    cut_off(copy)
+    done = make(copy)
+    assert (done.code, done.stages) == (0, [])
+    assert "dvc.lock: damaged; taken back to what it was before the last run" in done.output
+    assert (copy / LOCK).read_text(encoding="utf-8") == whole
+
+
+def test_a_cut_off_lock_without_a_copy_is_one_line_that_names_the_way_back(copy):
+    (copy / ".dvc/tmp/dvc.lock.before").unlink(missing_ok=True)
+    cut_off(copy)
+    done = make(copy)
+    lines = [line for line in done.output.splitlines() if not line.startswith("make: ")]
+    assert done.code == 2 and len(lines) == 1
+    assert lines[0].startswith("error: dvc.lock: damaged (")
+    assert lines[0].endswith("`git checkout dvc.lock` brings back the committed one")
+    subprocess.run(["git", "checkout", "--quiet", "dvc.lock"], cwd=copy, check=True)
+    assert make(copy).code == 0
+
+
+def test_a_folder_without_git_works(copy):
+    shutil.rmtree(copy / ".git")
+    before = digests(copy, *KEPT)
+    done = make(copy)
+    assert (done.code, done.stages) == (0, [])
+    assert "no Git repository here: DVC works without one" in done.output
+    assert digests(copy, *KEPT) == before
+    assert make(copy).output.count("no Git repository") == 0
+
+
+def test_the_second_of_two_runs_is_refused_in_one_line(copy):
+    from parity.core.files import locked
+
+    with locked(copy / ".dvc/tmp", "taken"):
+        done = make(copy)
+    assert done.code == 2
+    assert done.output.splitlines()[0] == (
+        "error: .dvc/tmp: another `make` is running here; wait until it ends"
+    )
+
+
+def damage(path: Path) -> None:
+    """Change one byte in place, as root or a tool that lifts the write protection can."""
+    mode = path.stat().st_mode
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 0xFF]))
+    path.chmod(mode)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "weights.pth"])
+def test_a_result_that_was_written_over_is_made_again(pipeline, copy, name):
+    model = copy / f"models/{CLS}/{name}"
+    before = digests(pipeline, *KEPT)
+    damage(model)  # a hard link into the cache: its object is damaged too
+    done = make(copy)
+    assert done.code == 0
+    assert f"models/{CLS}/{name}: not what " in done.output
+    assert digests(copy, *KEPT) == before
+    assert (copy / f".dvc/tmp/replaced/models/{CLS}/{name}").is_file()
+    assert make(copy).stages == []
+
+
+def test_a_damaged_object_of_the_cache_is_not_restored(pipeline, copy):
+    before = digests(pipeline, *KEPT)
+    damage(copy / f"models/{CLS}/model.onnx")
+    shutil.rmtree(copy / "models")
+    done = make(copy)
+    assert done.code == 0
+    assert digests(copy, *KEPT) == before
+
+
+def test_verify_reads_every_byte(copy):
+    assert make(copy, "verify").code == 0
+    path = copy / f"models/{CLS}/model.onnx"
+    stat = path.stat()
+    damage(path)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # looks as it was
+    done = make(copy, "verify")
+    assert done.code and f"models/{CLS}/model.onnx: not what " in done.output
+
+
+def test_plain_repro_still_works_beside_make(copy):
+    assert make(copy).code == 0
+    assert dvc(copy, "repro").stages == []

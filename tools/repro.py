@@ -1,0 +1,129 @@
+"""Run the pipeline, as `make` does: `dvc repro`, and what DVC leaves to the person at the keyboard.
+
+One run at a time. A dvc.lock that an interrupted run left half-written is replaced by the copy from
+before that run. A result that is no longer what its stage wrote is made again, and so is one that
+DVC restored from a damaged cache. A folder without Git, such as an unpacked archive, works too.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from parity.core.cli import InputError, log, run
+from parity.core.files import locked
+from parity.core.lockfile import (
+    LOCK,
+    damaged_files,
+    discard_damaged_object,
+    lock_damage,
+    locked_outputs,
+)
+
+TEMPORARY = Path(".dvc/tmp")
+# DVC writes dvc.lock in place. The copy is removed when a run ends well.
+LOCK_BEFORE = TEMPORARY / "dvc.lock.before"
+REPLACED = TEMPORARY / "replaced"
+DVC = (sys.executable, "-m", "dvc")
+ROUNDS = 3  # of making again what was damaged
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="tools.repro", description=__doc__)
+    parser.add_argument("targets", nargs="*", help="stages; default: the whole pipeline")
+    targets = parser.parse_args(argv).targets
+    TEMPORARY.mkdir(parents=True, exist_ok=True)
+    with locked(TEMPORARY, "another `make` is running here; wait until it ends"):
+        configure()
+        take_back_lock()
+        code = repro(targets)
+        if code == 0:
+            LOCK_BEFORE.unlink(missing_ok=True)
+    sys.exit(code)
+
+
+def repro(targets: list[str]) -> int:
+    """Run what changed until every result is what its stage wrote; returns DVC's exit code."""
+    set_aside_damaged()
+    if not Path("models").exists() and Path(".dvc/cache").exists():
+        # Faster than stage by stage. What the cache lacks is made below.
+        subprocess.run([*DVC, "checkout", "--quiet"], stderr=subprocess.DEVNULL, check=False)
+        set_aside_damaged()
+    for _ in range(ROUNDS):
+        if LOCK.exists():
+            shutil.copyfile(LOCK, LOCK_BEFORE)
+        code = wait_for([*DVC, "repro", *targets])
+        if code or not set_aside_damaged():
+            return code
+    raise InputError(f"{REPLACED}: results keep changing after their stages wrote them; see there")
+
+
+def set_aside_damaged() -> bool:
+    """Move away the results that are not what their stage wrote, and remove damaged objects from
+    DVC's cache, so that DVC makes them again. Returns whether there were any."""
+    damaged = damaged_files(locked_outputs())
+    for path, output in damaged.items():
+        for md5 in (output.md5, (output.files() or {}).get(path)):
+            if md5:
+                discard_damaged_object(md5)
+        aside = REPLACED / path
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(aside)
+        log(f"{path}: not what {output.stage} wrote; made again, the other file is {aside}")
+    return bool(damaged)
+
+
+def configure() -> None:
+    """Set what depends on this checkout in DVC's local configuration."""
+    local = Path(".dvc/config.local")
+    settings = local.read_text(encoding="utf-8") if local.exists() else ""
+    if not in_git_repository() and "no_scm" not in settings:
+        set_option("core.no_scm", "true")
+        log("no Git repository here: DVC works without one")
+    # A hard link is write-protected, which does not stop root: a write would reach the cache.
+    if os.geteuid() == 0 and "type" not in settings:
+        set_option("cache.type", "reflink,copy")
+
+
+def set_option(name: str, value: str) -> None:
+    command = [*DVC, "config", "--local", name, value]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip() or "it failed").splitlines()[-1]
+        raise InputError(f".dvc/config.local: `dvc config --local {name} {value}`: {reason}")
+
+
+def in_git_repository() -> bool:
+    return any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents))
+
+
+def take_back_lock() -> None:
+    """Replace a dvc.lock that cannot be read by its copy; raises InputError without a copy."""
+    reason = lock_damage()
+    if reason is None:
+        return
+    if LOCK_BEFORE.exists() and lock_damage(LOCK_BEFORE) is None:
+        LOCK_BEFORE.replace(LOCK)
+        log(f"{LOCK}: damaged; taken back to what it was before the last run")
+        return
+    mend = "`git checkout dvc.lock` brings back the committed one"
+    if not in_git_repository():
+        mend = "delete it, and all stages run again"
+    raise InputError(f"{LOCK}: damaged ({reason}); {mend}")
+
+
+def wait_for(command: list[str]) -> int:
+    """Run a command and return its exit code. It gets Ctrl-C as well and is left to end by itself:
+    killed, DVC would leave its stage running."""
+    process = subprocess.Popen(command)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        raise
+
+
+if __name__ == "__main__":
+    run(main)
