@@ -25,7 +25,7 @@ import onnx
 from parity.backends.contract import BackendFailure, Forward
 from parity.backends.opencv import check_opencv
 from parity.core.class_ids import predicted_classes
-from parity.core.cli import InputError, log, run
+from parity.core.cli import InputError, log, run, wait_for
 from parity.core.machine import cores
 from parity.core.markdown import agreement_text
 from parity.core.params import PARAMS, OpenCVParams, Params, Task, entry, load_params
@@ -108,19 +108,8 @@ def make_missing(name: str, params: Params, with_dataset: bool) -> None:
     if targets:
         command = ["dvc", "repro", *targets]
         log(f"{name}: not there yet, making it: {' '.join(command)}")
-        if wait_for([sys.executable, "-m", *command]):
+        if wait_for([sys.executable, "-m", *command], stdout=sys.stderr):
             raise InputError(f"{name}: `{' '.join(command)}` failed, as it says above")
-
-
-def wait_for(command: list[str]) -> int:
-    """Run a command, its output on stderr, and return its exit code. Ctrl-C reaches the command
-    too, which ends by itself: a killed DVC would leave its stage running, or half of dvc.lock."""
-    process = subprocess.Popen(command, stdout=sys.stderr)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.wait()
-        raise
 
 
 def first_image(name: str, params: Params) -> Path:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from parity.core.cli import InputError, log, run
+from parity.core.cli import InputError, log, run, wait_for
 from parity.core.files import locked
 from parity.core.lockfile import (
     LOCK,
@@ -112,17 +112,6 @@ def take_back_lock() -> None:
     if not in_git_repository():
         mend = "delete it, and all stages run again"
     raise InputError(f"{LOCK}: damaged ({reason}); {mend}")
-
-
-def wait_for(command: list[str]) -> int:
-    """Run a command and return its exit code. It gets Ctrl-C as well and is left to end by itself:
-    killed, DVC would leave its stage running."""
-    process = subprocess.Popen(command)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.wait()
-        raise
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from typing import IO
 
 
 class InputError(Exception):
@@ -46,3 +47,16 @@ def run(main: Callable[[], None]) -> None:
 def log(message: str) -> None:
     """Print one line of progress to stderr; stdout is for results."""
     print(message, file=sys.stderr, flush=True)
+
+
+def wait_for(command: list[str], stdout: IO | None = None) -> int:
+    """Run a command and return its exit code. Ctrl-C reaches the command too, which ends by itself:
+    a killed DVC would leave its stage running, or half of dvc.lock."""
+    import subprocess  # most stages start no command
+
+    process = subprocess.Popen(command, stdout=stdout)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        raise

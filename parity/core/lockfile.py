@@ -49,26 +49,7 @@ def cached(md5: str) -> Path:
 
 def lock_damage(path: Path = LOCK) -> str | None:
     """Why a dvc.lock cannot be used; None where it can, or where there is none."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = YAML(typ="safe").load(text)
-    except FileNotFoundError:
-        return None
-    except (YAMLError, UnicodeDecodeError) as error:
-        return " ".join(str(error).split())[:120]
-    # Half a file is often valid YAML.
-    if not text.endswith("\n") or not isinstance(content, dict) or "schema" not in content:
-        return "it is cut off"
-    stages = (content.get("stages") or {}).values()
-    whole = all(isinstance(stage, dict) and "cmd" in stage for stage in stages)
-    if not whole or not all(map(_is_whole, stages)):
-        return "it is cut off"
-    return None
-
-
-def _is_whole(stage: dict) -> bool:
-    entries = [*(stage.get("deps") or []), *(stage.get("outs") or [])]
-    return all({"path", "md5", "size"} <= entry.keys() for entry in entries)
+    return _read_lock(path)[1]
 
 
 def locked_outputs(path: Path = LOCK) -> Iterator[Output]:
@@ -76,13 +57,35 @@ def locked_outputs(path: Path = LOCK) -> Iterator[Output]:
 
     Raises InputError where the file cannot be read.
     """
-    if reason := lock_damage(path):
-        raise InputError(f"{path}: damaged: {reason}")
-    if not path.exists():
-        return
-    for stage, entry in YAML(typ="safe").load(path).get("stages", {}).items():
+    stages, damage = _read_lock(path)
+    if damage:
+        raise InputError(f"{path}: damaged: {damage}")
+    for stage, entry in stages.items():
         for out in entry.get("outs", []):
             yield Output(stage, Path(out["path"]), out["md5"])
+
+
+def _read_lock(path: Path) -> tuple[dict, str | None]:
+    """The stages of a dvc.lock, and why it cannot be used, if so."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = YAML(typ="safe").load(text)
+    except FileNotFoundError:
+        return {}, None
+    except (YAMLError, UnicodeDecodeError) as error:
+        return {}, " ".join(str(error).split())[:120]
+    # Half a file is often valid YAML.
+    if not text.endswith("\n") or not isinstance(content, dict) or "schema" not in content:
+        return {}, "it is cut off"
+    stages = content.get("stages") or {}
+    return (stages, None) if all(map(_is_whole, stages.values())) else ({}, "it is cut off")
+
+
+def _is_whole(stage: object) -> bool:
+    if not isinstance(stage, dict) or "cmd" not in stage:
+        return False
+    entries = [*(stage.get("deps") or []), *(stage.get("outs") or [])]
+    return all({"path", "md5", "size"} <= entry.keys() for entry in entries)
 
 
 def is_as_written(output: Output) -> bool:
