@@ -69,8 +69,8 @@ def editable(pipeline, monkeypatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def editable_code(editable) -> Iterator[Path]:
-    """The same for code, which only the stage `fingerprints` sees."""
+def fingerprintable(editable) -> Iterator[Path]:
+    """The same where the stage `fingerprints` runs, as in each repro: it alone sees code."""
     yield editable
     git(editable, "checkout", "--quiet", "--", ".")
     fingerprinted(editable)
@@ -189,12 +189,12 @@ def test_a_changed_constant_reruns_what_depends_on_it(editable, key, value, expe
 
 
 @pytest.mark.parametrize(("path", "expected"), CODE, ids=[path for path, _ in CODE])
-def test_changed_code_reruns_the_stages_that_use_it(editable_code, path, expected):
+def test_changed_code_reruns_the_stages_that_use_it(fingerprintable, path, expected):
     for code, stages in (("# changed\n", set()), ("pass\n", expected)):
-        with (editable_code / path).open("a", encoding="utf-8") as file:
+        with (fingerprintable / path).open("a", encoding="utf-8") as file:
             file.write(code)
-        fingerprinted(editable_code)
-        assert changed(editable_code) == stages
+        fingerprinted(fingerprintable)
+        assert changed(fingerprintable) == stages
 
 
 @pytest.mark.parametrize(
@@ -415,35 +415,35 @@ def test_make_ends_with_the_summary_and_the_verdict_unless_another_stage_failed(
     ],
     ids=["key", "model", "profile", "dataset"],
 )
-def test_a_typo_in_params_yaml_stops_the_run_before_anything_ran(editable, change, named):
+def test_a_typo_in_params_yaml_stops_the_run_before_anything_ran(fingerprintable, change, named):
     kept = ("metrics", "models", "data/preprocessed", "data/predictions", "data/results", "plots")
-    before = digests(editable, *kept)
-    edit(editable, change)
-    done = dvc(editable, "repro", ok=False)
+    before = digests(fingerprintable, *kept)
+    edit(fingerprintable, change)
+    done = dvc(fingerprintable, "repro", ok=False)
     assert done.code
     assert set(done.stages) <= {"check_params"}
     (line,) = [line for line in done.output.splitlines() if line.startswith("error: ")]
     assert line.startswith(f"error: params.yaml: {named}: ")
     assert "exited with 2" in done.output
     assert "Traceback" not in done.output
-    assert digests(editable, *kept) == before
+    assert digests(fingerprintable, *kept) == before
 
 
-def test_a_name_that_a_shell_would_run_stops_a_single_stage_too(editable):
-    params = (editable / "params.yaml").read_text(encoding="utf-8")
+def test_a_name_that_a_shell_would_run_stops_a_single_stage_too(fingerprintable):
+    params = (fingerprintable / "params.yaml").read_text(encoding="utf-8")
     entry = "{task: classification, preprocess: imagenet, weights: random}"
-    (editable / "params.yaml").write_text(f"{params}  'x; touch hacked #': {entry}\n")
+    (fingerprintable / "params.yaml").write_text(f"{params}  'x; touch hacked #': {entry}\n")
     for target in ("weights", "weights@x; touch hacked #"):
-        done = dvc(editable, "repro", target, ok=False)
+        done = dvc(fingerprintable, "repro", target, ok=False)
         assert done.code and not done.stages
         assert "models.x; touch hacked #: found 'x; touch hacked #'" in done.output
-    assert not (editable / "hacked").exists()
+    assert not (fingerprintable / "hacked").exists()
 
 
-def test_a_typo_that_dvc_itself_stumbles_over_runs_nothing(editable):
+def test_a_typo_that_dvc_itself_stumbles_over_runs_nothing(fingerprintable):
     """Without its `task` a model has no params that dvc.yaml could name."""
-    edit(editable, {f"models.{CLS}": {"taks": "classification", "preprocess": "imagenet"}})
-    done = dvc(editable, "repro", ok=False)
+    edit(fingerprintable, {f"models.{CLS}": {"taks": "classification", "preprocess": "imagenet"}})
+    done = dvc(fingerprintable, "repro", ok=False)
     assert done.code
     assert not done.stages
     assert "item.task" in done.output
