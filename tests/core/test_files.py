@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -15,6 +16,8 @@ from parity.core.files import (
     locked,
     new_directory,
     new_file,
+    open_regular,
+    read_regular,
     scratch_directory,
     write_json,
     write_text,
@@ -161,3 +164,96 @@ def test_a_full_disk_is_refused_with_what_is_free_and_the_details(tmp_path):
 def test_another_os_error_keeps_its_type(tmp_path):
     with pytest.raises(PermissionError), full_disk_refused(tmp_path, lambda: "7 MB needed"):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def special(folder, kind: str):
+    """A path of `folder` that is no regular file."""
+    path = folder / "x.jpg"
+    match kind:
+        case "FIFO":
+            os.mkfifo(path)
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as server:
+                server.bind(str(path))
+        case "folder":
+            path.mkdir()
+        case _:
+            path.symlink_to(kind)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("FIFO", "found a FIFO; expected a regular file"),
+        ("socket", "found a socket"),
+        ("folder", "found a folder"),
+        ("/dev/zero", "found a device"),
+        ("/dev/random", "found a device"),
+        ("/dev/null", "found a device"),
+        ("/dev/ptmx", "found a device"),
+        ("/proc/kmsg", "/x.jpg: "),
+        ("/proc/self/status", "found more than its 0 bytes"),
+        ("/proc/self/mem", "x.jpg: input/output error"),
+        ("/", "found a folder"),
+        ("nowhere", "no such file"),
+        ("x.jpg", "too many levels of symbolic links"),
+    ],
+)
+def test_only_regular_files_are_read(tmp_path, kind, expected):
+    path = special(tmp_path, kind)
+    with refused(f"{path}: ", expected):
+        read_regular(path, 100)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("none", "none: no such file"),
+        ("a.txt/b", "a.txt/b: no such file"),
+        ("a" * 300, "file name too long"),
+        ("a\0b", r"a\x00b: not a file name: embedded null byte"),
+        ("\ud800", r"\ud800: not a file name: "),
+    ],
+)
+def test_a_name_of_no_file_is_refused(tmp_path, name, expected):
+    (tmp_path / "a.txt").touch()
+    with refused(expected):
+        open_regular(tmp_path / name)
+
+
+def test_a_file_is_read_up_to_its_limit_and_through_links(tmp_path):
+    (tmp_path / "file").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to("file")
+    assert read_regular(tmp_path / "link", 5) == b"12345"
+    with refused(f"{tmp_path / 'link'}: found 5 bytes; expected at most 4"):
+        read_regular(tmp_path / "link", 4)
+    with open_regular(tmp_path / "file") as file:
+        assert os.get_inheritable(file.fileno()) is False and file.read() == b"12345"
+
+
+def test_a_file_that_grows_meanwhile_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    size = os.fstat
+
+    def before_it_grew(descriptor: int) -> os.stat_result:
+        stat = size(descriptor)
+        with path.open("ab") as file:
+            file.write(b"6")
+        return stat
+
+    monkeypatch.setattr(os, "fstat", before_it_grew)
+    with refused(f"{path}: bytes; is it still being written?"):
+        read_regular(path, 100)
+
+
+def test_a_file_without_permission_is_refused(tmp_path, monkeypatch):
+    """root may read everything, so the error is made."""
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with refused("file: permission denied"):
+        open_regular(tmp_path / "file")
