@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from parity.core.cli import InputError
+from parity.core.files import read_regular
 from parity.core.params import CropParams, ResizeParams
 
 INTERPOLATIONS = {
@@ -19,6 +20,7 @@ INTERPOLATIONS = {
 # A small file may claim more pixels than fit into memory. Cameras end near 100 million; this many
 # take 400 MB in each process that decodes.
 MAX_PIXELS = 2**27
+MAX_BYTES = 2**30  # MAX_PIXELS of four 16-bit channels
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, which only warns up to twice its value
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 PNG_START, PNG_END = b"\x89PNG", b"IEND"
@@ -69,11 +71,9 @@ def read_mask(path: Path, classes: int, ignored: int) -> np.ndarray:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the content of a file; raises InputError when it is missing or empty."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    """Return the content of a file; raises InputError when it is missing, empty, too large or not a
+    regular file."""
+    data = read_regular(path, MAX_BYTES)
     if not data:
         raise InputError(f"{path}: the file is empty")
     return data

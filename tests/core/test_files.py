@@ -244,7 +244,7 @@ def test_a_file_that_grows_meanwhile_is_refused(tmp_path, monkeypatch):
         return stat
 
     monkeypatch.setattr(os, "fstat", before_it_grew)
-    with refused(f"{path}: bytes; is it still being written?"):
+    with refused(f"{path}: found more than its 6 bytes; is it still being written?"):
         read_regular(path, 100)
 
 

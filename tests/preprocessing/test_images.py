@@ -80,7 +80,7 @@ def test_a_jpeg_is_decoded_as_opencv_does(tmp_path):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (None, "no such file or directory"),
+        (None, "no such file"),
         (b"", "the file is empty"),
         (b"two lines\nof text\n", "not a readable image"),
         (b"\xff\xd8\xff\xd9", "not a readable image"),
@@ -95,7 +95,7 @@ def test_a_file_that_is_not_an_image_is_refused_by_name(tmp_path, content, expec
 
 
 def test_a_folder_is_refused(tmp_path):
-    with refused(f"{tmp_path}: is a directory"):
+    with refused(f"{tmp_path}: found a folder; expected a regular file"):
         read_image(tmp_path)
 
 
