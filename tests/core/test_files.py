@@ -1,7 +1,6 @@
 import errno
 import json
 import os
-import socket
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -9,6 +8,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 from helpers.checkout import ROOT
+from helpers.folders import replace_by
 from helpers.refusals import refused
 
 from parity.core.files import (
@@ -166,22 +166,6 @@ def test_another_os_error_keeps_its_type(tmp_path):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def special(folder, kind: str):
-    """A path of `folder` that is no regular file."""
-    path = folder / "x.jpg"
-    match kind:
-        case "FIFO":
-            os.mkfifo(path)
-        case "socket":
-            with socket.socket(socket.AF_UNIX) as server:
-                server.bind(str(path))
-        case "folder":
-            path.mkdir()
-        case _:
-            path.symlink_to(kind)
-    return path
-
-
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
@@ -201,7 +185,7 @@ def special(folder, kind: str):
     ],
 )
 def test_only_regular_files_are_read(tmp_path, kind, expected):
-    path = special(tmp_path, kind)
+    path = replace_by(tmp_path / "x.jpg", kind)
     with refused(f"{path}: ", expected):
         read_regular(path, 100)
 

@@ -3,10 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.datasets import read
+from helpers.folders import replace_by
 from helpers.images import write_image
 from helpers.refusals import refused
 
 from parity.datasets.dataset import Item
+from parity.datasets.list_files import MAX_BYTES
 
 
 def test_an_imagenet_list_gives_images_with_class_ids(imagenet):
@@ -74,6 +76,8 @@ def test_voc_names_with_shell_syntax_are_kept(voc, name):
         ("b.png 1.0", "found 'b.png 1.0'; expected `name class_id`"),
         ("b.png ²", "found 'b.png ²'; expected `name class_id`"),
         ("b.png 3", "found class 3; expected 0 to 2"),
+        (f"b.png {'1' * 5000}", "found 'b.png 1111"),
+        ("b\0.png 1", "found a NUL byte; expected a text file in UTF-8"),
         ("../b.png 0", "'../b.png' leaves the dataset's folder"),
         ("/etc/hostname 0", "'/etc/hostname' leaves the dataset's folder"),
     ],
@@ -116,6 +120,21 @@ def test_a_voc_list_gives_images_with_masks(voc):
         Item("JPEGImages/a.jpg", "SegmentationClass/a.png"),
         Item("JPEGImages/b.jpg", "SegmentationClass/b.png"),
     ]
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "folder", "device"])
+@pytest.mark.parametrize("name", ["val.txt", "classes.txt"])
+def test_a_list_that_is_no_regular_file_is_refused(imagenet, name, kind):
+    path = replace_by(imagenet / name, kind)
+    with refused(f"{path}: found a {kind}; expected a regular file"):
+        read(imagenet)
+
+
+def test_a_list_of_no_end_is_refused(imagenet):
+    with (imagenet / "val.txt").open("ab") as file:
+        file.truncate(MAX_BYTES + 1)  # a hole, which takes no space
+    with refused(f"val.txt: found {MAX_BYTES + 1} bytes; expected at most {MAX_BYTES}"):
+        read(imagenet)
 
 
 @pytest.mark.parametrize("line", ["a 1", "../a", "x/a", "/a"])

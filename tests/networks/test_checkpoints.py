@@ -1,5 +1,4 @@
 import json
-import os
 import struct
 import warnings
 import zipfile
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.backends import ON_CPU
+from helpers.folders import replace_by
 from helpers.params import model_entry
 from helpers.refusals import Code, refused
 from torch import nn
@@ -196,15 +196,8 @@ def test_what_is_no_state_dict_is_refused_by_what_it_holds(tmp_path, content, ex
 def write_other(path, kind: str) -> None:
     torch.save(linear_state(WEIGHT), path)
     match kind:
-        case "FIFO":
-            path.unlink()
-            os.mkfifo(path)
-        case "folder":
-            path.unlink()
-            path.mkdir()
-        case "device":
-            path.unlink()
-            path.symlink_to("/dev/zero")
+        case "FIFO" | "folder" | "device":
+            replace_by(path, kind)
         case "TorchScript":
             torch.jit.save(torch.jit.trace(nn.Linear(4, 3), torch.zeros(1, 4)), str(path))
         case "safetensors":

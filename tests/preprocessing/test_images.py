@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from helpers.folders import replace_by
 from helpers.images import noise, png, write_image
 from helpers.params import MEAN, STD
 from helpers.refusals import refused
@@ -94,9 +95,11 @@ def test_a_file_that_is_not_an_image_is_refused_by_name(tmp_path, content, expec
         read_image(path)
 
 
-def test_a_folder_is_refused(tmp_path):
-    with refused(f"{tmp_path}: found a folder; expected a regular file"):
-        read_image(tmp_path)
+@pytest.mark.parametrize("kind", ["folder", "FIFO", "device"])
+def test_what_is_no_regular_file_is_refused(tmp_path, kind):
+    path = replace_by(tmp_path / "a.jpg", kind)
+    with refused(f"{path}: found a {kind}; expected a regular file"):
+        read_image(path)
 
 
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.99])
