@@ -22,6 +22,7 @@ from parity.core.files import (
     write_json,
     write_text,
 )
+from parity.core.lockfile import md5_of
 
 
 def names(folder) -> list[str]:
@@ -241,3 +242,8 @@ def test_a_file_without_permission_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "open", refuse)
     with refused("file: permission denied"):
         open_regular(tmp_path / "file")
+
+
+def test_a_result_replaced_by_a_fifo_is_refused_and_not_waited_for(tmp_path):
+    with refused("model.onnx: found a FIFO; expected a regular file"):
+        md5_of(replace_by(tmp_path / "model.onnx", "FIFO"))
