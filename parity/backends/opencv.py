@@ -77,9 +77,11 @@ def _run(
             network.setInput(np.ascontiguousarray(value), name)
         # The classic engine calls an output onnx_node_output_0!<name>.
         names = {name.split("!")[-1]: name for name in network.getUnconnectedOutLayersNames()}
-        if len(outputs) > 1 or (len(names) > 1 and names.keys() & outputs):
-            # By name, since the engines differ in which of several outputs is the first.
-            found = network.forward([names.get(name, name) for name in outputs])
+        if len(outputs) > 1 or (outputs and len(names) > 1):
+            # The new engine computes all outputs or none, and the engines differ in the first one.
+            names = {name: name for name in outputs} | names
+            values = dict(zip(names, network.forward(list(names.values())), strict=True))
+            found = [values[name] for name in outputs]
         else:
             found = [network.forward()]
     except cv2.error as error:

@@ -91,18 +91,20 @@ def external_tensor(location: str | None, **entries: object) -> onnx.TensorProto
     return tensor
 
 
-def write_two_outputs(path: Path, *, swapped: bool = False) -> Path:
+def write_two_outputs(path: Path, *, swapped: bool = False, size: int | None = None) -> Path:
     """An ONNX file of the tiny classifier with a second output, the negative logits `aux`, the
-    first with `swapped`."""
+    first with `swapped`. With `size` it takes a single image of that size only."""
     model = onnx.load(write_tiny_onnx(path))
-    model.graph.node.append(onnx.helper.make_node("Neg", ["0"], ["aux"]))
-    shape = ("N", "C")
-    model.graph.output.append(
-        onnx.helper.make_tensor_value_info("aux", onnx.TensorProto.FLOAT, shape)
-    )
-    if swapped:
-        outputs = list(reversed(model.graph.output))
-        del model.graph.output[:]
-        model.graph.output.extend(outputs)
+    graph, kind = model.graph, onnx.TensorProto.FLOAT
+    graph.node.append(onnx.helper.make_node("Neg", ["0"], ["aux"]))
+    names, axes = ["0", "aux"], ("N", 3, "H", "W")
+    if size:
+        axes = (1, 3, size, size)
+    for values, named, shape in (
+        (graph.input, ["input"], axes),
+        (graph.output, names[::-1] if swapped else names, (axes[0], 10)),
+    ):
+        del values[:]
+        values.extend(onnx.helper.make_tensor_value_info(name, kind, shape) for name in named)
     onnx.save(model, path)
     return path
