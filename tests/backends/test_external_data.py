@@ -4,6 +4,7 @@ from helpers.onnx_files import add_external_tensor, write_tiny_onnx
 from helpers.refusals import refused
 
 from parity.backends.external_data import check_external_data
+from parity.backends.float64 import load_float64
 from parity.backends.isolated import IsolatedForward
 from parity.backends.onnxruntime import load_onnxruntime, write_optimized
 from parity.backends.opencv import engines, load_opencv, run_opencv
@@ -26,6 +27,7 @@ def leading_out(tmp_path):
         lambda path: load_onnxruntime(path, BackendParams(threads=1)),
         lambda path: write_optimized(path, path.with_name("b.onnx")),
         lambda path: load_opencv(path, FILE_OPENCV),
+        load_float64,
         *(
             lambda path, engine=engine: run_opencv(path, engine, 1, {"input": BLOB}, ["0"])
             for engine in engines().values()
