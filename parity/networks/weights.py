@@ -9,7 +9,7 @@ from torch import nn
 from torchvision.models import WeightsEnum, get_model_weights
 from tqdm import tqdm
 
-from parity.core.cli import InputError
+from parity.core.cli import InputError, log
 from parity.core.params import OFFLINE_WEIGHTS, PARAMS, ModelParams, Params
 from parity.networks.checkpoints import load_state, no_plain_tensor, read_checkpoint
 from parity.networks.factory import reason_of
@@ -187,6 +187,9 @@ def check_output(name: str, model: ModelParams, network: nn.Module, classes: int
         raise InputError(f"{key}.output: {found}; {returned}: name the entry to use")
     if kind := no_plain_tensor(logits) or (logits.dtype != torch.float32 and str(logits.dtype)):
         raise InputError(f"{key}: the output is {kind}; expected torch.float32")
+    if model.factory and model.output is None and isinstance(output, dict) and len(output) > 1:
+        returned = f"the network returns {_describe_output(output)}"
+        log(f"{name}: {returned}; 'out' is compared: models.{name}.output names another")
     expected = (1, classes) + (tuple(blob.shape[2:]) if model.task == "segmentation" else ())
     if tuple(logits.shape) != expected:
         found = f"the output is {tuple(logits.shape)} for a blob {tuple(blob.shape)}"

@@ -250,3 +250,15 @@ def test_weights_that_cannot_be_computed_are_refused(factories, function, weight
 )
 def test_other_networks_get_weights(factories, function, weights):
     network("mine", factory=f"strange_networks:{function}", weights=weights)
+
+
+# The output of a network of the user's
+
+
+@pytest.mark.parametrize("output", [None, "out", "aux"])
+def test_one_of_several_outputs_is_not_taken_without_a_word(prepared, capsys, output):
+    entry = {"factory": "helpers.factories:with_two_answers", "weights": "random", "output": output}
+    network(**entry)
+    keys = "the network returns a dict with the keys 'out', 'aux'"
+    said = f"{NAME}: {keys}; 'out' is compared: models.{NAME}.output names another\n"
+    assert (said in capsys.readouterr().err) == (output is None)
