@@ -27,9 +27,10 @@ def read_imagenet_list(path: Path, root: Path, classes: int) -> list[Item]:
     """Read lines `name class_id`; the images lie in `root` or in one folder right below it.
 
     Raises InputError, naming file and line, for any other line, a class id of `classes` or more, a
-    name that leaves `root`, and a first image that is nowhere.
+    name that leaves `root`, an image with two class ids, and a first image that is nowhere.
     """
-    entries = []
+    entries: list[tuple[str, int]] = []
+    first_lines: dict[str, tuple[int, int]] = {}
     for number, line in numbered_lines(path):
         name, *label = line.rsplit(maxsplit=1)
         if len(label) != 1 or not label[0].isdecimal():
@@ -39,7 +40,12 @@ def read_imagenet_list(path: Path, root: Path, classes: int) -> list[Item]:
             raise InputError(f"{path}:{number}: found class {label[0]}; {expected}")
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise InputError(f"{path}:{number}: {name!r} leaves the dataset's folder")
-        entries.append((name, int(label[0])))
+        class_id = int(label[0])
+        other, line_number = first_lines.setdefault(name, (class_id, number))
+        if other != class_id:
+            found = f"found class {class_id} for {name!r}, which has class {other}"
+            raise InputError(f"{path}:{number}: {found} on line {line_number}")
+        entries.append((name, class_id))
     if not entries:
         raise InputError(f"{path}: the list is empty")
     folder = _image_folder(path, root, entries[0][0])
