@@ -10,6 +10,7 @@ from torch import nn
 from parity.core.cli import InputError
 from parity.core.fingerprints import loaded_sources
 from parity.core.params import PARAMS, ModelParams
+from parity.core.user_code import name_user_code
 
 IMPORTED_BEFORE = frozenset(sys.modules)  # any network of the user's
 
@@ -19,7 +20,7 @@ def build_from_factory(name: str, model: ModelParams) -> nn.Module:
     factory, key = import_factory(name, model.factory), f"{PARAMS}: models.{name}"
     try:
         network = factory(**model.arguments)
-    except Exception as error:  # the user's code raises anything
+    except (Exception, SystemExit) as error:  # the user's code raises anything
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise InputError(f"{key}: {model.factory} raised {reason}") from None
     if not isinstance(network, nn.Module):
@@ -31,6 +32,7 @@ def build_from_factory(name: str, model: ModelParams) -> nn.Module:
 def import_factory(name: str, factory: str) -> Callable:
     """Import `package.module:function`; raises InputError, naming the key, when that fails."""
     key = f"{PARAMS}: models.{name}.factory: {factory}"
+    name_user_code(key)
     module, _, function = factory.partition(":")
     try:
         return getattr(importlib.import_module(module), function)
