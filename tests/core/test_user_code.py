@@ -1,6 +1,7 @@
 """A script that calls the user's code: how it ends, whatever that code does to its process."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,10 +29,23 @@ run(main)
 """
 
 
+@pytest.fixture(autouse=True)
+def package(tmp_path, monkeypatch) -> None:
+    """A package of scripts, as `stages` and `tools` are, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    Path("scripts").mkdir()
+    shutil.copy(ROOT / "stages/__init__.py", "scripts")
+
+
+def command(code: str) -> list[str]:
+    Path("scripts/it.py").write_text(SCRIPT.format(code=code), encoding="utf-8")
+    return [sys.executable, "-m", "scripts.it"]
+
+
 def started(code: str, **options) -> subprocess.Popen:
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    command = [sys.executable, "-c", SCRIPT.format(code=code)]
-    return subprocess.Popen(command, cwd=ROOT, **(pipes | options))
+    return subprocess.Popen(command(code), **(pipes | options))
 
 
 def ended(code: str) -> tuple[int, str, str]:
@@ -92,9 +106,14 @@ def test_a_defect_keeps_its_traceback():
     assert status == 1 and err.endswith("ZeroDivisionError: integer division or modulo by zero\n")
 
 
-def test_help_is_no_failure():
-    code = SCRIPT.replace(f"name_user_code({OURS!r})", "sys.exit(0)").format(code="")
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+def test_before_any_of_the_users_code_a_script_ends_as_it_likes():
+    """`--help` ends by `sys.exit(0)`."""
+    command("")
+    script = Path("scripts/it.py").read_text(encoding="utf-8")
+    for call in ("sys.exit(0)", "os._exit(0)", "print()"):
+        text = script.replace(f"name_user_code({OURS!r})", call)
+        Path("scripts/it.py").write_text(text, encoding="utf-8")
+        assert subprocess.run([sys.executable, "-m", "scripts.it"]).returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
@@ -103,12 +122,9 @@ def test_a_signal_that_ends_the_script_ends_its_process(number):
 
 
 def test_a_reader_of_stdout_that_has_left_is_141():
-    script = SCRIPT.format(code="time.sleep(0.2); print(1)")
-    shell = f'set -o pipefail; {sys.executable} -c "$SCRIPT" | true'
-    environment = os.environ | {"SCRIPT": script}
-    done = subprocess.run(
-        ["bash", "-c", shell], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
+    words = " ".join(command("time.sleep(0.2); print(1)"))
+    shell = ["bash", "-c", f"set -o pipefail; {words} | true"]
+    done = subprocess.run(shell, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (141, "")
 
 
@@ -140,8 +156,9 @@ def running(folder: Path, cleanup: float = 0.3) -> tuple[subprocess.Popen, psuti
 
 
 @pytest.mark.parametrize("whole_group", [True, False], ids=["ctrl-c", "one process"])
-def test_ctrl_c_interrupts_once_and_lets_the_script_clean_up(tmp_path, whole_group):
-    process, child = running(tmp_path)
+@pytest.mark.parametrize("cleanup", [0.1, 2])
+def test_ctrl_c_interrupts_once_and_lets_the_script_clean_up(tmp_path, whole_group, cleanup):
+    process, child = running(tmp_path, cleanup)
     if whole_group:
         os.killpg(process.pid, signal.SIGINT)
     else:
