@@ -6,10 +6,12 @@ DVC restored from a damaged cache. A folder without Git, such as an unpacked arc
 """
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from parity.core.cli import InputError, log, run, wait_for
@@ -27,6 +29,8 @@ TEMPORARY = Path(".dvc/tmp")
 # DVC writes dvc.lock in place. The copy is removed when a run ends well.
 LOCK_BEFORE = TEMPORARY / "dvc.lock.before"
 REPLACED = TEMPORARY / "replaced"
+# DVC's list of the files that its processes use. It writes this one in place too.
+IN_USE = TEMPORARY / "rwlock"
 DVC = (sys.executable, "-m", "dvc")
 ROUNDS = 3  # of making again what was damaged
 
@@ -40,6 +44,7 @@ def main(argv: list[str] | None = None) -> None:
         load_params()  # one line where DVC would end in a traceback or a screen of YAML
         configure()
         take_back_lock()
+        remove_damaged_list()
         code = repro(targets)
         if code == 0:
             LOCK_BEFORE.unlink(missing_ok=True)
@@ -114,6 +119,15 @@ def take_back_lock() -> None:
     if not in_git_repository():
         mend = "delete it, and all stages run again"
     raise InputError(f"{LOCK}: damaged ({reason}); {mend}")
+
+
+def remove_damaged_list() -> None:
+    """Remove the list of files in use that a killed run left cut off: DVC refuses to read it."""
+    with suppress(FileNotFoundError):
+        try:
+            json.loads(IN_USE.read_text(encoding="utf-8"))
+        except ValueError:
+            IN_USE.unlink()
 
 
 if __name__ == "__main__":
