@@ -11,6 +11,7 @@ from parity.core.cli import log, run
 from parity.core.files import new_directory
 from parity.core.params import DatasetParams, Params, entry, load_params
 from parity.core.paths import dataset_path
+from parity.core.places import check_inputs, places
 from parity.datasets.dataset import Dataset, stamp_files
 from parity.datasets.downloads import DOWNLOADS, download_once
 from parity.datasets.layouts import read_dataset
@@ -29,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     if dataset_params.source == SAMPLE:
         dataset = fetch_sample(name, dataset_params, params)
     else:
-        dataset = fetch_folder(name, dataset_params, params.seed)
+        dataset = fetch_folder(name, dataset_params, params)
     log(f"{name}: {len(dataset.val)} images to evaluate on, {len(dataset.train)} to train on")
 
 
@@ -44,16 +45,25 @@ def fetch_sample(name: str, dataset_params: DatasetParams, params: Params) -> Da
     return dataset
 
 
-def fetch_folder(name: str, params: DatasetParams, seed: int) -> Dataset:
-    if params.source in DOWNLOADS:
-        root = download_once(name, params)
+def fetch_folder(name: str, dataset_params: DatasetParams, params: Params) -> Dataset:
+    if dataset_params.source in DOWNLOADS:
+        root = download_once(name, dataset_params)
     else:
-        root = Path(params.source).expanduser()
-    dataset, depends_on = read_dataset(name, params, root, seed)
+        root = Path(dataset_params.source).expanduser()
+    dataset, depends_on = read_dataset(name, dataset_params, root, params.seed)
+    files = stamp_files(dataset, depends_on)
+    check_links(name, [root / file for file in files], params)
     with new_directory(dataset_path(name).parent) as partial:
-        files = stamp_files(dataset, depends_on)
         dataset.save(partial / dataset_path(name).name, files=files)
     return dataset
+
+
+def check_links(name: str, files: list[Path], params: Params) -> None:
+    """Raise InputError for a link in the dataset's folder to where the pipeline writes."""
+    folders = {file.parent for file in files}
+    linked = folders.union(filter(Path.is_symlink, files))
+    key = f"datasets.{name}.source"
+    check_inputs([(key, path) for path in sorted(linked)], places(params))
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ RESERVED_DATASETS = (
     "coverage",
     "downloads",
     "evaluation",
+    "fingerprints",
     "predictions",
     "preprocessed",
     "results",
