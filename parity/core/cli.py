@@ -23,7 +23,7 @@ def last_outputs_left() -> Iterator[None]:
         if stage and failed:
             from parity.core.lockfile import locked_outputs, restore_outputs
 
-            with suppress(InputError):  # a damaged dvc.lock
+            with suppress(InputError, OSError):  # dvc.lock cannot be read
                 restore_outputs([one for one in locked_outputs() if one.stage == stage])
         raise
 

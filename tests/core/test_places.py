@@ -10,7 +10,8 @@ from helpers.refusals import refused
 from parity.core import places
 from parity.core.files import new_directory, new_file
 from parity.core.params import load_params
-from parity.core.places import check_inputs, check_places, foreign_files, places as all_places
+from parity.core.places import check_inputs, check_places, foreign_files
+from parity.core.places import places as all_places
 
 DATASET = "datasets.textures"
 MODEL = "models.squeezenet1_1"
@@ -153,7 +154,10 @@ def test_what_lies_beside_the_outputs_is_allowed(project):
 
 
 def test_two_stages_do_not_write_to_one_place(project):
-    both = [places.Place("fetch@a", Path("data/a"), True), places.Place("x", Path("data/a/b"), True)]
+    both = [
+        places.Place("fetch@a", Path("data/a"), True),
+        places.Place("x", Path("data/a/b"), True),
+    ]
     for order in (both, [both[0], places.Place("x", Path("data/a"), True)]):
         with refused("fetch@a and x both write data/a"):
             places._check_collisions(order)
