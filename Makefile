@@ -91,7 +91,7 @@ clean:  ## Remove what the pipeline made; DVC's cache stays, so the next `make` 
 distclean:  ## Remove downloads, DVC's cache and the virtual environment as well
 	@$(CAN_CLEAN)
 	@python -B -m tools.clean --all
-	@[ "$$(sed -n 2p "$$VENV"/installed 2>/dev/null)" != "$$(pwd)" ] || rm -rf "$$VENV"
+	@[ "$$(sed -n 2p "$$VENV"/installed 2>/dev/null)" != "$$PWD" ] || rm -rf "$$VENV"
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14

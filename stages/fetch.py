@@ -60,10 +60,9 @@ def fetch_folder(name: str, dataset_params: DatasetParams, params: Params) -> Da
 
 def check_links(name: str, files: list[Path], params: Params) -> None:
     """Raise InputError for a link in the dataset's folder to where the pipeline writes."""
-    folders = {file.parent for file in files}
-    linked = folders.union(filter(Path.is_symlink, files))
-    key = f"datasets.{name}.source"
-    check_inputs([(key, path) for path in sorted(linked)], places(params))
+    one_per_folder = {file.parent: file for file in files}.values()
+    linked = sorted({*one_per_folder, *filter(Path.is_symlink, files)})
+    check_inputs([(f"datasets.{name}.source", file) for file in linked], places(params))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from parity.core.cli import InputError
 from parity.core.lockfile import cached, locked_outputs, md5_of
 from parity.core.params import PARAMS, DatasetParams, Params
-from parity.core.written import PARTIAL, files_below, is_own, read_written
+from parity.core.written import PARTIAL, REPOSITORY, files_below, is_own, read_written
 
 PIPELINE = Path(__file__).parents[2] / "dvc.yaml"
 # Written by the project beside the outputs of dvc.yaml.
@@ -150,8 +150,11 @@ def foreign_files(outputs: Iterable[Place]) -> list[Path]:
     """The files at the pipeline's places that it did not write, and would replace or delete.
 
     Known as its own are those that dvc.lock lists, those that it wrote in an interrupted run, and
-    whatever DVC's cache holds. A changed result is not foreign, nor is one that Git keeps.
+    whatever DVC's cache holds. A changed result is not foreign, nor is one that Git keeps. Outside
+    of a DVC repository nothing is known, so nothing is foreign.
     """
+    if not REPOSITORY.is_dir():
+        return []
     locked = {one.path: one for one in locked_outputs()}
     found = []
     for place in outputs:
