@@ -54,14 +54,21 @@ def check_factory(name: str, factory: str, params: Params) -> None:
 
 
 def check_onnx(name: str, model: ModelParams, params: Params) -> None:
-    """Raise InputError for an invalid ONNX file, or one that is fixed to another batch size."""
-    from parity.networks.onnx_file import external_data_files, fixed_batch_size, read_onnx_file
+    """Raise InputError for an ONNX file that is not valid, lacks the output to compare, is fixed to
+    another batch size, or has data where stages write."""
+    from parity.networks.onnx_file import (
+        choose_output,
+        external_data_files,
+        fixed_batch_size,
+        read_onnx_file,
+    )
 
     path = Path(model.onnx).expanduser()
-    read_onnx_file(path)
+    onnx_model = read_onnx_file(path)
+    choose_output(name, model, onnx_model)
     key = f"models.{name}.onnx"
-    check_inputs([(key, file) for file in external_data_files(path)], places(params))
-    fixed = fixed_batch_size(path)
+    check_inputs([(key, file) for file in external_data_files(path, onnx_model)], places(params))
+    fixed = fixed_batch_size(path, onnx_model)
     for section in ("inference", "benchmark"):
         size = getattr(params, section).batch_size.of(model.task)
         if fixed not in (None, size):

@@ -21,12 +21,16 @@ def load_float64(model: Path) -> Forward:
     """Read an ONNX file of one input and return its forward pass in float64.
 
     The function takes a blob, float32 or float64 (N, 3, H, W), and returns float64 logits, (N, C)
-    or (N, C, H, W). It holds every tensor of the graph for the time of a call. Raises
-    BackendFailure when the evaluator has no rule for a node.
+    or (N, C, H, W). It holds every tensor of the graph for the time of a call. Raises InputError
+    when the file is not ONNX or names data outside its folder, and BackendFailure when the
+    evaluator has no rule for a node.
     """
-    import onnx
+    from parity.networks.external_data import load_external_data
+    from parity.networks.onnx_file import parse
 
-    content = float64_model(onnx.load(model))
+    content = parse(model)
+    load_external_data(model, content)
+    content = float64_model(content)
     evaluator = _evaluator(content, f"{model}: ")
     constants = {tensor.name for tensor in content.graph.initializer}
     (name,) = [value.name for value in content.graph.input if value.name not in constants]

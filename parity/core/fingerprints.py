@@ -44,7 +44,7 @@ VALIDATION = {
     for module, names in {
         "cli": ["last_outputs_left"],
         "params": ["Params", "load_params"],
-        "places": ["check_inputs", "places"],
+        "places": ["Place", "check_inputs", "locked_places"],
         "written": ["note_written"],
     }.items()
     for name in names

@@ -408,7 +408,7 @@ def _check_model(path: Path, key: str, model: ModelParams) -> None:
         raise InputError(f"{path}: {key}.checkpoint_key: not used with {model.weights!r}")
     always = ("task", "preprocess", "classes")
     if model.onnx:
-        used, kind = (*always, "onnx"), "`onnx`"
+        used, kind = (*always, "onnx", "output"), "`onnx`"
     elif model.factory:
         used, kind = (
             tuple(field for field in ModelParams.model_fields if field != "onnx"),

@@ -36,9 +36,7 @@ def check_places(params: Params) -> None:
     params.yaml names it or not, and for two stages with the same output."""
     outputs = places(params)
     _check_collisions(outputs)
-    # An entry that is gone has outputs in dvc.lock, which `make` removes.
-    locked = [Place(one.stage, one.path, True) for one in locked_outputs()]
-    check_inputs(input_files(params), [*outputs, *locked])
+    check_inputs(input_files(params), [*outputs, *locked_places()])
     _check_foreign(outputs)
 
 
@@ -61,6 +59,11 @@ def places(params: Params, pipeline: Path = PIPELINE) -> list[Place]:
                     for entry in entries
                 ]
     return found
+
+
+def locked_places() -> list[Place]:
+    """Every output in dvc.lock, also of an entry that is gone, which `make` removes."""
+    return [Place(one.stage, one.path, True) for one in locked_outputs()]
 
 
 def input_files(params: Params) -> Iterator[tuple[str, Path]]:

@@ -8,7 +8,7 @@ from torch import nn
 from torchvision.models import WeightsEnum, get_model_weights
 from tqdm import tqdm
 
-from parity.core.cli import InputError
+from parity.core.cli import InputError, log
 from parity.core.params import OFFLINE_WEIGHTS, PARAMS, ModelParams, Params
 from parity.networks.checkpoints import load_state, read_checkpoint
 from parity.networks.network import Logits, build, check_name, pick_output, published_weights
@@ -165,6 +165,9 @@ def check_output(name: str, model: ModelParams, network: nn.Module, classes: int
         found = f"found {model.output!r}" if model.output is not None else "missing"
         returned = f"the network returns {_describe_output(output)}"
         raise InputError(f"{key}.output: {found}; {returned}: name the entry to use")
+    if model.factory and model.output is None and isinstance(output, dict) and len(output) > 1:
+        returned = f"the network returns {_describe_output(output)}"
+        log(f"{name}: {returned}; 'out' is compared: models.{name}.output names another")
     expected = (1, classes) + (tuple(blob.shape[2:]) if model.task == "segmentation" else ())
     if tuple(logits.shape) != expected:
         found = f"the output is {tuple(logits.shape)} for a blob {tuple(blob.shape)}"

@@ -145,3 +145,15 @@ def test_features_without_a_classifier_are_refused_with_weights_that_have_one(pr
         "expected one of IMAGENET1K_V1, DEFAULT"
     ):
         network("vgg16", weights="IMAGENET1K_FEATURES")
+
+
+# The output of a network of the user's
+
+
+@pytest.mark.parametrize("output", [None, "out", "aux"])
+def test_one_of_several_outputs_is_not_taken_without_a_word(prepared, capsys, output):
+    entry = {"factory": "helpers.factories:with_two_answers", "weights": "random", "output": output}
+    network(**entry)
+    keys = "the network returns a dict with the keys 'out', 'aux'"
+    said = f"{NAME}: {keys}; 'out' is compared: models.{NAME}.output names another\n"
+    assert (said in capsys.readouterr().err) == (output is None)
