@@ -2,7 +2,8 @@
 
 One run at a time. A dvc.lock that an interrupted run left half-written is replaced by the copy from
 before that run. A result that is no longer what its stage wrote is made again, and so is one that
-DVC restored from a damaged cache. A folder without Git, such as an unpacked archive, works too.
+DVC restored from a damaged cache. A run that fails leaves the last good results. A folder without
+Git, such as an unpacked archive, works too.
 """
 
 import argparse
@@ -11,7 +12,8 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from parity.core.cli import InputError, log, run, wait_for
@@ -22,6 +24,7 @@ from parity.core.lockfile import (
     discard_damaged_object,
     lock_damage,
     locked_outputs,
+    restore_outputs,
 )
 from parity.core.params import load_params
 
@@ -45,16 +48,30 @@ def main(argv: list[str] | None = None) -> None:
         configure()
         take_back_lock()
         remove_damaged_list()
-        code = repro(targets)
-        if code == 0:
-            LOCK_BEFORE.unlink(missing_ok=True)
-    sys.exit(code)
+        with last_outputs_left():
+            code = repro(targets)
+            if code:
+                sys.exit(code)
+        LOCK_BEFORE.unlink(missing_ok=True)
+
+
+@contextmanager
+def last_outputs_left() -> Iterator[None]:
+    """When the run fails, bring back the results that DVC deleted for a stage that then failed."""
+    there = [one for one in locked_outputs() if one.path.exists()]
+    try:
+        yield
+    except BaseException:
+        for one in restore_outputs(there):
+            log(f"{one.path}: as {one.stage} last wrote it")
+        raise
 
 
 def repro(targets: list[str]) -> int:
     """Run what changed until every result is what its stage wrote; returns DVC's exit code."""
     set_aside_damaged()
-    if not Path("models").exists() and Path(".dvc/cache").exists():
+    missing = any(not one.path.exists() for one in locked_outputs())
+    if missing and Path(".dvc/cache").exists():
         # Faster than stage by stage. What the cache lacks is made below.
         subprocess.run([*DVC, "checkout", "--quiet"], stderr=subprocess.DEVNULL, check=False)
         set_aside_damaged()

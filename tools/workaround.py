@@ -8,6 +8,7 @@ from pathlib import Path
 from parity.core.cli import InputError
 from parity.core.params import entry, load_params
 from parity.core.user_code import run
+from parity.core.written import refuse_foreign
 from parity.faults.candidates import REWRITES, write_rewritten
 from parity.faults.exported_file import exported_file
 from parity.faults.workaround import (
@@ -30,6 +31,8 @@ def main(argv: list[str] | None = None) -> None:
     model = entry(params, "models", name)
     if bool(arguments.write) != bool(arguments.output):
         raise InputError("expected both of --write and --output, or neither")
+    if arguments.output:
+        refuse_foreign(arguments.output)
     with exported_file(name) as path:
         blobs = first_blobs(name, model, params)
         if not blobs:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from parity.core.cli import InputError
+from parity.core.written import note_written
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 SPECIAL_FILES = {
@@ -31,6 +32,7 @@ def new_file(target: Path) -> Iterator[Path]:
     partial = _partial(target)
     try:
         yield partial
+        note_written(target, partial)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
@@ -45,6 +47,7 @@ def new_directory(target: Path) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
+        note_written(target, partial)
         if target.exists():
             # Renamed before it is deleted: a run killed meanwhile must not leave half a folder.
             target.rename(old)

@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from parity.core.cli import InputError
-from parity.core.files import open_regular, write_json
+from parity.core.files import new_directory, new_file, open_regular, write_json
 
 LOCK, CACHE = Path("dvc.lock"), Path(".dvc/cache/files/md5")
 # What was compared with its hash, with size, time and inode: it need not be read again.
@@ -90,10 +93,10 @@ def _read_lock(path: Path) -> tuple[dict, str | None]:
     if not text.endswith("\n") or not isinstance(content, dict) or "schema" not in content:
         return {}, "it is cut off"
     stages = content.get("stages") or {}
-    return (stages, None) if all(map(_is_whole, stages.values())) else ({}, "it is cut off")
+    return (stages, None) if all(map(_is_whole_entry, stages.values())) else ({}, "it is cut off")
 
 
-def _is_whole(stage: object) -> bool:
+def _is_whole_entry(stage: object) -> bool:
     if not isinstance(stage, dict) or "cmd" not in stage:
         return False
     entries = [*(stage.get("deps") or []), *(stage.get("outs") or [])]
@@ -171,3 +174,46 @@ def discard_damaged_object(md5: str) -> bool:
         return False
     path.unlink()
     return True
+
+
+def restore_outputs(outputs: Iterable[Output]) -> list[Output]:
+    """Bring back from DVC's cache those outputs that are missing; DVC deletes some before their
+    stage runs. Returns them.
+
+    One whose object in the cache is missing or damaged stays missing, as does one that cannot be
+    written.
+    """
+    restored = []
+    for output in outputs:
+        files = None if os.path.lexists(output.path) else output.files()
+        if files and all(map(_is_whole_in_cache, files.values())):
+            with suppress(OSError):
+                _restore(output, files)
+                restored.append(output)
+    return restored
+
+
+def _is_whole_in_cache(md5: str) -> bool:
+    return cached(md5).is_file() and md5_of(cached(md5)) == md5
+
+
+def _restore(output: Output, files: dict[Path, str]) -> None:
+    if not output.is_folder:
+        with new_file(output.path) as partial:
+            _link(cached(output.md5), partial)
+        return
+    with new_directory(output.path) as partial:
+        for path, md5 in files.items():
+            target = partial / path.relative_to(output.path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _link(cached(md5), target)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Link to an object of the cache, as DVC does. For root, whom its write protection does not
+    stop, and across disks, copy it."""
+    if os.geteuid():
+        with suppress(OSError):
+            target.hardlink_to(source)
+            return
+    shutil.copyfile(source, target)
