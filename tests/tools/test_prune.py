@@ -83,7 +83,7 @@ def test_a_folder_that_others_read_is_locked_as_it_is_left(project):
     (dep,) = YAML(typ="safe").load(Path("dvc.lock"))["stages"]["gate"]["deps"]
     (left,) = locked_entry([], ("data/results",))["deps"]
     assert dep["md5"] == left["md5"] != gate["deps"][0]["md5"]
-    assert (dep["size"], dep["nfiles"]) == (1, 1)
+    assert (dep["size"], dep["nfiles"]) == (2, 1)
 
 
 def test_what_the_pipeline_never_made_stays(locked):
