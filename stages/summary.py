@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from parity.core.cli import InputError, log, run
-from parity.core.files import write_text
+from parity.core.files import reading, write_text
 from parity.core.params import load_params
 from parity.core.paths import plot_folder
 from parity.evaluation.plot_data import write_accuracy, write_parity, write_times
@@ -47,7 +47,8 @@ def draw(models: list[Results], least_spread: float, dpi: int) -> None:
 def last_summary(models: list[str]) -> str:
     """Return the last table and the paths of its pictures; raises InputError without a table."""
     try:
-        text = TABLE.read_text(encoding="utf-8")
+        with reading(TABLE):
+            text = TABLE.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{TABLE}: no such file; run `make`, which writes it") from None
     groups = {"overview": _existing(PLOTS / name for name in PICTURES)}

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from parity.core.cli import InputError
-from parity.core.files import write_json
+from parity.core.files import read_json_if_whole, write_json
 
 LOCK, CACHE = Path("dvc.lock"), Path(".dvc/cache/files/md5")
 # What was compared with its hash, with size, time and inode: it need not be read again.
@@ -114,7 +115,7 @@ def damaged_files(outputs: Iterator[Output], everything: bool = False) -> dict[P
     A file that was found right before, and has the size, time and inode that it had then, is not
     read again unless `everything` is. Missing files are no damage: DVC sees these itself.
     """
-    known = {} if everything else _read_verified()
+    known = (None if everything else read_json_if_whole(VERIFIED)) or {}
     verified, damaged = {}, {}
     for output in outputs:
         for path, expected in (output.files() or {}).items():
@@ -127,15 +128,9 @@ def damaged_files(outputs: Iterator[Output], everything: bool = False) -> dict[P
                 damaged[path] = output
             else:
                 verified[str(path)] = state
-    write_json(VERIFIED, verified)
+    with suppress(OSError):  # it saves time alone
+        write_json(VERIFIED, verified)
     return damaged
-
-
-def _read_verified() -> dict:
-    try:
-        return json.loads(VERIFIED.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
 
 
 def discard_damaged_object(md5: str) -> bool:
