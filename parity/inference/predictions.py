@@ -78,7 +78,13 @@ def predicting_backends(model: str) -> tuple[str, ...]:
 def read_failures(model: str) -> dict[str, dict[str, str]]:
     """Return the `kind` and `message` of each failed backend's failure."""
     paths = {backend: prediction_folder(model, backend) / FAILURE for backend in BACKENDS}
-    return {backend: read_json(path) for backend, path in paths.items() if path.exists()}
+    return {
+        backend: read_json(path, _parse_failure) for backend, path in paths.items() if path.exists()
+    }
+
+
+def _parse_failure(content: dict) -> dict[str, str]:
+    return {key: str(content[key]) for key in ("kind", "message")}
 
 
 def write_absence(model: str, backend: str, reason: str) -> None:
