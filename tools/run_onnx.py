@@ -876,7 +876,7 @@ def read_image(path: Path, exif: str = "ignore") -> np.ndarray:
         image, printed = decode(data, flags | EXIF[exif])
     except cv2.error as error:
         if "CV_IO_MAX_IMAGE_PIXELS" in str(error):
-            refuse(f"{path}: found more than {MAX_PIXELS} pixels; expected at most as many")
+            refuse_pixels(path)
         refuse(f"{path}: OpenCV refuses the image: {error}")
     missing = missing_part(data)
     if missing:
@@ -886,9 +886,15 @@ def read_image(path: Path, exif: str = "ignore") -> np.ndarray:
         refuse(f"{path}: the image is damaged: {damage[0].decode(errors='replace')}")
     if image is None:
         refuse(f"{path}: not an image that OpenCV can read")
+    if image.shape[0] * image.shape[1] > MAX_PIXELS:  # where OpenCV was imported before
+        refuse_pixels(path)
     if image.ndim == 2:  # as PIL's convert("RGB") does
         image = cv2.cvtColor(np.minimum(image, 255).astype(np.uint8), cv2.COLOR_GRAY2BGR)
     return image
+
+
+def refuse_pixels(path: Path) -> NoReturn:
+    refuse(f"{path}: the image has too many pixels; expected at most {MAX_PIXELS}")
 
 
 def is_grey16(data: bytes) -> bool:
