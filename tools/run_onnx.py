@@ -174,13 +174,13 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.error = lambda message: refuse(f"{message} (--help explains the flags)")
-    add, path = parser.add_argument, {"type": Path}
+    add, path = parser.add_argument, {"type": named}
     add("--model", **path, required=True, help="the ONNX file")
     media = (
         "an image (of an animation, the first), a folder of images, a video file, or the index of "
         "a camera, such as 0"
     )
-    add("--input", required=True, help=media)
+    add("--input", type=lambda value: str(named(value)), required=True, help=media)
     add("--task", choices=TASKS, help="default: the model's metadata")
     output = "the output to take, of a model that has several; default: the first"
     add("--output-name", metavar="NAME", help=output)
@@ -241,11 +241,21 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
         if (args.rsz_height, args.rsz_width) != (None, None):
             refuse("--resize: found --rsz-height or --rsz-width too; expected one of them")
         args.rsz_height = args.rsz_width = args.resize
+    folder = Path(args.input)
+    if folder.is_dir() and args.output.is_dir() and folder.samefile(args.output):
+        refuse(f"--output: found {args.output}, the folder of --input; expected another")
     if args.save and args.show:
         refuse("--save: found --show too; expected one of them: --save draws no picture")
     if args.threads is not None and not 0 <= args.threads <= MAX_THREADS:
         refuse(f"--threads: found {args.threads}; expected 0 to {MAX_THREADS}")
     return args
+
+
+def named(value: str) -> Path:
+    """Read a path; raises ValueError for none, which would be the current folder."""
+    if not value:
+        raise ValueError("the name is empty")
+    return Path(value)
 
 
 def number(value: str | float) -> Fraction:
@@ -404,7 +414,10 @@ def element_and_shape(value: dict[int, list]) -> tuple[int, list[int | None]]:
     for type_ in value.get(2, []):
         for tensor in map(fields, fields(type_).get(1, [])):
             shape = [fields(side) for part in tensor.get(2, []) for side in fields(part).get(1, [])]
-            return tensor.get(1, [0])[-1], [side.get(1, [None])[-1] for side in shape]
+            sides = [side.get(1, [None])[-1] for side in shape]
+            # A negative one is dynamic too.
+            sides = [None if side is None or side >= 2**63 else side for side in sides]
+            return tensor.get(1, [0])[-1], sides
     return 0, []
 
 
@@ -725,8 +738,11 @@ class Network:
             # OpenCV would fall back to the CPU and only warn.
             lacks = f"OpenCV {cv2.__version__} cannot use it with --backend {chosen['backend']}"
             refuse(f"--target: found {chosen['target']!r}; this {lacks}")
-        threads = args.threads or section(params, "opencv").get("threads")
-        if isinstance(threads, int) and threads > 0:
+        threads = args.threads or section(params, "opencv").get("threads") or 0
+        if not isinstance(threads, int) or not 0 <= threads <= MAX_THREADS:
+            expected = f"expected 0 to {MAX_THREADS}"
+            refuse(f"{PARAMS}: opencv.threads: found {threads!r}; {expected}")
+        if threads:
             cv2.setNumThreads(threads)
         self.path = args.model
         try:
@@ -771,9 +787,10 @@ class Network:
 def find_output(args: argparse.Namespace, model: Model) -> str | None:
     """Return the name of the output that answers, None for the only one; refuses an unknown one."""
     names = list(model.outputs)
-    if not names or (args.output_name or names[0]) not in names:
-        found = f"--output-name {args.output_name}: " if args.output_name else ""
-        refuse(f"{args.model}: {found}found the outputs {', '.join(names) or 'none'}")
+    if not names:
+        refuse(f"{args.model}: found no output; expected at least one")
+    if args.output_name not in (None, *names):
+        refuse(f"--output-name: found {args.output_name!r}; {args.model} has {', '.join(names)}")
     if len(names) == 1:
         return None
     name = args.output_name or names[0]

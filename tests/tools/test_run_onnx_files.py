@@ -1,5 +1,6 @@
 """What run_onnx.py may write over and open, and that a fault is one line and loses nothing."""
 
+import json
 import os
 import re
 import resource
@@ -404,7 +405,11 @@ def test_one_of_several_outputs_is_named_and_another_can_be_taken(two, capsys, e
 
 def test_an_output_that_is_not_there_is_refused(two, capfd):
     errors = refusal(capfd, "--output-name", "third")
-    assert "--output-name third: found the outputs first, second" in errors
+    assert "--output-name: found 'third'; model.onnx has first, second" in errors
+    model = onnx.load("model.onnx")
+    del model.graph.output[:]
+    onnx.save(model, "model.onnx")
+    assert "found no output" in refusal(capfd)
 
 
 @pytest.mark.parametrize("engine", ["auto", "classic", "new"])
@@ -470,6 +475,12 @@ def test_a_terminal_of_another_encoding_is_no_traceback(here, monkeypatch, encod
         ("--scale 1e-999999999", "--scale: "),
         ("--mean 1e999999999 0 0", "--mean: "),
         (f"--std 1 1 1/{'9' * 9999}", "--std: "),
+        ("--input=", "--input: invalid"),
+        ("--output=", "--output: invalid"),
+        ("--model=", "--model: invalid"),
+        ("--save=", "--save: invalid"),
+        ("--input . --output .", "--output: found ., the folder of --input"),
+        ("--input . --output ../here", "--output: found ../here, the folder of --input"),
         ("--resize 64 --rsz-height 32", "--resize: found --rsz-height or --rsz-width too"),
         ("--save a.npz --show", "--save: found --show too"),
         ("--threads -1", "--threads: found -1; expected 0 to 1024"),
@@ -480,6 +491,12 @@ def test_a_terminal_of_another_encoding_is_no_traceback(here, monkeypatch, encod
 )
 def test_flags_that_make_no_sense_are_refused_at_once(here, capfd, args, expected):
     assert expected in refusal(capfd, *args.split())
+
+
+@pytest.mark.parametrize("threads", [-1, 10**20, "many", 1.5, [1]])
+def test_threads_of_params_yaml_are_a_number_of_threads(here, capfd, threads):
+    Path("params.yaml").write_text(json.dumps({"opencv": {"threads": threads}}))
+    assert f"params.yaml: opencv.threads: found {threads!r}" in refusal(capfd)
 
 
 @pytest.mark.parametrize("entry", ["[" * 100_000, "9" * 5000, '{"mean": NaN}', "\x00"])
