@@ -45,12 +45,14 @@ def check_names(params: Params) -> None:
 
 
 def check_onnx(name: str, model: ModelParams, params: Params) -> None:
-    """Raise InputError for an invalid ONNX file, or one that is fixed to another batch size."""
-    from parity.networks.onnx_file import fixed_batch_size, read_onnx_file
+    """Raise InputError for an ONNX file that is not valid, lacks the output to compare, or is fixed
+    to another batch size."""
+    from parity.networks.onnx_file import choose_output, fixed_batch_size, read_onnx_file
 
     path = Path(model.onnx).expanduser()
-    read_onnx_file(path)
-    fixed = fixed_batch_size(path)
+    onnx_model = read_onnx_file(path)
+    choose_output(name, model, onnx_model)
+    fixed = fixed_batch_size(path, onnx_model)
     for section in ("inference", "benchmark"):
         size = getattr(params, section).batch_size.of(model.task)
         if fixed not in (None, size):

@@ -29,8 +29,8 @@ def main(argv: list[str] | None = None) -> None:
     check_classes(name, model, classes)
     if model.onnx:
         path = Path(model.onnx).expanduser()
-        read_onnx_file(path)
-        write(name, {}, [path, *external_data_files(path)], None)
+        files = external_data_files(path, read_onnx_file(path))
+        write(name, {}, [path, *files], None)
         log(f"{name}: {path} holds its own weights")
         return
     network, source = network_with_weights(name, model, params, classes)

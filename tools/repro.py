@@ -21,6 +21,7 @@ from parity.core.lockfile import (
     lock_damage,
     locked_outputs,
 )
+from parity.core.params import load_params
 
 TEMPORARY = Path(".dvc/tmp")
 # DVC writes dvc.lock in place. The copy is removed when a run ends well.
@@ -36,6 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     targets = parser.parse_args(argv).targets
     TEMPORARY.mkdir(parents=True, exist_ok=True)
     with locked(TEMPORARY, "another `make` is running here; wait until it ends"):
+        load_params()  # one line where DVC would end in a traceback or a screen of YAML
         configure()
         take_back_lock()
         code = repro(targets)

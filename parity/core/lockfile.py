@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from parity.core.cli import InputError
-from parity.core.files import write_json
+from parity.core.files import open_regular, write_json
 
 LOCK, CACHE = Path("dvc.lock"), Path(".dvc/cache/files/md5")
 # What was compared with its hash, with size, time and inode: it need not be read again.
@@ -102,7 +102,7 @@ def is_as_written(output: Output) -> bool:
 
 def md5_of(path: Path) -> str:
     found = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(CHUNK_BYTES):
             found.update(chunk)
     return found.hexdigest()

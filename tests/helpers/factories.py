@@ -1,5 +1,6 @@
 """Factories of networks for tests, importable by name."""
 
+import torch
 from torch import nn
 
 
@@ -9,3 +10,19 @@ def with_head_of_zeros(classes: int = 10) -> nn.Module:
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+
+
+class TwoAnswers(nn.Module):
+    """A classifier that returns a dict, like torchvision's segmentation models."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, blob: torch.Tensor) -> dict[str, torch.Tensor]:
+        logits = self.network(blob)
+        return {"out": logits, "aux": -logits}
+
+
+def with_two_answers() -> nn.Module:
+    return TwoAnswers(with_head_of_zeros())
