@@ -6,10 +6,12 @@ from pathlib import Path
 import onnx
 import torch
 
-from parity.core.cli import log, run
+from parity.core.cli import log
 from parity.core.files import new_file
 from parity.core.params import ModelParams, Params, entry, load_params
 from parity.core.paths import onnx_path
+from parity.core.user_code import run
+from parity.graphs.extraction import keep_output
 from parity.networks.export import (
     check_opset,
     export,
@@ -17,8 +19,9 @@ from parity.networks.export import (
     extended_metadata,
     write_metadata,
 )
+from parity.networks.external_data import load_external_data
 from parity.networks.network import saved_network
-from parity.networks.onnx_file import read_onnx_file
+from parity.networks.onnx_file import choose_output, read_onnx_file
 from parity.preprocessing.splits import Split, read_classes
 
 
@@ -32,14 +35,24 @@ def main(argv: list[str] | None = None) -> None:
     classes = read_classes(model.preprocess)
     with new_file(onnx_path(name)) as partial:
         if model.onnx:
-            onnx_model = read_onnx_file(Path(model.onnx).expanduser())
+            onnx_model = given_model(name, model)
             write_metadata(onnx_model, extended_metadata(name, model, classes, onnx_model))
         else:
             onnx_model = export_network(name, model, params, partial)
             write_metadata(onnx_model, export_metadata(name, model, params, classes))
         onnx.save(onnx_model, str(partial))
         onnx.checker.check_model(str(partial), full_check=True)
-        log(f"{name}: {len(onnx_model.graph.node)} nodes, {partial.stat().st_size / 1e6:.1f} MB")
+    size = onnx_path(name).stat().st_size / 1e6
+    log(f"{name}: {len(onnx_model.graph.node)} nodes, {size:.1f} MB")
+
+
+def given_model(name: str, model: ModelParams) -> onnx.ModelProto:
+    """Return the model of the user's ONNX file, complete, with the one output to compare."""
+    path = Path(model.onnx).expanduser()
+    onnx_model = read_onnx_file(path)
+    load_external_data(path, onnx_model)
+    keep_output(onnx_model, choose_output(name, model, onnx_model))
+    return onnx_model
 
 
 def export_network(name: str, model: ModelParams, params: Params, path: Path) -> onnx.ModelProto:

@@ -10,20 +10,31 @@ import sys
 from dataclasses import replace
 from math import inf
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
 
 from parity.backends.contract import BackendFailure
 from parity.backends.opencv import engines
-from parity.core.cli import InputError, run
+from parity.core.cli import InputError, log
 from parity.core.params import BackendParams, Params, entry, load_params
 from parity.core.paths import reproducer_folder
+from parity.core.user_code import run
 from parity.evaluation.verdict import gate_limits
 from parity.faults.exported_file import exported_file
 from parity.faults.inputs import feeds_of, read_blob, real_blob
-from parity.faults.reproducer import Suspect, export_difference, find_symptom, write_reproducer
+from parity.faults.reproducer import (
+    Suspect,
+    check_target,
+    export_difference,
+    find_symptom,
+    write_reproducer,
+)
 from parity.faults.settings import FILE_LIMITS, FILE_OPENCV, FILE_PERTURB, on_cpu
 from parity.faults.symptom import Symptom
 from parity.faults.workaround import Outcome, conclusion, first_blobs, table, try_file, try_model
-from parity.graphs.graph import load_model
+from parity.graphs.extraction import keep_output
+from parity.graphs.graph import load_model, output_names, save
 
 MINUTES = 10.0
 
@@ -45,13 +56,16 @@ def main(argv: list[str] | None = None) -> None:
         value = getattr(args, option)
         if value is not None and not 0 < value < inf:
             raise InputError(f"--{option}: found {value:g}; expected a number above 0")
+    if folder := args.output or (args.name and reproducer_folder(args.name)):
+        check_target(folder)
     if not args.name:
         sys.exit(reproduce_file(args))
     params = load_params()
     entry(params, "models", args.name)
     with exported_file(args.name) as path:
         code = reproduce_model(args, params, path)
-    sys.exit(code)
+    if code:
+        sys.exit(code)
 
 
 def reproduce_model(args: argparse.Namespace, params: Params, path: Path) -> int:
@@ -98,12 +112,26 @@ def reproduce_file(args: argparse.Namespace) -> int:
         raise InputError("--image: has no meaning with a file")
     if not args.output:
         raise InputError("--output: missing; the folder to write to")
-    blob = read_blob(args.input)
+    blob, model = read_blob(args.input), load_model(args.file)
+    feeds = feeds_of(args.file, model, blob, str(args.input))
+    names = output_names(model)
+    if len(names) == 1:
+        return reproduce_output(args, args.file, feeds)
+    log(f"{args.file}: {len(names)} outputs ({', '.join(names)}); {names[0]} is compared")
+    keep_output(model, names[0])
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / args.file.name
+        save(model, path)
+        return reproduce_output(args, path, feeds)
+
+
+def reproduce_output(args: argparse.Namespace, path: Path, feeds: dict[str, np.ndarray]) -> int:
+    """Reproduce the fault of the file `path`, which has one output; returns the exit code."""
     limits = replace(FILE_LIMITS, rel=args.limit or FILE_LIMITS.rel)
     suspect = Suspect(
         name=args.file.stem,
-        path=args.file,
-        feeds=feeds_of(args.file, load_model(args.file), blob, str(args.input)),
+        path=path,
+        feeds=feeds,
         source=args.input.name,
         opencv=on_cpu(FILE_OPENCV, args.engine),
         perturb=FILE_PERTURB,
@@ -114,7 +142,8 @@ def reproduce_file(args: argparse.Namespace) -> int:
     found = find_symptom(suspect)
     if not found:
         return say_right(suspect)
-    outcomes = try_file(args.file, blob, suspect.opencv, limits, BackendParams(threads=0))
+    (blob,) = feeds.values()
+    outcomes = try_file(path, blob, suspect.opencv, limits, BackendParams(threads=0))
     return write(suspect, *found, outcomes)
 
 

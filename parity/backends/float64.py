@@ -21,12 +21,16 @@ def load_float64(model: Path) -> Forward:
     """Read an ONNX file of one input and return its forward pass in float64.
 
     The function takes a blob, float32 or float64 (N, 3, H, W), and returns float64 logits, (N, C)
-    or (N, C, H, W). It holds every tensor of the graph for the time of a call. Raises
-    BackendFailure when the evaluator has no rule for a node.
+    or (N, C, H, W). It holds every tensor of the graph for the time of a call. Raises InputError
+    when the file is not ONNX or names data outside its folder, and BackendFailure when the
+    evaluator has no rule for a node.
     """
-    import onnx
+    from parity.networks.external_data import load_external_data
+    from parity.networks.onnx_file import parse
 
-    content = float64_model(onnx.load(model))
+    content = parse(model)
+    load_external_data(model, content)
+    content = float64_model(content)
     evaluator = _evaluator(content, f"{model}: ")
     constants = {tensor.name for tensor in content.graph.initializer}
     (name,) = [value.name for value in content.graph.input if value.name not in constants]
@@ -118,8 +122,9 @@ def _evaluator(model: "ModelProto", prefix: str = "") -> "ReferenceEvaluator":
 
 
 def _float64_operators() -> list[type["OpRun"]]:
-    """Return operators that the evaluator computes in float32 whatever its inputs are."""
+    """Return operators that the evaluator computes wrong, or in float32 whatever its inputs are."""
     from onnx.reference.op_run import OpRun
+    from onnx.reference.ops.op_max_pool import MaxPool as ReferenceMaxPool
     from scipy.special import erf
 
     class Erf(OpRun):
@@ -134,7 +139,14 @@ def _float64_operators() -> list[type["OpRun"]]:
                 return ((0.5 * x * (1 + np.tanh(inner))).astype(x.dtype),)
             return ((0.5 * x * (1 + erf(x / np.sqrt(2)))).astype(x.dtype),)
 
-    return [Erf, Gelu]
+    class MaxPool(ReferenceMaxPool):
+        # With strides of 1 and `ceil_mode` the evaluator's own pads twice.
+        def _run(self, x: np.ndarray, **attributes: object) -> tuple[np.ndarray, ...]:
+            names = ("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads")
+            names += ("storage_order", "strides")
+            return self._max_pool(x, *(attributes.get(name) for name in names))
+
+    return [Erf, Gelu, MaxPool]
 
 
 def _run(

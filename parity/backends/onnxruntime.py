@@ -9,6 +9,7 @@ import onnxruntime
 from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
 from parity.backends.contract import BackendFailure, FailureKind, Forward
+from parity.backends.external_data import check_external_data
 from parity.core.cli import log
 from parity.core.machine import cores
 from parity.core.params import BackendParams
@@ -23,7 +24,8 @@ def load_onnxruntime(model: Path, params: BackendParams) -> Forward:
     """Read an ONNX file with ONNX Runtime, on the CPU, and return its forward pass.
 
     The function takes a blob, float32 (N, 3, H, W), and returns float32 logits, (N, C) or
-    (N, C, H, W). Raises BackendFailure when ONNX Runtime refuses the model or a blob.
+    (N, C, H, W). Raises InputError when the file names data outside its folder, and BackendFailure
+    when ONNX Runtime refuses the model or a blob.
     """
     options = SessionOptions()
     options.intra_op_num_threads = params.threads or cores()
@@ -62,6 +64,8 @@ def write_optimized(source: Path, target: Path) -> None:
 
 
 def _session(model: Path | bytes, options: SessionOptions, prefix: str = "") -> InferenceSession:
+    if isinstance(model, Path):
+        check_external_data(model)
     try:
         return InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no base class but Exception

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from parity.backends.contract import BackendFailure, FailureKind, Forward
+from parity.backends.external_data import check_external_data
 from parity.core.cli import InputError, log
 from parity.core.machine import cores
 from parity.core.params import PARAMS, OpenCVParams
@@ -20,8 +21,9 @@ def load_opencv(model: Path, params: OpenCVParams) -> Forward:
     """Read an ONNX file with `cv2.dnn.readNetFromONNX` and return its forward pass.
 
     The function takes a blob, float32 (N, 3, H, W), and returns float32 logits, (N, C) or
-    (N, C, H, W). Raises InputError when this OpenCV lacks the engine, backend or target, and
-    BackendFailure when it refuses the model or a blob.
+    (N, C, H, W). Raises InputError when this OpenCV lacks the engine, backend or target, or
+    the file names data outside its folder, and BackendFailure when OpenCV refuses the model or a
+    blob.
     """
     engine, backend, target = check_opencv(params)
     cv2.setNumThreads(params.threads or cores())
@@ -53,6 +55,7 @@ def run_opencv(
 
 def _read(model: Path, engine: int | None, prefix: str = "") -> "cv2.dnn.Net":
     """Read a net. An empty one is a refusal: the new engine gives its reason only in its log."""
+    check_external_data(model)
     try:
         network = cv2.dnn.readNetFromONNX(str(model), *([] if engine is None else [engine]))
     except cv2.error as error:
@@ -68,14 +71,17 @@ def _run(
     outputs: Sequence[str],
     prefix: str = "",
 ) -> list[np.ndarray]:
-    """Return `outputs`, or the network's first one where at most one is named."""
+    """Return `outputs`, or the network's own choice where none is named."""
     try:
         for name, value in feeds.items():
             network.setInput(np.ascontiguousarray(value), name)
-        if len(outputs) > 1:
-            # The classic engine calls an output onnx_node_output_0!<name>.
-            names = {name.split("!")[-1]: name for name in network.getUnconnectedOutLayersNames()}
-            found = network.forward([names.get(name, name) for name in outputs])
+        # The classic engine calls an output onnx_node_output_0!<name>.
+        names = {name.split("!")[-1]: name for name in network.getUnconnectedOutLayersNames()}
+        if len(outputs) > 1 or (outputs and len(names) > 1):
+            # The new engine computes all outputs or none, and the engines differ in the first one.
+            names = {name: name for name in outputs} | names
+            values = dict(zip(names, network.forward(list(names.values())), strict=True))
+            found = [values[name] for name in outputs]
         else:
             found = [network.forward()]
     except cv2.error as error:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from parity.backends.external_data import check_external_data
 from parity.core.cli import InputError, log
 from parity.core.params import PARAMS
 from parity.core.paths import onnx_path
@@ -15,13 +16,15 @@ CHANGED = 1  # exit code of `dvc status --quiet`
 
 @contextmanager
 def exported_file(name: str) -> Iterator[Path]:
-    """Yield the path of a model's ONNX file; raises InputError where the file is missing.
+    """Yield the path of a model's ONNX file; raises InputError where the file is missing or
+    names data outside its folder.
 
     On exit, warn if DVC reports the file stale: checked in the background, as it takes seconds.
     """
     path = onnx_path(name)
     if not path.is_file():
         raise InputError(f"{path}: no such file; `make` writes it")
+    check_external_data(path)
     status = None
     if Path("dvc.lock").is_file():
         command = [sys.executable, "-m", "dvc", "status", "--quiet", f"export_onnx@{name}"]

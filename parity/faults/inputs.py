@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto
 
 from parity.core.cli import InputError, log
 from parity.core.params import ModelParams
 from parity.core.paths import prediction_folder
-from parity.graphs.graph import constants, input_names, output_names
+from parity.graphs.graph import constants, output_names
 from parity.inference.predictions import predicting_backends, read_logits, read_pixel_logits
+from parity.networks.onnx_file import check_outputs, network_input
 from parity.preprocessing.images import normalize
 from parity.preprocessing.profile import read_normalization
 from parity.preprocessing.splits import Split
@@ -54,24 +55,19 @@ def feeds_of(path: Path, model: ModelProto, blob: np.ndarray, source: str) -> di
     """Map the name of the model's only input to the blob.
 
     Raises InputError, naming the file or the blob's `source`, where the model has several inputs,
-    no output depends on the input, the input is not float32, or the blob does not fit it.
+    no output depends on the input, an output holds no real numbers, the input is not float32, or
+    the blob does not fit it.
     """
-    names = input_names(model)
-    if len(names) != 1:
-        found = f"found {len(names)} inputs: {', '.join(names)}" if names else "found no input"
-        raise InputError(f"{path}: {found}; expected one")
+    name = network_input(path, model).name
+    check_outputs(path, model)
     if constants(model).issuperset(output_names(model)):
         raise InputError(f"{path}: no output depends on the input")
-    kind = _tensor_type(model, names[0]).elem_type
-    if kind != TensorProto.FLOAT:
-        found = TensorProto.DataType.Name(kind).lower()
-        raise InputError(f"{path}: found input {names[0]} of type {found}; expected float (32 bit)")
-    lengths = input_lengths(model, names[0])
+    lengths = input_lengths(model, name)
     if not fits(blob.shape, lengths):
         raise InputError(
             f"{source}: found shape {blob.shape}; {path} expects {lengths_text(lengths)}"
         )
-    return {names[0]: blob}
+    return {name: blob}
 
 
 def input_lengths(model: ModelProto, name: str) -> Lengths | None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import onnx
 
 from parity.backends.contract import BackendFailure, Forward
 from parity.backends.dirty_heap import PERTURB, dirty_heap
@@ -28,7 +27,7 @@ from parity.faults import candidates
 from parity.faults.candidates import ENGINE_CHANGE, WITH_ENGINE, Candidate, Shape
 from parity.faults.inputs import fits, input_lengths
 from parity.faults.settings import FILE_PERTURB
-from parity.graphs.graph import input_names
+from parity.networks.onnx_file import network_input, parse
 from parity.preprocessing.images import normalize
 from parity.preprocessing.profile import read_normalization
 from parity.preprocessing.splits import Split
@@ -276,8 +275,9 @@ def first_blobs(name: str, model: ModelParams, params: Params) -> list[np.ndarra
     """Return the first val images as the stages feed them, in batches, as far as the model's file
     accepts their size."""
     split = Split(model.preprocess, "val", model.task)
-    graph = onnx.load(str(onnx_path(name)), load_external_data=False)
-    lengths = input_lengths(graph, input_names(graph)[0])
+    path = onnx_path(name)
+    graph = parse(path)
+    lengths = input_lengths(graph, network_input(path, graph).name)
     size = min(params.inference.batch_size.of(model.task), IMAGES)
     if lengths and lengths[0]:
         size = lengths[0]

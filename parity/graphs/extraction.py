@@ -74,6 +74,28 @@ def cut(
     return part
 
 
+def keep_output(model: ModelProto, output: str) -> None:
+    """Remove a model's other outputs, with the nodes and weights that only these need: an engine
+    may return any of several outputs as the first.
+
+    A model of one output stays as it is.
+    """
+    graph = model.graph
+    if len(graph.output) == 1:
+        return
+    needed = ancestors(model, [output]).union(value.name for value in graph.input)
+    for field, is_kept in (
+        (graph.output, lambda value: value.name == output),
+        (graph.value_info, lambda value: value.name in needed),
+        (graph.initializer, lambda tensor: tensor.name in needed),
+        (graph.sparse_initializer, lambda tensor: tensor.values.name in needed),
+        (graph.node, lambda node: not needed.isdisjoint(node.output)),
+    ):
+        kept = [one for one in field if is_kept(one)]
+        del field[:]
+        field.extend(kept)
+
+
 def _types(model: ModelProto, names: Iterable[str], values: Mapping[str, np.ndarray]) -> Types:
     """Collect the types that the file states, completed for `names` from their values."""
     graph = model.graph

@@ -13,6 +13,8 @@ import onnx_ir
 from onnx import ModelProto, NodeProto, numpy_helper
 
 from parity.core.cli import InputError
+from parity.networks.external_data import load_external_data
+from parity.networks.onnx_file import parse
 
 RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial")
 
@@ -20,19 +22,16 @@ RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLik
 def load_model(path: Path) -> ModelProto:
     """Read an ONNX file as it is: inferred shapes could change what an engine makes of it.
 
-    Raises InputError when the file is missing or not valid ONNX.
+    Raises InputError when the file is missing or not valid ONNX, or names data outside its folder.
     """
+    model = parse(path)
+    load_external_data(path, model)
     try:
-        model = onnx.load(str(path))
         onnx.checker.check_model(model)
-        return model
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except Exception as error:  # from protobuf, the checker, or external data
+    except Exception as error:  # the checker's errors share no base class
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: not a valid ONNX file: {reason}") from None
+    return model
 
 
 def save(model: ModelProto, path: Path) -> None:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import onnx
 import pytest
-from helpers.onnx_files import OPENCV_REFUSES, write_tiny_onnx
+from helpers.onnx_files import OPENCV_REFUSES, write_tiny_onnx, write_two_outputs
 from helpers.params import SMALL
 from helpers.refusals import refused
 
@@ -42,6 +42,15 @@ def test_a_graph_of_several_inputs_and_outputs_runs(tmp_path, engine):
         d, c = worker.call(run_opencv, tmp_path / "a.onnx", engine, 1, feeds, ["d", "c"])
     np.testing.assert_array_equal(c, feeds["a"] + feeds["b"])
     np.testing.assert_array_equal(d, np.maximum(c, 0))
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_one_of_several_outputs_is_found_by_its_name(tmp_path, engine, swapped):
+    path = write_two_outputs(tmp_path / "a.onnx", swapped=swapped, size=8)
+    feeds = {"input": np.ones((1, 3, 8, 8), np.float32)}
+    logits, negative = (run_opencv(path, engine, 1, feeds, [name])[0] for name in ("0", "aux"))
+    np.testing.assert_array_equal(logits, -negative)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -4,7 +4,7 @@ import pytest
 from helpers.faulty import BLOB, network, node_of, parse
 
 from parity.backends.onnxruntime import run_onnxruntime
-from parity.graphs.extraction import cut
+from parity.graphs.extraction import cut, keep_output
 from parity.graphs.graph import input_names, output_names
 from parity.graphs.values import all_values
 
@@ -64,3 +64,31 @@ def test_a_node_keeps_its_metadata_in_a_cut():
 def test_a_tensor_that_no_node_of_the_part_computes_is_refused(name):
     with pytest.raises(ValueError, match=name):
         cut(MODEL, {"relu_out": VALUES["relu_out"]}, [name])
+
+
+def test_a_model_that_keeps_one_output_keeps_what_that_needs():
+    model = network()
+    assert keep_output(model, "output") is None and model == MODEL  # it has no other
+    model.graph.output.append(onnx.helper.make_tensor_value_info("relu_out", 1, None))
+    onnx.helper.set_model_props(model, {"author": "somebody"})
+    keep_output(model, "relu_out")
+    assert output_names(model) == ["relu_out"] and input_names(model) == ["input"]
+    assert [node.name for node in model.graph.node] == [
+        node.name for node in cut(MODEL, {}, ["relu_out"]).graph.node
+    ]
+    weights = {name for node in model.graph.node for name in node.input}
+    assert weights.issuperset(tensor.name for tensor in model.graph.initializer)
+    assert [entry.value for entry in model.metadata_props] == ["somebody"]
+    found = run_onnxruntime(model, FEEDS, ["relu_out"])["relu_out"]
+    np.testing.assert_array_equal(found, VALUES["relu_out"])
+
+
+def test_a_kept_output_keeps_what_a_subgraph_captures():
+    model = parse(
+        "c = ReduceMax <keepdims = 0> (x) b = Cast <to = 9> (c) z = Relu (x) w = Neg (z)"
+        "y = If (b) <then_branch = t () => (float[N] p) { p = Identity (z) },"
+        "            else_branch = e () => (float[N] q) { q = Identity (x) }>"
+    )
+    model.graph.output.append(onnx.helper.make_tensor_value_info("w", 1, ["N"]))
+    keep_output(model, "y")
+    assert [node.op_type for node in model.graph.node] == ["ReduceMax", "Cast", "Relu", "If"]

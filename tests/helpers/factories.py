@@ -20,3 +20,19 @@ class _Single(nn.Module):
 def bound_to_float32() -> nn.Module:
     """A classifier that refuses a blob in float64."""
     return _Single()
+
+
+class TwoAnswers(nn.Module):
+    """A classifier that returns a dict, like torchvision's segmentation models."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, blob: torch.Tensor) -> dict[str, torch.Tensor]:
+        logits = self.network(blob)
+        return {"out": logits, "aux": -logits}
+
+
+def with_two_answers() -> nn.Module:
+    return TwoAnswers(with_head_of_zeros())

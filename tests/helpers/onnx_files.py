@@ -66,3 +66,45 @@ NOTHING = [("Slice", {"inputs": [np.array([5]), np.array([2]), np.array([1])]})]
 
 # OpenCV alone: with probabilities of 0 and 1 nothing is left to chance.
 OPENCV_REFUSES = [("Sign", {}), ("Relu", {}), ("Bernoulli", {})]
+
+
+def add_external_tensor(path: Path, location: str, size: int = 16, **entries: object) -> Path:
+    """Give an ONNX file a weight of 4 floats that names its data: `size` bytes of zeros, written
+    into the file's folder unless that exists, or the location leads out."""
+    inside = path.parent / location
+    if location and path.parent in inside.parents and ".." not in location and not inside.exists():
+        inside.parent.mkdir(exist_ok=True)
+        inside.write_bytes(bytes(size))
+    model = onnx.load(path, load_external_data=False)
+    model.graph.initializer.append(external_tensor(location, **entries))
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def external_tensor(location: str | None, **entries: object) -> onnx.TensorProto:
+    """A tensor of 4 floats that names its data, by default without offset and length."""
+    tensor = onnx.TensorProto(name="far", data_type=onnx.TensorProto.FLOAT, dims=[4])
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in ({"location": location} | entries).items():
+        if value is not None:
+            tensor.external_data.add(key=key, value=str(value))
+    return tensor
+
+
+def write_two_outputs(path: Path, *, swapped: bool = False, size: int | None = None) -> Path:
+    """An ONNX file of the tiny classifier with a second output, the negative logits `aux`, the
+    first with `swapped`. With `size` it takes a single image of that size only."""
+    model = onnx.load(write_tiny_onnx(path))
+    graph, kind = model.graph, onnx.TensorProto.FLOAT
+    graph.node.append(onnx.helper.make_node("Neg", ["0"], ["aux"]))
+    names, axes = ["0", "aux"], ("N", 3, "H", "W")
+    if size:
+        axes = (1, 3, size, size)
+    for values, named, shape in (
+        (graph.input, ["input"], axes),
+        (graph.output, names[::-1] if swapped else names, (axes[0], 10)),
+    ):
+        del values[:]
+        values.extend(onnx.helper.make_tensor_value_info(name, kind, shape) for name in named)
+    onnx.save(model, path)
+    return path

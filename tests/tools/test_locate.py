@@ -5,13 +5,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from helpers.bad_onnx_files import CONTENTS, write_bad_onnx
 from helpers.checkout import stage_process
 from helpers.faulty import BLOB, FAULTS, network
+from helpers.onnx_files import add_external_tensor, write_tiny_onnx
 from helpers.refusals import refused
 
-from tools import locate
+from tools import locate, reproducer, workaround
 
 MODEL = "squeezenet1_1"
+# Operators of other domains, which ONNX Runtime has.
+RUN_BY_ENGINES = {"another domain only", "classic machine learning only"}
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -120,6 +124,32 @@ def test_wrong_arguments_are_refused_in_one_line(locating, tmp_path):
     for wrong in ([], ["resnet50", *arguments], arguments[:4]):
         with refused("expected a MODEL, or all of --reference, --candidate and --input"):
             locating(*wrong)
+
+
+@pytest.mark.parametrize("which", ["--reference", "--candidate"])
+def test_external_data_outside_the_folder_is_refused(locating, tmp_path, which):
+    arguments = write_files(tmp_path)
+    path = arguments[arguments.index(which) + 1]
+    add_external_tensor(path, "../" * 30 + "etc/passwd")
+    with refused(f"{path}: tensor far: external data: found location ../../"):
+        locating(*arguments)
+
+
+@pytest.mark.parametrize("name", [name for name in CONTENTS if name not in RUN_BY_ENGINES])
+def test_a_file_that_no_engine_can_run_is_refused_by_name(locating, tmp_path, name):
+    path = write_bad_onnx(tmp_path / "a.onnx", name)
+    np.save(tmp_path / "blob.npy", np.ones((1, 3, 8, 8), np.float32))
+    with refused(f"{path}: "):
+        locating("--reference", path, "--candidate", path, "--input", tmp_path / "blob.npy")
+
+
+@pytest.mark.parametrize("tool", [locate, workaround, reproducer])
+def test_a_models_file_that_was_exchanged_keeps_its_data_inside(prepared, tool):
+    path = Path(f"models/{MODEL}/model.onnx")
+    path.parent.mkdir(parents=True)
+    add_external_tensor(write_tiny_onnx(path), "../" * 30 + "etc/passwd")
+    with refused(f"{path}: tensor far: external data: found location ../../"):
+        tool.main([MODEL])
 
 
 def test_a_missing_model_or_image_is_named(prepared, locating, monkeypatch):

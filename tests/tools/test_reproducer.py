@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from helpers.bad_onnx_files import write_bad_onnx
 from helpers.faulty import change_weight, parse
+from helpers.onnx_files import add_external_tensor
 from helpers.params import write_params
 from helpers.refusals import refused
 
@@ -82,6 +84,33 @@ def test_a_second_run_says_that_the_finding_is_the_same(tmp_path, reproduced):
     line = f"\n{tmp_path / 'out'}: left unchanged: it already holds this finding\n"
     assert second.code == 0 and line in second.text
     assert (report.read_bytes(), report.stat().st_mtime_ns) == before
+
+
+def test_the_first_of_several_outputs_is_compared_and_named(tmp_path, capsys):
+    """The classic engine returns the last output where none is named."""
+    arguments = [str(one) for one in write_files(tmp_path, "Relu")]
+    model = onnx.load(path := tmp_path / "given.onnx")
+    model.graph.node.append(onnx.helper.make_node("Neg", ["output"], ["aux"]))
+    shape = (1, 2, 8, 8)
+    model.graph.output.append(onnx.helper.make_tensor_value_info("aux", 1, shape))
+    onnx.save(model, path)
+    with pytest.raises(SystemExit) as ended:
+        reproducer.main([*arguments, "--engine", "classic"])
+    out, err = capsys.readouterr()
+    assert ended.value.code == 0 and "nothing is wrong in OpenCV" in out
+    assert f"{path}: 2 outputs (output, aux); output is compared\n" in err
+
+
+def test_a_file_that_cannot_be_used_is_refused(tmp_path):
+    arguments = [str(one) for one in write_files(tmp_path, "Relu")]
+    add_external_tensor(path := tmp_path / "given.onnx", "../" * 30 + "etc/passwd")
+    with refused(f"{path}: tensor far: external data: found location ../../"):
+        reproducer.main(arguments)
+    for name in ("no inputs", "output is a sequence", "an IR version of the future", "empty"):
+        write_bad_onnx(path, name)
+        with refused(f"{path}: "):
+            reproducer.main(arguments)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_model_that_is_right_leaves_no_folder(tmp_path, reproduced):
