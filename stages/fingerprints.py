@@ -15,6 +15,7 @@ from parity.core.fingerprints import fingerprint, outside_mark
 from parity.core.machine import machine
 from parity.core.params import load_params
 from parity.core.paths import FINGERPRINTS, dataset_path, source_path
+from parity.core.places import check_places
 
 SHOWN = 3  # changed definitions of a stage
 
@@ -22,6 +23,8 @@ SHOWN = 3  # changed definitions of a stage
 def main(argv: list[str] | None = None) -> None:
     argparse.ArgumentParser(prog="stages.fingerprints", description=__doc__).parse_args(argv)
     params = load_params()
+    # check_params runs only when params.yaml changes; links and folders change without it.
+    check_places(params)
     contents = {name: fingerprint(f"stages.{name}") for name in stage_names()}
     contents["machine"] = machine()
     for folder, entries, record in (

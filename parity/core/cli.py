@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import IO, NoReturn
 
 from parity.core.system_errors import explain
@@ -26,6 +26,22 @@ class InputError(Exception):
         return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+@contextmanager
+def last_outputs_left() -> Iterator[None]:
+    """When a stage that DVC runs fails, bring back its last outputs, which DVC has deleted."""
+    try:
+        yield
+    except BaseException as error:
+        stage, failed = os.environ.get("DVC_STAGE"), getattr(error, "code", 1)
+        if stage and failed:
+            from parity.core.lockfile import locked_outputs, restore_outputs
+
+            with suppress(InputError, OSError):  # dvc.lock cannot be read
+                restore_outputs([one for one in locked_outputs() if one.stage == stage])
+        raise
+
+
+@last_outputs_left()
 def run(main: Callable[[], None]) -> None:
     """Run `main` and exit; turn an InputError into one line on stderr and exit code 2.
 

@@ -15,6 +15,7 @@ from typing import BinaryIO, TypeVar
 
 from parity.core.cli import InputError, log
 from parity.core.system_errors import DISK_FULL, GONE, UNWRITABLE, chain, reason, system_error
+from parity.core.written import note_written
 
 SPECIAL_FILES = {
     stat.S_IFDIR: "a folder",
@@ -40,6 +41,7 @@ def new_file(target: Path) -> Iterator[Path]:
     try:
         with naming(target, partial):
             yield partial
+            note_written(target, partial)
             partial.replace(target)
     finally:
         with suppress(OSError):  # the error that led here says more
@@ -59,6 +61,7 @@ def new_directory(target: Path) -> Iterator[Path]:
         with naming(target, partial):
             partial.mkdir()
             yield partial
+            note_written(target, partial)
             if target.exists():
                 # Renamed before it is deleted: a run killed meanwhile must not leave half a folder.
                 target.rename(old)

@@ -37,9 +37,18 @@ DISTRIBUTIONS = {
     "torchvision": ("torch", "torchvision"),
 }
 
-# Code that only validates params.yaml cannot change a result, since DVC compares the values
-# themselves. Only the fingerprint of `check_params` includes it.
-VALIDATION = {(f"{__package__}.params", name) for name in ("Params", "load_params")}
+# Code that only validates or looks after files cannot change a result, since DVC compares the
+# values of params.yaml themselves. Only the fingerprint of `check_params` includes it.
+VALIDATION = {
+    (f"{__package__}.{module}", name)
+    for module, names in {
+        "cli": ["last_outputs_left"],
+        "params": ["Params", "load_params"],
+        "places": ["Place", "check_inputs", "locked_places"],
+        "written": ["note_written"],
+    }.items()
+    for name in names
+}
 VALIDATING = "check_params"
 
 # A module, by its dotted name, and a definition in it; None for the module as a whole.
