@@ -1,4 +1,4 @@
-"""Run stages and tools on a disk that refuses: full, read-only, or without free inodes.
+"""Run stages and tools on a disk that refuses: full, read-only, without inodes, not permitted.
 
 `ended_on` starts this file in a mount namespace of its own, where no root is needed, with the disk
 in memory. The libraries are imported once: each command runs in a fork.
@@ -19,14 +19,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 UNSHARE = ("unshare", "--map-root-user", "--mount")
+# Root without its right to overlook permissions.
+SETPRIV = ("setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override")
 DISK_MB = 64
 FILLER = "filler"
 
-needs_mount = pytest.mark.skipif(
-    not shutil.which("unshare")
-    or subprocess.run([*UNSHARE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).returncode != 0,
-    reason="this user may not mount",
-)
+
+def may_mount() -> bool:
+    if not all(map(shutil.which, ("unshare", "setpriv"))):
+        return False
+    command = [*UNSHARE, *SETPRIV, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+needs_mount = pytest.mark.skipif(not may_mount(), reason="this user may not mount")
 
 
 @dataclass(frozen=True)
@@ -41,9 +47,10 @@ class Ended:
 
 def ended_on(disk: str, project: Path, commands: list[list[str]], folder: Path) -> list[Ended]:
     """Run commands one after the other, each a module and its arguments, on a disk that holds a
-    copy of `project` and is `full`, `read-only`, `without inodes`, or has some bytes left."""
+    copy of `project` and is `full`, `read-only`, `without inodes`, `not permitted`, or has some
+    bytes left."""
     job = {"disk": disk, "project": str(project), "commands": commands, "folder": str(folder)}
-    command = [*UNSHARE, sys.executable, str(Path(__file__)), json.dumps(job)]
+    command = [*UNSHARE, *SETPRIV, sys.executable, str(Path(__file__)), json.dumps(job)]
     # One thread a process: the cores are shared with whatever else runs.
     subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     return [Ended(**one) for one in json.loads((folder / "ended.json").read_text())]
@@ -79,6 +86,9 @@ def spoil(disk: Path, how: str) -> None:
     elif how == "without inodes":
         found = os.statvfs(disk)
         remount(disk, f"nr_inodes={found.f_files - found.f_ffree}")
+    elif how == "not permitted":
+        for folder in (disk, *(path for path in disk.rglob("*") if path.is_dir())):
+            folder.chmod(0o555)
     else:
         free = 0 if how == "full" else int(how)
         with (disk / FILLER).open("wb", buffering=0) as file:

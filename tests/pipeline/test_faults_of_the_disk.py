@@ -83,6 +83,7 @@ def check(command: list[str], ended: Ended, reason: str) -> None:
     [
         ("full", "no space left on device: 0.000 MB free"),
         ("read-only", "read-only file system; make it writable, then run it again"),
+        ("not permitted", "permission denied; allow the access, then run it again"),
         ("without inodes", "no space left on device: no more files fit"),
     ],
 )
