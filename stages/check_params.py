@@ -9,10 +9,11 @@ import argparse
 from pathlib import Path
 
 from parity.backends.opencv import check_opencv
-from parity.core.cli import InputError, run
+from parity.core.cli import InputError
 from parity.core.files import write_text
 from parity.core.params import PARAMS, ModelParams, Params, load_params
 from parity.core.places import check_inputs, check_places, places
+from parity.core.user_code import run
 
 CHECKED = Path("data/checked.txt")
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import onnx
 import torch
 
-from parity.core.cli import log, run
+from parity.core.cli import log
 from parity.core.files import new_file
 from parity.core.params import ModelParams, Params, entry, load_params
 from parity.core.paths import onnx_path
+from parity.core.user_code import run
 from parity.graphs.extraction import keep_output
 from parity.networks.export import (
     check_opset,

@@ -11,6 +11,7 @@ from pathlib import Path
 from parity.core.cli import run
 from parity.core.files import read_json, write_json
 from parity.core.params import load_params
+from parity.core.staleness import check_current
 from parity.evaluation.results import read_results
 from parity.evaluation.verdict import PASS, gate_limits, judge, parse_verdict
 from parity.evaluation.verdict_report import overview, verdict_report, worst_verdict
@@ -26,7 +27,10 @@ def main(argv: list[str] | None = None) -> None:
     )
     arguments = parser.parse_args(argv)
 
-    if not arguments.check:
+    if arguments.check:
+        if GATE.exists():
+            check_current(GATE)
+    else:
         record_verdicts()
     content = read_json(GATE)
     verdicts = {name: parse_verdict(found) for name, found in content["models"].items()}

@@ -6,11 +6,12 @@ from pathlib import Path
 import torch
 from torchvision.models import WeightsEnum
 
-from parity.core.cli import log, run
+from parity.core.cli import log
 from parity.core.files import new_file, write_json
 from parity.core.fingerprints import stamp
 from parity.core.params import ModelParams, entry, load_params
 from parity.core.paths import source_path, weights_path
+from parity.core.user_code import run
 from parity.networks.factory import factory_files
 from parity.networks.onnx_file import external_data_files, read_onnx_file
 from parity.networks.published import published_accuracy

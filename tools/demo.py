@@ -25,11 +25,12 @@ import onnx
 from parity.backends.contract import BackendFailure, Forward
 from parity.backends.opencv import check_opencv
 from parity.core.class_ids import predicted_classes
-from parity.core.cli import InputError, log, run, wait_for
+from parity.core.cli import InputError, log, wait_for
 from parity.core.machine import cores
 from parity.core.markdown import agreement_text
 from parity.core.params import PARAMS, OpenCVParams, Params, Task, entry, load_params
 from parity.core.paths import dataset_path, onnx_path, weights_path
+from parity.core.user_code import run
 from parity.datasets.dataset import Dataset
 from parity.evaluation.charts import truncate
 from parity.evaluation.pictures.answers import Answer, draw_answers

@@ -11,9 +11,10 @@ import sys
 from math import inf
 from pathlib import Path
 
-from parity.core.cli import InputError, log, run
+from parity.core.cli import InputError, log
 from parity.core.params import entry, load_params
 from parity.core.paths import locate_path
+from parity.core.user_code import run
 from parity.core.written import refuse_foreign
 from parity.faults.exported_file import exported_file
 from parity.faults.fault import fault_json, fault_lines

@@ -9,6 +9,7 @@ from parity.core.cli import InputError, log, run
 from parity.core.files import write_text
 from parity.core.markdown import replace_block
 from parity.core.paths import README
+from parity.core.staleness import check_current
 
 SUMMARY = Path("plots/summary.md")
 PICTURES = Path("plots/readme")
@@ -24,6 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     for path in (README, SUMMARY, *args.pictures):
         if not path.is_file():
             raise InputError(f"{path}: no such file; run `make` first")
+    check_current(SUMMARY)
     page = page_of(args.section)
     write_text(
         page, replace_block(page.read_text("utf-8"), args.section, SUMMARY.read_text("utf-8"))

@@ -7,12 +7,13 @@ Git, such as an unpacked archive, works too.
 """
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from parity.core.cli import InputError, log, run, wait_for
@@ -25,11 +26,14 @@ from parity.core.lockfile import (
     locked_outputs,
     restore_outputs,
 )
+from parity.core.params import load_params
 
 TEMPORARY = Path(".dvc/tmp")
 # DVC writes dvc.lock in place. The copy is removed when a run ends well.
 LOCK_BEFORE = TEMPORARY / "dvc.lock.before"
 REPLACED = TEMPORARY / "replaced"
+# DVC's list of the files that its processes use. It writes this one in place too.
+IN_USE = TEMPORARY / "rwlock"
 DVC = (sys.executable, "-m", "dvc")
 ROUNDS = 3  # of making again what was damaged
 
@@ -40,8 +44,10 @@ def main(argv: list[str] | None = None) -> None:
     targets = parser.parse_args(argv).targets
     TEMPORARY.mkdir(parents=True, exist_ok=True)
     with locked(TEMPORARY, "another `make` is running here; wait until it ends"):
+        load_params()  # one line where DVC would end in a traceback or a screen of YAML
         configure()
         take_back_lock()
+        remove_damaged_list()
         with last_outputs_left():
             code = repro(targets)
             if code:
@@ -130,6 +136,15 @@ def take_back_lock() -> None:
     if not in_git_repository():
         mend = "delete it, and all stages run again"
     raise InputError(f"{LOCK}: damaged ({reason}); {mend}")
+
+
+def remove_damaged_list() -> None:
+    """Remove the list of files in use that a killed run left cut off: DVC refuses to read it."""
+    with suppress(FileNotFoundError):
+        try:
+            json.loads(IN_USE.read_text(encoding="utf-8"))
+        except ValueError:
+            IN_USE.unlink()
 
 
 if __name__ == "__main__":

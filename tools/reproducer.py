@@ -16,9 +16,10 @@ import numpy as np
 
 from parity.backends.contract import BackendFailure
 from parity.backends.opencv import engines
-from parity.core.cli import InputError, log, run
+from parity.core.cli import InputError, log
 from parity.core.params import BackendParams, Params, entry, load_params
 from parity.core.paths import reproducer_folder
+from parity.core.user_code import run
 from parity.evaluation.verdict import gate_limits
 from parity.faults.exported_file import exported_file
 from parity.faults.inputs import feeds_of, read_blob, real_blob
@@ -63,7 +64,8 @@ def main(argv: list[str] | None = None) -> None:
     entry(params, "models", args.name)
     with exported_file(args.name) as path:
         code = reproduce_model(args, params, path)
-    sys.exit(code)
+    if code:
+        sys.exit(code)
 
 
 def reproduce_model(args: argparse.Namespace, params: Params, path: Path) -> int:

@@ -7,10 +7,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO
 
+LONGEST_HALF = 400  # characters of an error message, before and after what is left out
+
 
 class InputError(Exception):
     """Wrong input by the user. The message is one line: the file or key, what was found, what was
-    expected."""
+    expected.
+
+    A message quotes names and values that others chose. What is not printable is escaped, a line
+    break too, and the middle of a long message is left out.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if len(text) > 2 * LONGEST_HALF:
+            text = f"{text[:LONGEST_HALF]} ... {text[-LONGEST_HALF:]}"
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 @contextmanager

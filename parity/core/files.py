@@ -7,14 +7,23 @@ import math
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from parity.core.cli import InputError
 from parity.core.written import note_written
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+SPECIAL_FILES = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 @contextmanager
@@ -110,6 +119,59 @@ def full_disk_refused(folder: Path, details: Callable[[], str]) -> Iterator[None
         reason = os.strerror(error.errno).lower()
         free = f"{shutil.disk_usage(folder).free / 1e6:.3f} MB free"
         raise InputError(f"{folder}: {reason}: {free}, {details()}") from None
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file of the user's for reading; never waits, as a FIFO would make it.
+
+    Raises InputError when the file is missing, cannot be opened, or is not a regular file.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {_cannot_open(error)}") from None
+    # Of the open file: another may stand under its name by now.
+    kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+    if kind != stat.S_IFREG:
+        os.close(descriptor)
+        found = SPECIAL_FILES.get(kind, "a special file")
+        raise InputError(f"{path}: found {found}; expected a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def check_regular(path: Path) -> None:
+    """Raise InputError as `open_regular` does: for a library that takes a path alone."""
+    open_regular(path).close()
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Return the content of a file of the user's, which has at most `limit` bytes.
+
+    Raises InputError as `open_regular` does, for a larger file, and for one that yields more than
+    its size, as those in /proc do.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise InputError(f"{path}: found {size} bytes; expected at most {limit}")
+        try:
+            data = file.read(size + 1)
+        except OSError as error:
+            raise InputError(f"{path}: {_cannot_open(error)}") from None
+    if len(data) > size:
+        raise InputError(f"{path}: found more than its {size} bytes; is it still being written?")
+    return data
+
+
+def _cannot_open(error: OSError | ValueError) -> str:
+    match error:
+        case FileNotFoundError() | NotADirectoryError():
+            return "no such file"
+        case OSError(errno=errno.ENXIO):
+            return "found a socket or a device; expected a regular file"
+        case OSError(strerror=str(reason)):
+            return reason.lower()
+    return f"not a file name: {error}"
 
 
 def read_json(path: Path) -> dict:

@@ -222,7 +222,7 @@ def stamp(path: Path) -> Stamp:
     """Size in bytes and time of change in ns of a file, None where there is none."""
     try:
         stat = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name that no file can have
         return None
     return [stat.st_size, stat.st_mtime_ns]
 
@@ -252,8 +252,14 @@ def outside_mark(record: Path, before: Path) -> dict[str, str | None]:
 def loaded_sources(before: Collection[str]) -> list[Path]:
     """The source files of the modules that this process has loaded since `before`, names of
     `sys.modules`: those outside of Python's library, the installed packages and this project."""
-    installed = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib")}
-    own = {ROOT / name for name in (*PACKAGES, "tools", "tests")}
     new = [sys.modules[name] for name in sys.modules.keys() - set(before)]
     files = {Path(file) for module in new if (file := getattr(module, "__file__", None))}
-    return sorted(file for file in files if not (installed | own) & set(file.parents))
+    return sorted(filter(is_users, files))
+
+
+def is_users(source: Path) -> bool:
+    """Whether a source file is outside of Python's library, the installed packages and this
+    project."""
+    installed = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib")}
+    own = {ROOT / name for name in (*PACKAGES, "tools", "tests")}
+    return source.is_absolute() and not (installed | own) & set(source.parents)

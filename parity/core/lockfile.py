@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from parity.core.cli import InputError
-from parity.core.files import new_directory, new_file, write_json
+from parity.core.files import new_directory, new_file, open_regular, write_json
 
 LOCK, CACHE = Path("dvc.lock"), Path(".dvc/cache/files/md5")
 # What was compared with its hash, with size, time and inode: it need not be read again.
@@ -60,12 +60,24 @@ def locked_outputs(path: Path = LOCK) -> Iterator[Output]:
 
     Raises InputError where the file cannot be read.
     """
+    for stage, entry in locked_stages(path).items():
+        yield from outputs_of(stage, entry)
+
+
+def locked_stages(path: Path = LOCK) -> dict[str, dict]:
+    """The entry of each stage in dvc.lock, none where there is no such file.
+
+    Raises InputError where the file cannot be read.
+    """
     stages, damage = _read_lock(path)
     if damage:
         raise InputError(f"{path}: damaged: {damage}")
-    for stage, entry in stages.items():
-        for out in entry.get("outs", []):
-            yield Output(stage, Path(out["path"]), out["md5"])
+    return stages
+
+
+def outputs_of(stage: str, entry: dict) -> Iterator[Output]:
+    for out in entry.get("outs", []):
+        yield Output(stage, Path(out["path"]), out["md5"])
 
 
 def _read_lock(path: Path) -> tuple[dict, str | None]:
@@ -105,20 +117,33 @@ def is_as_written(output: Output) -> bool:
 
 def md5_of(path: Path) -> str:
     found = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(CHUNK_BYTES):
             found.update(chunk)
     return found.hexdigest()
 
 
-def damaged_files(outputs: Iterator[Output], everything: bool = False) -> dict[Path, Output]:
+def md5_of_folder(files: Mapping[str, str]) -> str:
+    """The hash that DVC gives to a folder, by the path and MD5 of each file in it."""
+    listed = [{"md5": md5, "relpath": path} for path, md5 in sorted(files.items())]
+    return hashlib.md5(json.dumps(listed).encode(), usedforsecurity=False).hexdigest() + OF_FOLDER
+
+
+def damaged_files(outputs: Iterable[Output], everything: bool = False) -> dict[Path, Output]:
     """The files of outputs that do not have the content that their stage wrote.
 
     A file that was found right before, and has the size, time and inode that it had then, is not
     read again unless `everything` is. Missing files are no damage: DVC sees these itself.
     """
-    known = {} if everything else _read_verified()
-    verified, damaged = {}, {}
+    damaged, verified = compare(outputs, {} if everything else read_verified())
+    write_json(VERIFIED, verified)
+    return damaged
+
+
+def compare(outputs: Iterable[Output], known: dict) -> tuple[dict[Path, Output], dict]:
+    """The files of outputs that do not have the content that their stage wrote, and the states of
+    those that have; a file with a state in `known` is not read."""
+    damaged, verified = {}, {}
     for output in outputs:
         for path, expected in (output.files() or {}).items():
             try:
@@ -130,11 +155,11 @@ def damaged_files(outputs: Iterator[Output], everything: bool = False) -> dict[P
                 damaged[path] = output
             else:
                 verified[str(path)] = state
-    write_json(VERIFIED, verified)
-    return damaged
+    return damaged, verified
 
 
-def _read_verified() -> dict:
+def read_verified() -> dict:
+    """The states of the files that `damaged_files` found right last."""
     try:
         return json.loads(VERIFIED.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -13,6 +13,7 @@ from parity.core.params import (
     PARAMS,
     ClassificationProfile,
     CropParams,
+    Exif,
     ResizeParams,
     SegmentationProfile,
     Task,
@@ -65,10 +66,12 @@ def _interpolation(mode: "InterpolationMode") -> str:
     return {"nearest": "nearest", "bilinear": "linear", "bicubic": "cubic"}[mode.value]
 
 
-def write_transform(folder: Path, size: Size, normalization: Normalization) -> None:
-    """Write `size.json` and `normalization.json`."""
-    content = size if isinstance(size, str) else size.model_dump()
-    write_json(folder / "size.json", {"size": content})
+def write_transform(
+    folder: Path, size: Size, normalization: Normalization, exif: Exif = "ignore"
+) -> None:
+    """Write `size.json`, which also says whether images are turned, and `normalization.json`."""
+    content = {"size": size if isinstance(size, str) else size.model_dump()}
+    write_json(folder / "size.json", content | how_turned(exif))
     write_json(folder / "normalization.json", normalization)
 
 
@@ -78,6 +81,16 @@ def read_size(profile: str, task: Task) -> Size:
     if isinstance(content, str):
         return content
     return CropParams(**content) if task == "classification" else ResizeParams(**content)
+
+
+def read_exif(profile: str) -> Exif:
+    """Return whether a profile applies the EXIF orientation of its images."""
+    return read_json(transform_folder(profile) / "size.json").get("exif", "ignore")
+
+
+def how_turned(exif: Exif) -> dict[str, Exif]:
+    """Return the entry `exif` of a file; without one, the orientation is ignored."""
+    return {"exif": exif} if exif == "apply" else {}
 
 
 def read_normalization(profile: str) -> Normalization:

@@ -34,6 +34,22 @@ def test_how_main_ends_is_the_exit_code_and_one_line(capsys, error, code, messag
     assert capsys.readouterr() == ("", message)
 
 
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        (
+            "a\nb\0c\x1b[31m\x85\u2028d.png: no such file",
+            r"a\nb\x00c\x1b[31m\x85\u2028d.png: no such file",
+        ),
+        ("caf\udce9.png: no such file", r"caf\udce9.png: no such file"),
+        ("Zoë/日本.png: no such file", "Zoë/日本.png: no such file"),
+        ("a" * 10_000 + ": no such file", "a" * 400 + " ... " + "a" * 386 + ": no such file"),
+    ],
+)
+def test_a_message_is_one_printable_line(message, line):
+    assert str(InputError(message)) == line
+
+
 @pytest.mark.parametrize("error", [ZeroDivisionError("1 // 0"), OSError(22, "Invalid argument")])
 def test_a_defect_keeps_its_traceback(error):
     with pytest.raises(type(error)):

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 from helpers.checkout import ROOT
+from helpers.folders import replace_by
 from helpers.refusals import refused
 
 from parity.core.files import (
@@ -15,10 +16,13 @@ from parity.core.files import (
     locked,
     new_directory,
     new_file,
+    open_regular,
+    read_regular,
     scratch_directory,
     write_json,
     write_text,
 )
+from parity.core.lockfile import md5_of
 
 
 def names(folder) -> list[str]:
@@ -161,3 +165,85 @@ def test_a_full_disk_is_refused_with_what_is_free_and_the_details(tmp_path):
 def test_another_os_error_keeps_its_type(tmp_path):
     with pytest.raises(PermissionError), full_disk_refused(tmp_path, lambda: "7 MB needed"):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("FIFO", "found a FIFO; expected a regular file"),
+        ("socket", "found a socket"),
+        ("folder", "found a folder"),
+        ("/dev/zero", "found a device"),
+        ("/dev/random", "found a device"),
+        ("/dev/null", "found a device"),
+        ("/dev/ptmx", "found a device"),
+        ("/proc/kmsg", "/x.jpg: "),
+        ("/proc/self/status", "found more than its 0 bytes"),
+        ("/proc/self/mem", "x.jpg: input/output error"),
+        ("/", "found a folder"),
+        ("nowhere", "no such file"),
+        ("x.jpg", "too many levels of symbolic links"),
+    ],
+)
+def test_only_regular_files_are_read(tmp_path, kind, expected):
+    path = replace_by(tmp_path / "x.jpg", kind)
+    with refused(f"{path}: ", expected):
+        read_regular(path, 100)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("none", "none: no such file"),
+        ("a.txt/b", "a.txt/b: no such file"),
+        ("a" * 300, "file name too long"),
+        ("a\0b", r"a\x00b: not a file name: embedded null byte"),
+        ("\ud800", r"\ud800: not a file name: "),
+    ],
+)
+def test_a_name_of_no_file_is_refused(tmp_path, name, expected):
+    (tmp_path / "a.txt").touch()
+    with refused(expected):
+        open_regular(tmp_path / name)
+
+
+def test_a_file_is_read_up_to_its_limit_and_through_links(tmp_path):
+    (tmp_path / "file").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to("file")
+    assert read_regular(tmp_path / "link", 5) == b"12345"
+    with refused(f"{tmp_path / 'link'}: found 5 bytes; expected at most 4"):
+        read_regular(tmp_path / "link", 4)
+    with open_regular(tmp_path / "file") as file:
+        assert os.get_inheritable(file.fileno()) is False and file.read() == b"12345"
+
+
+def test_a_file_that_grows_meanwhile_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    size = os.fstat
+
+    def before_it_grew(descriptor: int) -> os.stat_result:
+        stat = size(descriptor)
+        with path.open("ab") as file:
+            file.write(b"6")
+        return stat
+
+    monkeypatch.setattr(os, "fstat", before_it_grew)
+    with refused(f"{path}: found more than its 6 bytes; is it still being written?"):
+        read_regular(path, 100)
+
+
+def test_a_file_without_permission_is_refused(tmp_path, monkeypatch):
+    """root may read everything, so the error is made."""
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with refused("file: permission denied"):
+        open_regular(tmp_path / "file")
+
+
+def test_a_result_replaced_by_a_fifo_is_refused_and_not_waited_for(tmp_path):
+    with refused("model.onnx: found a FIFO; expected a regular file"):
+        md5_of(replace_by(tmp_path / "model.onnx", "FIFO"))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from helpers.checkout import ROOT
-from helpers.lock import result, write_lock
+from helpers.locks import lock_results, locked_entry, result, write_lock
 from helpers.params import SMALL, write_params
 from helpers.refusals import refused
 from ruamel.yaml import YAML
@@ -22,9 +22,9 @@ def locked(project) -> Path:
         stages |= {
             f"weights__{model}": [result(f"models/{model}/weights.pth", b"w")],
             f"infer_opencv__{model}": [result(opencv, {"a": b"1", "b": b"2"})],
-            f"evaluate__{model}": [result(f"metrics/{model}.json", b"{}", cached=False)],
+            f"evaluate__{model}": [result(f"metrics/{model}.json", b"{}", in_cache=False)],
         }
-    write_lock(**stages)
+    lock_results(**stages)
     return project
 
 
@@ -70,6 +70,20 @@ def test_what_the_pipeline_did_not_write_stays_and_is_named(locked, capsys, chan
     kept = {name for name in before & files() if "old" in name}
     assert kept
     assert "kept, as it is not what the pipeline wrote" in capsys.readouterr().err
+
+
+def test_a_folder_that_others_read_is_locked_as_it_is_left(project):
+    """Else `summary` and `gate` would run again, and the last verdict would not be the present."""
+    (project / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    one = {"cmd": "x", "outs": [result("data/results/squeezenet1_1.json", b"{}")]}
+    old = {"cmd": "x", "outs": [result("data/results/old.json", b"{}")]}
+    gate = locked_entry([], ("data/results",))
+    write_lock({"results@squeezenet1_1": one, "results@old": old, "gate": gate})
+    prune.main([])
+    (dep,) = YAML(typ="safe").load(Path("dvc.lock"))["stages"]["gate"]["deps"]
+    (left,) = locked_entry([], ("data/results",))["deps"]
+    assert dep["md5"] == left["md5"] != gate["deps"][0]["md5"]
+    assert (dep["size"], dep["nfiles"]) == (len(b"{}"), 1)
 
 
 def test_what_the_pipeline_never_made_stays(locked):
