@@ -42,7 +42,8 @@ def main(argv: list[str] | None = None) -> None:
             write_metadata(onnx_model, export_metadata(name, model, params, classes))
         onnx.save(onnx_model, str(partial))
         onnx.checker.check_model(str(partial), full_check=True)
-        log(f"{name}: {len(onnx_model.graph.node)} nodes, {partial.stat().st_size / 1e6:.1f} MB")
+    size = onnx_path(name).stat().st_size / 1e6
+    log(f"{name}: {len(onnx_model.graph.node)} nodes, {size:.1f} MB")
 
 
 def given_model(name: str, model: ModelParams) -> onnx.ModelProto:

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from parity.core.cli import log, run
-from parity.core.files import new_directory, read_json, write_json
+from parity.core.files import new_directory, read_json_if_whole, write_json
 from parity.core.fingerprints import fingerprint, outside_mark
 from parity.core.machine import machine
 from parity.core.params import load_params
@@ -34,7 +34,8 @@ def main(argv: list[str] | None = None) -> None:
         for name in entries:
             contents[f"{folder}/{name}"] = outside_mark(record(name), file_of(f"{folder}/{name}"))
     for name, content in contents.items():
-        if file_of(name).exists() and (before := read_json(file_of(name))) != content:
+        before = read_json_if_whole(file_of(name))
+        if before is not None and before != content:
             log(f"{name} changed: {difference(before, content)}")
     with new_directory(FINGERPRINTS) as out:
         for name, content in contents.items():

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from parity.core.cli import InputError, log, run
-from parity.core.files import write_text
+from parity.core.files import reading, write_text
 from parity.core.params import load_params
 from parity.core.paths import plot_folder
 from parity.core.staleness import check_current
@@ -49,7 +49,8 @@ def last_summary(models: list[str]) -> str:
     """Return the last table and the paths of its pictures; raises InputError without a
     table, or where it is not of the present inputs."""
     try:
-        text = TABLE.read_text(encoding="utf-8")
+        with reading(TABLE):
+            text = TABLE.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{TABLE}: no such file; run `make`, which writes it") from None
     check_current(TABLE)

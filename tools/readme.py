@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from parity.core.cli import InputError, log, run
-from parity.core.files import write_text
+from parity.core.files import new_file, write_text
 from parity.core.markdown import replace_block
 from parity.core.paths import README
 from parity.core.staleness import check_current
@@ -31,8 +31,8 @@ def main(argv: list[str] | None = None) -> None:
         page, replace_block(page.read_text("utf-8"), args.section, SUMMARY.read_text("utf-8"))
     )
     for picture in args.pictures:
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(picture, PICTURES / picture.name)
+        with new_file(PICTURES / picture.name) as partial:
+            shutil.copyfile(picture, partial)
     log(f"{page}: {args.section} renewed")
 
 

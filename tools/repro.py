@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from parity.core.cli import InputError, log, run, wait_for
-from parity.core.files import locked
+from parity.core.files import locked, new_file
 from parity.core.lockfile import (
     LOCK,
     damaged_files,
@@ -77,7 +77,8 @@ def repro(targets: list[str]) -> int:
         set_aside_damaged()
     for _ in range(ROUNDS):
         if LOCK.exists():
-            shutil.copyfile(LOCK, LOCK_BEFORE)
+            with new_file(LOCK_BEFORE) as partial:
+                shutil.copyfile(LOCK, partial)
         code = wait_for([*DVC, "repro", *targets])
         if code or not set_aside_damaged():
             return code

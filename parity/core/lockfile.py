@@ -13,7 +13,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from parity.core.cli import InputError
-from parity.core.files import new_directory, new_file, open_regular, write_json
+from parity.core.files import (
+    new_directory,
+    new_file,
+    open_regular,
+    read_json_if_whole,
+    write_json,
+)
 
 LOCK, CACHE = Path("dvc.lock"), Path(".dvc/cache/files/md5")
 # What was compared with its hash, with size, time and inode: it need not be read again.
@@ -135,8 +141,10 @@ def damaged_files(outputs: Iterable[Output], everything: bool = False) -> dict[P
     A file that was found right before, and has the size, time and inode that it had then, is not
     read again unless `everything` is. Missing files are no damage: DVC sees these itself.
     """
-    damaged, verified = compare(outputs, {} if everything else read_verified())
-    write_json(VERIFIED, verified)
+    known = {} if everything else read_verified()
+    damaged, verified = compare(outputs, known)
+    with suppress(OSError):  # it saves time alone
+        write_json(VERIFIED, verified)
     return damaged
 
 
@@ -160,10 +168,7 @@ def compare(outputs: Iterable[Output], known: dict) -> tuple[dict[Path, Output],
 
 def read_verified() -> dict:
     """The states of the files that `damaged_files` found right last."""
-    try:
-        return json.loads(VERIFIED.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+    return read_json_if_whole(VERIFIED) or {}
 
 
 def discard_damaged_object(md5: str) -> bool:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from helpers.folders import file_contents
-from helpers.locks import lock_results, md5_of, result, write
+from helpers.lock import CACHE, lock_results, md5_of, result, write
 
 from parity.core.cli import InputError, run
-from parity.core.lockfile import cached, is_as_written, locked_outputs, restore_outputs
+from parity.core.lockfile import is_as_written, locked_outputs, restore_outputs
 
 MODEL, FOLDER = Path("models/a/model.onnx"), Path("data/predictions/a/opencv")
 CONTENT = {"logits.npy": b"1", "masks/a.png": b"2"}
@@ -50,8 +50,8 @@ def test_an_output_that_is_there_is_left_as_it_is(made):
 def test_nothing_is_restored_from_a_damaged_or_missing_object(made):
     remove_all()
     first, second = md5_of(b"graph"), md5_of(b"2")
-    write(cached(first), b"damaged")
-    (cached(second)).unlink()
+    write(CACHE / first[:2] / first[2:], b"damaged")
+    (CACHE / second[:2] / second[2:]).unlink()
     assert restore_outputs(locked_outputs()) == []
     assert not MODEL.exists() and not FOLDER.exists()
 
@@ -61,7 +61,7 @@ def test_a_write_to_a_restored_file_of_root_does_not_reach_the_cache(made, monke
     remove_all()
     restore_outputs(locked_outputs())
     MODEL.write_bytes(b"other")
-    assert (cached(md5_of(b"graph"))).read_bytes() == b"graph"
+    assert (CACHE / md5_of(b"graph")[:2] / md5_of(b"graph")[2:]).read_bytes() == b"graph"
 
 
 # At the end of a stage

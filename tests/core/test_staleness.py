@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers.locks import locked_entry, write_lock
+from helpers.lock import locked_entry, write_lock
 from helpers.params import write_params
 from helpers.refusals import refused
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from helpers.checkout import ROOT, stage_process
-from helpers.locks import locked_entry, write_lock
+from helpers.lock import locked_entry, write_lock
 from helpers.params import write_params
 from helpers.refusals import refused
 from helpers.results import ENGINE, every_pair, faithful, write_models

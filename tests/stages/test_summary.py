@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from helpers.checkout import ROOT
-from helpers.locks import locked_entry, write_lock
+from helpers.lock import locked_entry, write_lock
 from helpers.params import write_params
 from helpers.refusals import refused
 from helpers.results import every_pair, faithful, onnx_only, without, write_models

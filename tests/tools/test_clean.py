@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from helpers.checkout import ROOT
 from helpers.folders import file_contents
-from helpers.locks import lock_results, result, write
+from helpers.lock import lock_results, result, write
 from helpers.refusals import refused
 
 from parity.core.files import new_directory, new_file, write_text
@@ -37,10 +37,10 @@ def made(project) -> Path:
         fetch__textures=[result("data/textures", {"a.png": b"1", "train/b.png": b"2"})],
         export_onnx__resnet50=[result(MODEL, b"graph")],
         infer_opencv__resnet50=[result("data/predictions/resnet50/opencv", {"logits.npy": b"3"})],
-        evaluate__resnet50=[result("metrics/resnet50.json", b"{}", in_cache=False)],
+        evaluate__resnet50=[result("metrics/resnet50.json", b"{}", cached=False)],
         summary=[
             result("plots/parity.png", b"picture"),
-            result("plots/parity.csv", b"table", in_cache=False),
+            result("plots/parity.csv", b"table", cached=False),
         ],
     )
     for name in ("plots/coverage.png", "plots/readme/a.png", "COVERAGE.md"):

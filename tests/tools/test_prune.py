@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from helpers.checkout import ROOT
-from helpers.locks import lock_results, locked_entry, result, write_lock
+from helpers.lock import lock_results, locked_entry, result, write_lock
 from helpers.params import SMALL, write_params
 from helpers.refusals import refused
 from ruamel.yaml import YAML
@@ -22,7 +22,7 @@ def locked(project) -> Path:
         stages |= {
             f"weights__{model}": [result(f"models/{model}/weights.pth", b"w")],
             f"infer_opencv__{model}": [result(opencv, {"a": b"1", "b": b"2"})],
-            f"evaluate__{model}": [result(f"metrics/{model}.json", b"{}", in_cache=False)],
+            f"evaluate__{model}": [result(f"metrics/{model}.json", b"{}", cached=False)],
         }
     lock_results(**stages)
     return project
@@ -83,7 +83,7 @@ def test_a_folder_that_others_read_is_locked_as_it_is_left(project):
     (dep,) = YAML(typ="safe").load(Path("dvc.lock"))["stages"]["gate"]["deps"]
     (left,) = locked_entry([], ("data/results",))["deps"]
     assert dep["md5"] == left["md5"] != gate["deps"][0]["md5"]
-    assert (dep["size"], dep["nfiles"]) == (len(b"{}"), 1)
+    assert (dep["size"], dep["nfiles"]) == (2, 1)
 
 
 def test_what_the_pipeline_never_made_stays(locked):

@@ -1,5 +1,5 @@
 import pytest
-from helpers.locks import locked_entry, write_lock
+from helpers.lock import locked_entry, write_lock
 from helpers.params import write_params
 from helpers.refusals import refused
 
