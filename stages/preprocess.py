@@ -25,8 +25,9 @@ def main(argv: list[str] | None = None) -> None:
     def space_needed() -> str:
         return describe_space_needed(dataset, size)
 
-    with new_directory(profile_folder(name)) as out, full_disk_refused(out.parent, space_needed):
-        train, val = write_profile(out, dataset, size, profile.on_corrupt, read_exif(name))
+    out = profile_folder(name)
+    with full_disk_refused(out.parent, space_needed), new_directory(out) as partial:
+        train, val = write_profile(partial, dataset, size, profile.on_corrupt, read_exif(name))
     skipped = len(dataset.train) + len(dataset.val) - train - val
     log(f"{name}: {train} train and {val} val images preprocessed, {skipped} skipped")
 

@@ -28,12 +28,13 @@ from PIL.PngImagePlugin import PngInfo
 from parity.backends.contract import BackendFailure, Forward
 from parity.backends.opencv import check_opencv
 from parity.core.class_ids import predicted_classes
-from parity.core.cli import InputError, log, run, wait_for
+from parity.core.cli import InputError, log, wait_for
 from parity.core.files import new_file
 from parity.core.machine import cores
 from parity.core.markdown import agreement_text
 from parity.core.params import PARAMS, Exif, OpenCVParams, Params, Task, entry, load_params
 from parity.core.paths import dataset_path, onnx_path, weights_path
+from parity.core.user_code import run
 from parity.datasets.dataset import Dataset
 from parity.evaluation.charts import truncate
 from parity.evaluation.pictures.answers import Answer, draw_answers

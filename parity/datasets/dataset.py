@@ -44,11 +44,13 @@ class Dataset:
 
     @staticmethod
     def load(path: Path) -> "Dataset":
-        content = read_json(path)
-        for split in ("train", "val"):
-            content[split] = [Item(**item) for item in content[split]]
-        fields = Dataset.__dataclass_fields__
-        return Dataset(**{name: content[name] for name in fields})
+        return read_json(path, _parse)
+
+
+def _parse(content: dict) -> Dataset:
+    for split in ("train", "val"):
+        content[split] = [Item(**item) for item in content[split]]
+    return Dataset(**{name: content[name] for name in Dataset.__dataclass_fields__})
 
 
 def file_identity(path: Path) -> tuple[int, int] | Path:

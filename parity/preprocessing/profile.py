@@ -77,10 +77,14 @@ def write_transform(
 
 def read_size(profile: str, task: Task) -> Size:
     """Return the size of a profile's images, OWN when each keeps its own."""
-    content = read_json(transform_folder(profile) / "size.json")["size"]
-    if isinstance(content, str):
-        return content
-    return CropParams(**content) if task == "classification" else ResizeParams(**content)
+
+    def parse(content: dict) -> Size:
+        size = content["size"]
+        if isinstance(size, str):
+            return size
+        return CropParams(**size) if task == "classification" else ResizeParams(**size)
+
+    return read_json(transform_folder(profile) / "size.json", parse)
 
 
 def read_exif(profile: str) -> Exif:
@@ -95,4 +99,8 @@ def how_turned(exif: Exif) -> dict[str, Exif]:
 
 def read_normalization(profile: str) -> Normalization:
     """Return mean and std of red, green and blue, each 0 to 1: arguments of `images.normalize`."""
-    return read_json(transform_folder(profile) / "normalization.json")
+
+    def parse(content: dict) -> Normalization:
+        return {key: [float(value) for value in content[key]] for key in ("mean", "std")}
+
+    return read_json(transform_folder(profile) / "normalization.json", parse)
