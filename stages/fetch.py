@@ -61,9 +61,16 @@ def fetch_folder(name: str, params: DatasetParams, seed: int) -> Dataset:
 def check_links(name: str, files: list[Path]) -> None:
     """Raise InputError for a link in the dataset's folder to where the pipeline writes."""
     one_per_folder = {file.parent: file for file in files}.values()
-    linked = sorted({*one_per_folder, *filter(Path.is_symlink, files)})
+    linked = sorted({*one_per_folder, *filter(is_link, files)})
     outputs = [Place(f"fetch@{name}", dataset_path(name).parent, True), *locked_places()]
     check_inputs([(f"datasets.{name}.source", file) for file in linked], outputs)
+
+
+def is_link(path: Path) -> bool:
+    try:
+        return path.is_symlink()
+    except OSError:  # no file has such a name
+        return False
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from parity.core.cli import InputError, log, wait_for
 from parity.core.files import new_file
 from parity.core.machine import cores
 from parity.core.markdown import agreement_text
-from parity.core.params import PARAMS, OpenCVParams, Params, Task, entry, load_params
+from parity.core.params import PARAMS, Exif, OpenCVParams, Params, Task, entry, load_params
 from parity.core.paths import dataset_path, onnx_path, weights_path
 from parity.core.user_code import run
 from parity.datasets.dataset import Dataset
@@ -96,7 +96,7 @@ def find_model(task: Task, name: str | None, params: Params) -> str:
     return name
 
 
-def read_pixels(path: Path) -> np.ndarray:
+def read_pixels(path: Path, exif: Exif = "ignore") -> np.ndarray:
     """Decode an image into uint8 (H, W, 3), RGB; raises InputError for anything but an image."""
     try:
         is_file = stat.S_ISREG(path.stat().st_mode)
@@ -104,7 +104,7 @@ def read_pixels(path: Path) -> np.ndarray:
         raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
     if not is_file:  # reading from a pipe or a terminal would not end
         raise InputError(f"{path}: not a file; expected an image")
-    return read_image(path)
+    return read_image(path, exif)
 
 
 def picture_path(name: str, image: Path) -> Path:
@@ -160,9 +160,11 @@ def first_image(name: str, params: Params) -> Path:
 
 def compare(name: str, path: Path, image: Path, params: Params, verbose: bool, show: bool) -> bool:
     """Print and draw what OpenCV and its reference make of an image; return whether they agree."""
-    task, pixels = params.models[name].task, read_pixels(image)
+    task = params.models[name].task
     text, blob, opencv = run_opencv(path, image, params.opencv, verbose)
-    classes = read_classes(path, opencv.output.shape[1])
+    exif, names = read_usage(path)
+    pixels = read_pixels(image, exif)
+    classes = names or [f"class {index}" for index in range(opencv.output.shape[1])]
     size = f"{pixels.shape[1]}x{pixels.shape[0]}"
     print(f"{name} on {image} ({size}), blob {blob.shape}\n{text}", end="", flush=True)
     version, reference = run_reference(name, blob, params)
@@ -196,12 +198,13 @@ def sign(path: Path) -> None:
         picture.save(path, format="PNG", pnginfo=signature, dpi=picture.info["dpi"])
 
 
-def read_classes(path: Path, outputs: int) -> list[str]:
-    """Return the names of a model's classes: those in its metadata, which the pipeline wrote."""
+def read_usage(path: Path) -> tuple[Exif, list[str]]:
+    """Return how a model's images are turned, and the names of its classes, which may be none: from
+    its metadata, which the pipeline wrote."""
     model = onnx.load(path, load_external_data=False)
     metadata = {one.key: one.value for one in model.metadata_props}
-    names = json.loads(metadata.get("classes", "[]"))
-    return names or [f"class {index}" for index in range(outputs)]
+    exif = json.loads(metadata.get("preprocess", "{}")).get("exif", "ignore")
+    return exif, json.loads(metadata.get("classes", "[]"))
 
 
 def run_opencv(

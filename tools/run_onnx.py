@@ -1316,7 +1316,7 @@ class Viewer:
         self.window = title if title and has_display() else None
         self.note = " (there is no display to show it on)" if title and not self.window else ""
         self.video: Path | None = None
-        self.frames = 0
+        self.writer, self.frames = cv2.VideoWriter(), 0
 
     def __enter__(self) -> Viewer:
         return self
@@ -1326,12 +1326,12 @@ class Viewer:
         if not self.video:
             return
         self.writer.release()
-        if kind not in (None, KeyboardInterrupt):
+        if kind not in (None, KeyboardInterrupt) or not self.frames:
             remove(partial_of(self.video))
             return
         with completed(self.video, "--output") as partial:
             found = cv2.VideoCapture(str(partial)).get(cv2.CAP_PROP_FRAME_COUNT)
-            if found != self.frames:  # OpenCV does not say that it could not write
+            if found < self.frames:  # OpenCV does not say that it could not write
                 lost = f"only {found:.0f} of {self.frames} frames reached the disk; is it full?"
                 refuse_target(self.video, lost, "--output")
             with partial.open("ab") as file:
@@ -1357,9 +1357,8 @@ class Viewer:
         if not self.video:
             check_target(path, self.source, "--output")
             size, code = picture.shape[1::-1], cv2.VideoWriter.fourcc(*"MJPG")
-            self.writer = cv2.VideoWriter(str(partial_of(path)), code, per_second, size)
             self.video = path
-            if not self.writer.isOpened():
+            if not self.writer.open(str(partial_of(path)), code, per_second, size):
                 refuse_target(path, "OpenCV cannot open it", "--output")
         self.writer.write(picture)
         self.frames += 1

@@ -97,8 +97,6 @@ def _dataset_files(key: str, name: str, params: DatasetParams) -> Iterator[tuple
 
 
 def _expanded(key: str, value: str) -> Path:
-    if "\0" in value:
-        raise InputError(f"{PARAMS}: {key}: found {value!r}; expected a path without NUL")
     try:
         return Path(value).expanduser()
     except RuntimeError:
@@ -115,8 +113,8 @@ def check_inputs(inputs: Iterable[tuple[str, Path]], outputs: Iterable[Place]) -
             if above := next((one for one in (spelling, *spelling.parents) if one in ours), None):
                 lies = f"which lies in {ours[above]}, where the pipeline writes"
                 raise InputError(f"{_found(key, path)}, {lies}; {ELSEWHERE}")
-            inside = path.is_dir() and [place for place in ours if spelling in place.parents]
-            if inside:
+            inside = [place for place in ours if spelling in place.parents]
+            if inside and path.is_dir():
                 holds = f"which holds {ours[min(inside)]}, where the pipeline writes"
                 raise InputError(f"{_found(key, path)}, {holds}; expected a folder apart from it")
 

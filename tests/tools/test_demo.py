@@ -1,5 +1,6 @@
 """`make classify` and `make segment`: a model on one image, in OpenCV and in PyTorch."""
 
+import json
 import os
 import re
 import shutil
@@ -7,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 from helpers.backends import ON_CPU
@@ -28,6 +31,7 @@ from helpers.dvc_runs import (
 )
 from helpers.images import noise, write_image
 from helpers.params import MEAN, MISSING, SMALL, STD, model_entry, write_params
+from PIL import Image
 
 from parity.backends.pytorch import load_pytorch
 from parity.core.class_ids import voc_palette
@@ -215,6 +219,23 @@ def test_a_name_may_hold_spaces_and_letters_of_any_language(converted, attempt):
     image = write_image(converted / "-ä 松.png")
     assert attempt("classification", f"--image={image.name}").code == 0
     assert drawn() == [f"{CLS}--ä 松.png"]
+
+
+@pytest.mark.parametrize(("exif", "size"), [("ignore", "90x60"), ("apply", "60x90")])
+def test_the_picture_is_turned_as_the_model_says(converted, attempt, exif, size):
+    model = onnx.load(onnx_path(CLS))
+    metadata = {one.key: one.value for one in model.metadata_props}
+    profile = json.loads(metadata["preprocess"]) | {"exif": exif}
+    onnx.helper.set_model_props(model, metadata | {"preprocess": json.dumps(profile)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "exported_file", lambda name: nullcontext(Path("turned.onnx")))
+        onnx.save(model, "turned.onnx")
+        orientation = Image.Exif()
+        orientation[0x0112] = 6
+        Image.fromarray(noise(60, 90)).save("mine.png", exif=orientation)
+        tried = attempt("classification", "--image", "mine.png")
+    assert tried.output.startswith(f"{CLS} on mine.png ({size}), ")
+    assert f"--exif {exif}\n" in tried.output
 
 
 # Segmentation
