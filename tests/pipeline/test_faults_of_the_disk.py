@@ -10,6 +10,7 @@ import pytest
 from helpers.checkout import ROOT
 from helpers.dvc_runs import digests, run
 from helpers.faulty_disk import Ended, ended_on, needs_mount
+from helpers.lock import locked_entry, write_lock
 from helpers.refusals import refused
 
 from parity.core.files import read_json, write_json
@@ -30,6 +31,7 @@ STAGES = {  # the arguments of each stage, and the beginning of the path that it
     "infer_pytorch": (MODEL, "data/unfinished"),
     "infer_onnxruntime": (MODEL, "data/unfinished"),
     "infer_opencv": (MODEL, "data/unfinished"),
+    "infer_exact": (MODEL, "data/unfinished"),
     "evaluate": (MODEL, f"data/evaluation/{MODEL}/confusion.npz"),
     "stability": (MODEL, f"metrics/stability/{MODEL}.json"),
     "benchmark": (MODEL, f"metrics/benchmark/{MODEL}.json"),
@@ -59,6 +61,7 @@ def finished(_converted, tmp_path_factory) -> Path:
         for name, (arguments, _) in STAGES.items():
             if name not in ("fetch", "transform", "preprocess", "weights", "export_onnx"):
                 importlib.import_module(f"stages.{name}").main(arguments.split())
+        write_lock({"summary": locked_entry([str(summary.TABLE)])})  # else readme calls it stale
     return folder
 
 
@@ -159,8 +162,10 @@ def test_a_damaged_file_is_named_with_the_command_that_mends_it(project, name, s
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_verdict_and_a_damaged_summary_are_named(project, damage):
+def test_a_damaged_verdict_and_a_damaged_summary_are_named(project, monkeypatch, damage):
+    """Even where dvc.lock has the hash of the damaged file."""
     for path, show in ((gate.GATE, gate.main), (summary.TABLE, summary.main)):
+        monkeypatch.setattr(sys.modules[show.__module__], "check_current", lambda path: None)
         path.write_bytes(damage(path.read_bytes()))
         if path.suffix == ".json" or b"\xff" in path.read_bytes():
             with refused(f"{path}: damaged (", "`make`"):
