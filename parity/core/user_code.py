@@ -18,7 +18,7 @@ from parity.core import cli
 NOTE = mmap.mmap(-1, 4096)
 AT_ITS_END, INTERRUPTED, NAME = 0, 1, 2  # places in NOTE
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-GRACE_S = 1  # for Ctrl-C, which reaches all processes of a terminal by itself
+GRACE_S = 0.1  # for Ctrl-C, which reaches all processes of a terminal by itself
 
 
 def supervise() -> None:
@@ -91,7 +91,7 @@ def _end_like(child: int) -> None:
 
     for number in PASSED_ON:
         signal.signal(number, pass_on)
-    signal.signal(signal.SIGINT, lambda *_: signal.alarm(GRACE_S))
+    signal.signal(signal.SIGINT, lambda *_: signal.setitimer(signal.ITIMER_REAL, GRACE_S))
     signal.signal(signal.SIGALRM, interrupt)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
