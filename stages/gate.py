@@ -41,7 +41,8 @@ def record_verdicts() -> None:
     verdicts, overviews = {}, {}
     for name in params.models:
         results = read_results(name)
-        verdicts[name] = judge(results, gate_limits(params, name), params.gate.spread)
+        limits = gate_limits(params, name, results.exact.is_known)
+        verdicts[name] = judge(results, limits, params.gate.spread)
         overviews[name] = overview(results, verdicts[name])
     models = {name: verdict.content() for name, verdict in verdicts.items()}
     write_json(OVERVIEW, overviews)

@@ -1,4 +1,5 @@
-"""Compare all models: a table, charts of accuracy, parity and time, and the data behind them."""
+"""Compare all models: a table, charts of accuracy, parity, exactness and time, and the data behind
+them."""
 
 import argparse
 from collections.abc import Iterable
@@ -8,13 +9,18 @@ from parity.core.cli import InputError, log, run
 from parity.core.files import write_text
 from parity.core.params import load_params
 from parity.core.paths import plot_folder
-from parity.evaluation.plot_data import write_accuracy, write_parity, write_times
+from parity.evaluation.plot_data import (
+    write_accuracy,
+    write_exactness,
+    write_parity,
+    write_times,
+)
 from parity.evaluation.results import Results, read_results
 from parity.evaluation.summary import summary_text
 
 PLOTS = Path("plots")
 TABLE = PLOTS / "summary.md"
-PICTURES = ("inference_time.png", "accuracy.png", "parity.png")
+PICTURES = ("inference_time.png", "accuracy.png", "parity.png", "exactness.png")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -31,17 +37,20 @@ def main(argv: list[str] | None = None) -> None:
     write_times(PLOTS / "inference_time.csv", models)
     write_accuracy(PLOTS / "accuracy.csv", models)
     write_parity(PLOTS / "parity.csv", models)
+    write_exactness(PLOTS / "exactness.csv", models)
     write_text(TABLE, summary_text(models, params.gate.spread))
     log(f"compared in {TABLE}: {', '.join(params.models)}")
 
 
 def draw(models: list[Results], least_spread: float, dpi: int) -> None:
     # Imports matplotlib, which `--print` must not wait for.
+    from parity.evaluation.pictures.exactness import draw_exactness
     from parity.evaluation.pictures.overview import draw_accuracy, draw_parity, draw_times
 
     draw_times(PLOTS / "inference_time.png", models, dpi)
     draw_accuracy(PLOTS / "accuracy.png", models, dpi)
     draw_parity(PLOTS / "parity.png", models, least_spread, dpi)
+    draw_exactness(PLOTS / "exactness.png", models, dpi)
 
 
 def last_summary(models: list[str]) -> str:

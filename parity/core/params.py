@@ -242,6 +242,15 @@ class ParityParams(Section):
     images: ParityImages
 
 
+class ExactImages(ByTask):
+    classification: Annotated[int, Field(ge=0)]
+    segmentation: Annotated[int, Field(ge=0)]
+
+
+class ExactParams(Section):
+    images: ExactImages
+
+
 class StabilityParams(Section):
     perturb: Annotated[list[Annotated[int, Field(ge=1, le=255)]], Field(min_length=1)]
     images: Count
@@ -260,7 +269,9 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 class GateLimits(Section):
+    exactness: Relative
     rel: Relative
+    rel_backstop: Relative
     agreement: Percent
     accuracy_loss: Percent
 
@@ -273,6 +284,7 @@ class TaskLimits(ByTask):
 class GateOverride(Section):
     """The limits of a model that differ from its task's."""
 
+    exactness: Relative | None = None
     rel: Relative | None = None
     agreement: Percent | None = None
     accuracy_loss: Percent | None = None
@@ -327,6 +339,7 @@ class Params(Section):
     onnxruntime: BackendParams
     opencv: OpenCVParams
     parity: ParityParams
+    exact: ExactParams
     stability: StabilityParams
     benchmark: BenchmarkParams
     gate: GateParams

@@ -59,6 +59,32 @@ class Stability:
 
 
 @dataclass(frozen=True)
+class ExactDistance:
+    """How far a backend's logits are from those of the network in float64; `exactness.ExactSums`
+    defines the figures. An undefined figure is NaN in memory and None once it has been through
+    JSON."""
+
+    rel: float | None
+    rms: float | None
+
+
+@dataclass(frozen=True)
+class Exactness:
+    """The distance of each backend from the exact answer over the first `images` images, and the
+    `ratio` of each candidate's to the reference's. Without images, `reason` says why."""
+
+    images: int
+    reason: str | None
+    distances: dict[str, ExactDistance]
+    ratio: dict[str, float | None]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any candidate can be judged by it."""
+        return any(map(is_number, self.ratio.values()))
+
+
+@dataclass(frozen=True)
 class Timing:
     """The forward passes of a backend."""
 
@@ -108,6 +134,7 @@ class Results:
     scores: dict[str, dict[str, float | None]]
     nonfinite: dict[str, int]
     parity: dict[str, PairParity]
+    exact: Exactness
     failures: dict[str, dict[str, str]]
     stability: Stability
     benchmark: Benchmark
@@ -162,6 +189,16 @@ def gather_results(model: str, task: Task) -> Results:
             },
             "nonfinite": {backend: metrics[backend]["nonfinite"] for backend in evaluated},
             "parity": metrics["parity"],
+            "exact": {
+                "images": metrics["exact"]["images"],
+                "reason": metrics["exact"].get("reason"),
+                "distances": {
+                    backend: metrics["exact"][backend]
+                    for backend in BACKENDS
+                    if backend in metrics["exact"]
+                },
+                "ratio": metrics["exact"].get("ratio", {}),
+            },
             "failures": {backend: failures[backend] for backend in BACKENDS if backend in failures},
             "stability": read_json(stability_path(model)),
             "benchmark": {

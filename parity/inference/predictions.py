@@ -8,8 +8,12 @@ images, as the logits of all would fill the disk; `nonfinite.npy`, bool (N,): wh
 a NaN or infinite logit.
 
 A backend with nothing to run has `absent.txt` instead, a backend that failed has `failure.json`.
+
+In place of a backend, `exact` has the answer of the network in float64, for the first images:
+float64 logits in the same files. `absent.txt` says why there is none.
 """
 
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -21,18 +25,26 @@ from parity.core.files import new_directory, read_json, sync, write_json, write_
 from parity.core.paths import prediction_folder
 from parity.preprocessing.splits import RowFile, Split, read_rows, write_array
 
+EXACT = "exact"
 ABSENT = "absent.txt"
 FAILURE = "failure.json"
 
 
 def read_logits(model: str, backend: str, start: int, stop: int) -> np.ndarray:
-    """Return a classification's logits of images `start` to `stop`, float32 (N, C)."""
+    """Return a classification's logits of images `start` to `stop`, (N, C)."""
     return read_rows(prediction_folder(model, backend) / "logits.npy", start, stop)
 
 
 def read_pixel_logits(model: str, backend: str, name: str) -> np.ndarray:
-    """Return a segmentation's logits of an image that kept them, float32 (C, H, W)."""
+    """Return a segmentation's logits of an image that kept them, (C, H, W)."""
     return np.load(prediction_folder(model, backend) / "logits" / f"{name}.npy")
+
+
+def read_image_logits(model: str, backend: str, split: Split, index: int) -> np.ndarray:
+    """Return the logits of one image, (1, C) or (C, H, W)."""
+    if split.task == "classification":
+        return read_logits(model, backend, index, index + 1)
+    return read_pixel_logits(model, backend, split.names[index])
 
 
 def read_predicted_mask(model: str, backend: str, name: str) -> np.ndarray:
@@ -74,6 +86,21 @@ def write_absence(model: str, backend: str, reason: str) -> None:
         write_text(partial / ABSENT, f"{reason}\n")
 
 
+def read_absence(model: str, backend: str) -> str | None:
+    """Return why there is nothing in place of a backend's predictions; None where they are."""
+    path = prediction_folder(model, backend) / ABSENT
+    return path.read_text(encoding="utf-8").strip() if path.exists() else None
+
+
+def images_with_logits(model: str, backend: str, split: Split) -> int:
+    """Count the first images of a split whose logits were kept."""
+    folder = prediction_folder(model, backend)
+    if split.task == "classification":
+        return len(np.load(folder / "logits.npy", mmap_mode="r"))
+    kept = takewhile(lambda name: (folder / "logits" / f"{name}.npy").exists(), split.names)
+    return sum(1 for _ in kept)
+
+
 def write_failure(folder: Path, failure: BackendFailure) -> None:
     """Record a backend's failure in place of its predictions."""
     write_json(folder / FAILURE, failure.content())
@@ -82,8 +109,8 @@ def write_failure(folder: Path, failure: BackendFailure) -> None:
 class LogitsWriter:
     """Write a classification's logits into `out`, which may hold those of the first images."""
 
-    def __init__(self, out: Path, split: Split, classes: int) -> None:
-        self.rows = RowFile(out / "logits.npy", (classes,), np.float32)
+    def __init__(self, out: Path, split: Split, classes: int, dtype: type = np.float32) -> None:
+        self.rows = RowFile(out / "logits.npy", (classes,), dtype)
         self.images = len(split)
 
     def holds(self, done: int) -> bool:

@@ -10,6 +10,7 @@ import io
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,12 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def first(self, images: int) -> "Split":
+        """Return a split of the first images; its `labels` are still those of all."""
+        split = copy(self)
+        split.names = self.names[:images]
+        return split
 
     def images(self, start: int, stop: int) -> np.ndarray:
         """Return images `start` to `stop`, which have one size: uint8 (N, H, W, 3), RGB."""

@@ -68,6 +68,8 @@ SMALL_PIPELINE = {
     "opencv.threads": 0,
     "inference.batch_size.classification": 50,
     "parity.images.segmentation": 2,
+    "exact.images.classification": 3,
+    "exact.images.segmentation": 1,
     "benchmark.runs": 2,
     "benchmark.warmup": 0,
     "benchmark.resamples": 100,

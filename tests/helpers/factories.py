@@ -26,3 +26,13 @@ class TwoAnswers(nn.Module):
 
 def with_two_answers() -> nn.Module:
     return TwoAnswers(with_head_of_zeros())
+
+
+class _Single(nn.Module):
+    def forward(self, blob):
+        return blob.mean((2, 3)) @ torch.ones(3, 10, dtype=torch.float32)
+
+
+def bound_to_float32() -> nn.Module:
+    """A classifier that refuses a blob in float64."""
+    return _Single()

@@ -68,6 +68,7 @@ MODEL_STAGES = (
     "infer_pytorch",
     "infer_onnxruntime",
     "infer_opencv",
+    "infer_exact",
     "evaluate",
     "stability",
     "benchmark",

@@ -57,10 +57,11 @@ def test_the_verdicts_are_recorded_with_their_reasons_and_in_an_overview(project
     assert models["good"] == {
         "verdict": "pass",
         "owner": "-",
+        "exactness": 1.0,
         "rel": 1e-6,
         "agreement": 100.0,
         "accuracy_loss": 0.0,
-        "limits": {"rel": 1e-4, "agreement": 99.9, "accuracy_loss": 0.1},
+        "limits": {"rel": 1e-3, "agreement": 99.9, "accuracy_loss": 0.1, "exactness": 10.0},
         "failures": [],
         "ties": [],
         "vacuous": None,
@@ -71,8 +72,8 @@ def test_the_verdicts_are_recorded_with_their_reasons_and_in_an_overview(project
             "subject": ENGINE,
             "figure": "rel",
             "found": 0.5,
-            "limit": 1e-4,
-            "words": "OpenCV against ONNX Runtime: rel 0.5, limit 0.0001",
+            "limit": 1e-3,
+            "words": "OpenCV against ONNX Runtime: rel 0.5, limit 0.001",
         }
     ]
     assert overview()["broken"]["verdict"] == "FAIL"

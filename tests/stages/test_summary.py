@@ -11,7 +11,7 @@ from helpers.results import every_pair, faithful, onnx_only, without, write_mode
 
 from stages import summary
 
-PICTURES = ("inference_time", "accuracy", "parity")
+PICTURES = ("inference_time", "accuracy", "parity", "exactness")
 
 
 def test_the_stage_writes_the_table_the_pictures_and_their_data(project):
@@ -55,7 +55,7 @@ def test_print_shows_the_last_table_and_its_pictures_without_numpy(project):
     assert found.stdout.startswith(Path("plots/summary.md").read_text()), found.stderr
     assert found.stdout.splitlines()[-4:] == [
         "Pictures",
-        "overview       plots/inference_time.png  plots/accuracy.png  plots/parity.png",
+        "overview       " + "  ".join(f"plots/{name}.png" for name in PICTURES),
         f"squeezenet1_1  {picture}",
         "[]",
     ]

@@ -1,0 +1,61 @@
+"""Compute a model's exact answer to the first val images: its logits in float64.
+
+PyTorch runs the network in float64. A model that is an ONNX file from the start has no network, so
+ONNX's reference evaluator runs the file.
+"""
+
+import argparse
+
+from parity.backends.contract import Forward
+from parity.backends.float64 import load_float64
+from parity.backends.pytorch import load_pytorch_float64
+from parity.core.cli import log, run
+from parity.core.fingerprints import stamp
+from parity.core.params import ModelParams, Params, entry, load_params
+from parity.core.paths import onnx_path, weights_path
+from parity.inference.predictions import EXACT, write_absence
+from parity.inference.runner import run_exact
+from parity.networks.factory import factory_files
+from parity.networks.network import saved_network
+from parity.networks.onnx_file import fixed_batch_size
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="stages.infer_exact", description=__doc__)
+    parser.add_argument("model", help="an entry of `models` in params.yaml")
+    name = parser.parse_args(argv).model
+
+    params = load_params()
+    model = entry(params, "models", name)
+    images = params.exact.images.of(model.task)
+    if not images:
+        reason = f"turned off: exact.images.{model.task} is 0"
+        write_absence(name, EXACT, reason)
+        log(f"{name}: no exact answer: {reason}")
+        return
+
+    def load() -> Forward:
+        if model.onnx:
+            return load_float64(onnx_path(name))
+        return load_pytorch_float64(saved_network(name, model), params.pytorch.threads)
+
+    # One at a time: float64 takes twice the memory, and the evaluator keeps every tensor.
+    batch_size = (model.onnx and fixed_batch_size(onnx_path(name))) or 1
+    run_exact(name, model, images, batch_size, load, inputs_of(name, model, params))
+
+
+def inputs_of(name: str, model: ModelParams, params: Params) -> dict[str, object]:
+    if model.onnx:
+        return {"model": stamp(onnx_path(name))}
+    inputs = {
+        "weights": stamp(weights_path(name)),
+        "model": model.model_dump(),
+        "threads": params.pytorch.threads,
+    }
+    if model.factory:
+        inputs["factory"] = [stamp(file) for file in factory_files(name, model.factory)]
+    return inputs
+
+
+if __name__ == "__main__":
+    run(main)
