@@ -11,7 +11,7 @@ CELL_HEIGHT, CELL_WIDTH, NAMES_WIDTH = 0.155, 1.05, 2.0  # inches
 COLORS = {
     "same": "#cfe8dc",
     "vacuous": "#dddddd",
-    "imprecise": "#009e73",
+    "imprecise": "#2fb08a",
     "not exportable": "#b8b8b8",
     "refused": "#f0e442",
     "timeout": "#e69f00",

@@ -111,7 +111,7 @@ def page(record: Record, files: AnswerFiles = FULL) -> str:
         " footnote: the largest difference of the logits, over the largest logit."
     )
     if has_exactness(record):
-        reading += f" *exact*: the ratio of [{yardstick}]({yardstick}), of OpenCV (as advised)."
+        reading += " *exact*: the ratio defined above, of OpenCV (as advised)."
     table, notes = models_table(record)
     return (
         "\n\n".join(
@@ -187,10 +187,10 @@ def exactness_sections(record: Record, yardstick: str) -> list[str]:
     limits = {task: f"{record['constants']['limits'][task]['exactness']:g}" for task in tasks}
     limit = ", ".join(f"{limit} ({task})" for task, limit in limits.items())
     intro = (
-        "*Exact* outputs are those of the network in float64. The ratio says how many times as far"
-        f" from them as PyTorch's the outputs are: 1 means as exact as PyTorch, and beyond {limit}"
-        f" rounding does not explain it ([{yardstick}]({yardstick})). A model counts if its outputs"
-        " are same or imprecise."
+        "The network's outputs in float64 count as exact. The ratio says how many times as far from"
+        " them as PyTorch's outputs OpenCV's are: 1 means as exact as PyTorch; what is beyond"
+        f" {limit} rounding does not explain. [How it is measured]({yardstick}). The table"
+        " counts the models that are *same* or *imprecise*."
     )
     sections = ["## How exact", _filled(intro), exactness_table(record).rstrip("\n")]
     if reasons := unmeasured_exactness(record):
