@@ -9,15 +9,16 @@ import argparse
 from parity.backends.contract import Forward
 from parity.backends.float64 import load_float64
 from parity.backends.pytorch import load_pytorch_float64
-from parity.core.cli import log, run
+from parity.core.cli import log
 from parity.core.fingerprints import stamp
 from parity.core.params import ModelParams, Params, entry, load_params
 from parity.core.paths import onnx_path, weights_path
+from parity.core.user_code import run
 from parity.inference.predictions import EXACT, write_absence
 from parity.inference.runner import run_exact
 from parity.networks.factory import factory_files
 from parity.networks.network import saved_network
-from parity.networks.onnx_file import fixed_batch_size
+from parity.networks.onnx_file import fixed_batch_size, parse
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -39,9 +40,16 @@ def main(argv: list[str] | None = None) -> None:
             return load_float64(onnx_path(name))
         return load_pytorch_float64(saved_network(name, model), params.pytorch.threads)
 
-    # One at a time: float64 takes twice the memory, and the evaluator keeps every tensor.
-    batch_size = (model.onnx and fixed_batch_size(onnx_path(name))) or 1
-    run_exact(name, model, images, batch_size, load, inputs_of(name, model, params))
+    run_exact(name, model, images, batch_size_of(name, model), load, inputs_of(name, model, params))
+
+
+def batch_size_of(name: str, model: ModelParams) -> int:
+    """One image at a time, as the evaluator keeps every tensor, unless a user's file is fixed to
+    another number."""
+    if not model.onnx:
+        return 1
+    path = onnx_path(name)
+    return fixed_batch_size(path, parse(path)) or 1
 
 
 def inputs_of(name: str, model: ModelParams, params: Params) -> dict[str, object]:

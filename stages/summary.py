@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from parity.core.cli import InputError, log, run
-from parity.core.files import write_text
+from parity.core.files import reading, write_text
 from parity.core.params import load_params
 from parity.core.paths import plot_folder
+from parity.core.staleness import check_current
 from parity.evaluation.plot_data import (
     write_accuracy,
     write_exactness,
@@ -54,11 +55,14 @@ def draw(models: list[Results], least_spread: float, dpi: int) -> None:
 
 
 def last_summary(models: list[str]) -> str:
-    """Return the last table and the paths of its pictures; raises InputError without a table."""
+    """Return the last table and the paths of its pictures; raises InputError without a
+    table, or where it is not of the present inputs."""
     try:
-        text = TABLE.read_text(encoding="utf-8")
+        with reading(TABLE):
+            text = TABLE.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{TABLE}: no such file; run `make`, which writes it") from None
+    check_current(TABLE)
     groups = {"overview": _existing(PLOTS / name for name in PICTURES)}
     groups |= {model: _existing(sorted(plot_folder(model).glob("*.png"))) for model in models}
     groups = {name: paths for name, paths in groups.items() if paths}

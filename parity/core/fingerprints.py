@@ -16,7 +16,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from parity.core.files import read_json
+from parity.core.files import read_json_if_whole
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("parity", "stages")
@@ -37,9 +37,18 @@ DISTRIBUTIONS = {
     "torchvision": ("torch", "torchvision"),
 }
 
-# Code that only validates params.yaml cannot change a result, since DVC compares the values
-# themselves. Only the fingerprint of `check_params` includes it.
-VALIDATION = {(f"{__package__}.params", name) for name in ("Params", "load_params")}
+# Code that only validates or looks after files cannot change a result, since DVC compares the
+# values of params.yaml themselves. Only the fingerprint of `check_params` includes it.
+VALIDATION = {
+    (f"{__package__}.{module}", name)
+    for module, names in {
+        "cli": ["last_outputs_left"],
+        "params": ["Params", "load_params"],
+        "places": ["Place", "check_inputs", "locked_places"],
+        "written": ["note_written"],
+    }.items()
+    for name in names
+}
 VALIDATING = "check_params"
 
 # A module, by its dotted name, and a definition in it; None for the module as a whole.
@@ -231,13 +240,16 @@ def outside_mark(record: Path, before: Path) -> dict[str, str | None]:
     Otherwise the previous mark, in the file `before`, is kept, because DVC treats any other value
     as a change.
     """
-    if record.exists():
-        content = read_json(record)
-        root, noted = Path(content.get("root", "")), content.get("files", {})
+    if noted_files := read_json_if_whole(record, _noted_files):
+        root, noted = noted_files
         now = {name: stamp(root / name) for name in noted}
         if now != noted:
             return {"changed": digest(now)}
-    return read_json(before) if before.exists() else {"changed": None}
+    return read_json_if_whole(before) or {"changed": None}
+
+
+def _noted_files(record: dict) -> tuple[Path, dict[str, Stamp]]:
+    return Path(record.get("root", "")), dict(record.get("files", {}))
 
 
 def loaded_sources(before: Collection[str]) -> list[Path]:

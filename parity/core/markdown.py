@@ -31,10 +31,10 @@ def difference_text(value: float | None) -> str:
 
 
 def ratio_text(value: float | None) -> str:
-    """Format a ratio with two decimals below 1, one below 100, and none above."""
+    """Format a ratio with two decimals below 1, one below 100, none above."""
     if _is_missing(value):
         return NOTHING
-    return f"{value:.2f}" if value < 0.95 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+    return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
 def agreement_text(percent: float | None) -> str:

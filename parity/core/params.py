@@ -49,9 +49,10 @@ Limit = Annotated[int | Literal["all"], PlainValidator(_limit)]
 Threads = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]  # at most a day, which every wait accepts
 Pixels = Annotated[int, Field(ge=1, le=16384)]
-Mean = Annotated[list[float], Field(min_length=3, max_length=3)]
-Std = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)]
+Mean = Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=3, max_length=3)]
+Std = Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=3, max_length=3)]
 OnCorrupt = Literal["fail", "skip"]
+Exif = Literal["ignore", "apply"]
 Axis = Literal["batch", "height", "width"]
 OFFLINE_WEIGHTS = ("probe", "random")  # `weights` that are computed and not read from a file
 
@@ -60,6 +61,7 @@ RESERVED_DATASETS = (
     "coverage",
     "downloads",
     "evaluation",
+    "fingerprints",
     "predictions",
     "preprocessed",
     "results",
@@ -143,6 +145,7 @@ class ClassificationProfile(Section):
     task: Literal["classification"]
     dataset: Name
     on_corrupt: OnCorrupt
+    exif: Exif = "ignore"
     size: CropParams | None = None
     mean: Mean | None = None
     std: Std | None = None
@@ -155,6 +158,7 @@ class SegmentationProfile(Section):
     task: Literal["segmentation"]
     dataset: Name
     on_corrupt: OnCorrupt
+    exif: Exif = "ignore"
     size: SegmentationSize | None = None
     mean: Mean | None = None
     std: Std | None = None
@@ -480,6 +484,8 @@ def _one_line(path: Path, raw: object, error: ValidationError) -> str:
             message = f"found {found}; expected at least one entry"
         case "too_long" if ".sizes." in key:
             message = f"found {found}; expected a single size"
+        case "less_than_equal" if key.split(".")[-2] in ("mean", "std"):
+            message = f"found {found}; expected at most 1: pixels are 0 to 1, so divide by 255"
         case "too_short" | "too_long":
             message = f"found {found}; expected {worst['ctx']['field_type'].lower()} of 3 values"
         case _:

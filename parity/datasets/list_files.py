@@ -39,9 +39,10 @@ def read_imagenet_list(path: Path, root: Path, classes: int) -> list[Item]:
     """Read lines `name class_id`; the images lie in `root` or in one folder right below it.
 
     Raises InputError, naming file and line, for any other line, a class id of `classes` or more, a
-    name that leaves `root`, and a first image that is nowhere.
+    name that leaves `root`, an image with two class ids, and a first image that is nowhere.
     """
-    entries = []
+    entries: list[tuple[str, int]] = []
+    first_lines: dict[str, tuple[int, int]] = {}
     for number, line in numbered_lines(path):
         name, *label = line.rsplit(maxsplit=1)
         class_id = whole_number(label[0]) if label else None
@@ -52,6 +53,10 @@ def read_imagenet_list(path: Path, root: Path, classes: int) -> list[Item]:
             raise InputError(f"{path}:{number}: found class {class_id}; {expected}")
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise InputError(f"{path}:{number}: {name!r} leaves the dataset's folder")
+        other, line_number = first_lines.setdefault(name, (class_id, number))
+        if other != class_id:
+            found = f"found class {class_id} for {name!r}, which has class {other}"
+            raise InputError(f"{path}:{number}: {found} on line {line_number}")
         entries.append((name, class_id))
     if not entries:
         raise InputError(f"{path}: the list is empty")

@@ -138,7 +138,8 @@ def predict(
         writer = LogitsWriter(work.folder, split, classes, dtype)
     else:
         writer = MaskWriter(work.folder, split, keep_logits)
-    if not writer.holds(work.done):
+    if not (0 <= work.done <= len(split) and writer.resume(work.done, work.checksum)):
+        log(f"{work.folder}: not as they were written; starting over")
         work.done = 0
     before, remaining = work.done, len(split) - work.done
     if not remaining:

@@ -11,6 +11,7 @@ from torch import nn
 from parity.core.cli import InputError
 from parity.core.fingerprints import is_users, loaded_sources
 from parity.core.params import PARAMS, ModelParams
+from parity.core.user_code import name_user_code
 from parity.networks.checkpoints import no_plain_tensor
 
 IMPORTED_BEFORE = frozenset(sys.modules)  # any network of the user's
@@ -51,6 +52,7 @@ def reason_of(error: BaseException) -> str:
 def import_factory(name: str, factory: str) -> Callable:
     """Import `package.module:function`; raises InputError, naming the key, when that fails."""
     key = f"{PARAMS}: models.{name}.factory: {factory}"
+    name_user_code(key)
     module, _, function = factory.partition(":")
     try:
         return getattr(importlib.import_module(module), function)

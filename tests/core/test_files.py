@@ -8,21 +8,26 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 from helpers.checkout import ROOT
-from helpers.folders import replace_by
+from helpers.folders import file_contents, replace_by
 from helpers.refusals import refused
 
+from parity.core.cli import InputError
 from parity.core.files import (
     full_disk_refused,
     locked,
     new_directory,
     new_file,
     open_regular,
+    read_json,
+    read_json_if_whole,
     read_regular,
+    reading,
     scratch_directory,
     write_json,
     write_text,
 )
 from parity.core.lockfile import md5_of
+from parity.core.system_errors import UNWRITABLE, explain
 
 
 def names(folder) -> list[str]:
@@ -165,6 +170,90 @@ def test_a_full_disk_is_refused_with_what_is_free_and_the_details(tmp_path):
 def test_another_os_error_keeps_its_type(tmp_path):
     with pytest.raises(PermissionError), full_disk_refused(tmp_path, lambda: "7 MB needed"):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+NEW = {"file": new_file, "folder": new_directory}
+
+
+@pytest.mark.parametrize("new", NEW.values(), ids=NEW)
+@pytest.mark.parametrize("number", UNWRITABLE)
+@pytest.mark.parametrize("wrapped", [None, RuntimeError("lost"), InputError("cannot be exported")])
+def test_an_error_of_the_disk_names_what_could_not_be_written(tmp_path, new, number, wrapped):
+    target = tmp_path / "target"
+    with new(target) as partial:
+        partial.touch()
+    before = file_contents(tmp_path)
+    with pytest.raises(OSError) as caught, new(target):
+        try:
+            raise OSError(number, os.strerror(number))
+        except OSError:
+            if wrapped:
+                raise wrapped from None
+            raise
+    assert (caught.value.errno, caught.value.filename) == (number, str(target))
+    assert file_contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("new", NEW.values(), ids=NEW)
+def test_an_error_of_another_file_keeps_its_name(tmp_path, new):
+    for path in (str(tmp_path / "input.png"), "/nowhere"):
+        with pytest.raises(PermissionError) as caught, new(tmp_path / "target"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        assert caught.value.filename == path
+
+
+@pytest.mark.parametrize("new", NEW.values(), ids=NEW)
+def test_a_name_that_is_too_long_and_a_file_in_the_way_name_the_path(tmp_path, new):
+    (tmp_path / "file").touch()
+    for target in (tmp_path / ("a" * 250), tmp_path / "file/target"):
+        with pytest.raises(OSError) as caught, new(target) as partial:
+            partial.touch()
+        assert ".partial" not in str(caught.value.filename)
+        assert explain(caught.value)
+
+
+def test_the_old_folder_is_back_when_the_new_one_cannot_take_its_place(tmp_path):
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "old").touch()
+    with pytest.raises(FileNotFoundError), new_directory(target) as partial:
+        partial.rmdir()
+    assert names(target) == ["old"] and names(tmp_path) == ["target"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"1", b"\xff", b"[" * 100_000])
+def test_damaged_json_is_named_or_made_again(tmp_path, capsys, content):
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with refused(f"{path}: damaged (", "); `make` writes it again"):
+        read_json(path)
+    assert read_json_if_whole(path) is None
+    assert capsys.readouterr().err == f"{path}: damaged; it is made again\n"
+
+
+def test_missing_json_is_made_without_a_word(tmp_path, capsys):
+    assert read_json_if_whole(tmp_path / "a.json") is None
+    (tmp_path / "b.json").mkdir()
+    assert read_json_if_whole(tmp_path / "b.json") is None
+    assert capsys.readouterr().err == f"{tmp_path}/b.json: is a directory; it is made again\n"
+
+
+def test_what_the_system_refuses_to_read_is_no_damage(tmp_path):
+    for error in (OSError(errno.EIO, "Input/output error"), MemoryError()):
+        with pytest.raises(type(error)) as caught, reading(tmp_path / "a.npy"):
+            raise error
+    with pytest.raises(OSError) as caught, reading(tmp_path / "a.npy"):
+        raise OSError(errno.EIO, "Input/output error")
+    assert caught.value.filename == str(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("new", NEW.values(), ids=NEW)
+def test_an_input_that_cannot_be_read_is_not_taken_for_the_output(tmp_path, new):
+    with refused("a.png: input/output error"), new(tmp_path / "target"):
+        try:
+            raise OSError(errno.EIO, "Input/output error")
+        except OSError:
+            raise InputError("a.png: input/output error") from None
 
 
 @pytest.mark.parametrize(

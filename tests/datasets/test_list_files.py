@@ -90,6 +90,52 @@ def test_a_wrong_line_is_refused_with_its_number(imagenet, split, line, expected
         read(imagenet, train="train" if split == "train" else "none")
 
 
+def test_an_image_that_a_list_names_twice_counts_once(imagenet, capsys):
+    (imagenet / "images/link.png").symlink_to("a.png")
+    (imagenet / "val.txt").write_text("a.png 0\nb.png 2\na.png 0\n./a.png 0\nlink.png 0\n")
+    dataset = read(imagenet)
+    assert dataset.val == [Item("images/a.png", 0), Item("images/b.png", 2)]
+    assert "warning: mine: val: left out 3 of 5 entries" in capsys.readouterr().err
+    assert len(read(imagenet, limit=2).val) == 2
+
+
+@pytest.mark.parametrize("other", ["./a.png", "link.png", "hard.png"])
+def test_an_image_with_two_classes_is_refused(imagenet, other):
+    (imagenet / "images/link.png").symlink_to("a.png")
+    (imagenet / "images/hard.png").hardlink_to(imagenet / "images/a.png")
+    (imagenet / "val.txt").write_text("a.png 0\nb.png 2\n\na.png 1\n")
+    where = imagenet / "val.txt"
+    with refused(f"{where}:4: found class 1 for 'a.png', which has class 0 on line 1"):
+        read(imagenet)
+    where.write_text(f"a.png 0\n{other} 1\n")
+    with refused(imagenet / "images" / other, "two targets: 0 (as images/a.png) and 1"):
+        read(imagenet)
+
+
+def test_an_image_may_be_in_both_splits(imagenet):
+    (imagenet / "train.txt").write_text("a.png 1\na.png 1\n")
+    dataset = read(imagenet, train="train")
+    assert len(dataset.val) == 2 and dataset.train == [Item("images/a.png", 1)]
+
+
+def test_missing_images_are_not_one_file(imagenet):
+    (imagenet / "val.txt").write_text("a.png 0\nx.png 0\ny.png 1\nx.png 0\n")
+    assert [item.name for item in read(imagenet).val] == ["a", "x", "y"]
+
+
+def test_an_image_that_a_voc_list_names_twice_counts_once(voc, capsys):
+    (voc / "ImageSets/Segmentation/val.txt").write_text("a\nb\na\na\n")
+    assert [item.name for item in read(voc, "segmentation").val] == ["a", "b"]
+    assert "left out 2 of 4 entries" in capsys.readouterr().err
+
+
+def test_an_image_with_two_masks_is_refused(voc):
+    (voc / "JPEGImages/b.jpg").unlink()
+    (voc / "JPEGImages/b.jpg").symlink_to("a.jpg")
+    with refused(voc / "JPEGImages/b.jpg", "two targets: SegmentationClass/a.png (as"):
+        read(voc, "segmentation")
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [

@@ -123,6 +123,11 @@ CHANGES = [
         {"transform@imagenet", "preprocess@imagenet"} | of(*FROM_WEIGHTS, models=(CLS,)),
     ),
     (
+        "preprocess.imagenet.exif",
+        "apply",
+        {"transform@imagenet", "preprocess@imagenet"} | of(*FROM_WEIGHTS, models=(CLS,)),
+    ),
+    (
         "preprocess.imagenet.on_corrupt",
         "skip",
         {"transform@imagenet", "preprocess@imagenet"} | of(*FROM_WEIGHTS, models=(CLS,)),

@@ -25,6 +25,24 @@ def test_a_users_folder_is_used_in_place(mine):
     assert [path.name for path in (mine.parent / "data/textures").iterdir()] == ["dataset.json"]
 
 
+@pytest.mark.parametrize("name", ["images", "images/a.png", "val.txt"])
+def test_a_link_to_where_the_pipeline_writes_is_refused(mine, name):
+    inside = mine.parent / "data/textures/mine"
+    inside.mkdir(parents=True)
+    (mine / name).rename(inside / "moved")
+    (mine / name).symlink_to(inside / "moved")
+    with refused("params.yaml: datasets.textures.source: found ", "lies in data/textures"):
+        fetch.main(["textures"])
+    assert (inside / "moved").exists()
+
+
+def test_a_list_beside_the_pipelines_folders_is_allowed(mine):
+    (mine.parent / "data/shapes").mkdir(parents=True)
+    (mine / "val.txt").rename("list.txt")
+    write_params(mine.parent, own(classes="labels.txt", split="list.txt"))
+    fetch.main(["textures"])
+
+
 def test_a_tilde_is_the_home_folder(mine, monkeypatch):
     monkeypatch.setenv("HOME", str(mine.parent))
     write_params(mine.parent, own(classes="labels.txt", source="~/mine"))
