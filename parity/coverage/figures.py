@@ -36,7 +36,7 @@ def measure_groups(
     figures = {group: compare(group, run, referee[group], folder) for group, run in plain.items()}
     ran = [group for group, run in plain.items() if isinstance(run, Outputs)]
     for group in ran:
-        note_rerun(figures[group], "again", plain[group], plain[group].again, folder)
+        note_rerun(figures[group], "a second run", plain[group], plain[group].again, folder)
     for name, environment in fresh.items():
         reruns = run_groups(start, ran, environment, first_only=True)
         for group, rerun in reruns.items():

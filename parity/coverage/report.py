@@ -187,10 +187,9 @@ def exactness_sections(record: Record, yardstick: str) -> list[str]:
     limits = {task: f"{record['constants']['limits'][task]['exactness']:g}" for task in tasks}
     limit = ", ".join(f"{limit} ({task})" for task, limit in limits.items())
     intro = (
-        "The network's outputs in float64 count as exact. The ratio says how many times as far from"
-        " them as PyTorch's outputs OpenCV's are: 1 means as exact as PyTorch; what is beyond"
-        f" {limit} rounding does not explain. [How it is measured]({yardstick}). The table"
-        " counts the models that are *same* or *imprecise*."
+        "The network's outputs in float64 count as exact. The ratio is OpenCV's distance from them"
+        f" over PyTorch's ([how it is measured]({yardstick})): 1 means as exact as PyTorch, and"
+        f" rounding does not explain more than {limit}. The table counts the models that are *same* or *imprecise*."
     )
     sections = ["## How exact", _filled(intro), exactness_table(record).rstrip("\n")]
     if reasons := unmeasured_exactness(record):
