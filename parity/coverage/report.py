@@ -189,7 +189,8 @@ def exactness_sections(record: Record, yardstick: str) -> list[str]:
     intro = (
         "The network's outputs in float64 count as exact. The ratio is OpenCV's distance from them"
         f" over PyTorch's ([how it is measured]({yardstick})): 1 means as exact as PyTorch, and"
-        f" rounding does not explain more than {limit}. The table counts the models that are *same* or *imprecise*."
+        f" rounding does not explain more than {limit}. The table counts the models that are"
+        " *same* or *imprecise*."
     )
     sections = ["## How exact", _filled(intro), exactness_table(record).rstrip("\n")]
     if reasons := unmeasured_exactness(record):
