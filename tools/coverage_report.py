@@ -1,8 +1,8 @@
 """Write the answer of `make coverage` again: metrics/coverage.json, COVERAGE.md and
 plots/coverage.png.
 
-After a change of the gate's `rel` or `spread`, judge the cells again; this needs every cell of the
-record in data/coverage/cells/.
+After a change of the gate's `exactness`, `rel`, `rel_backstop` or `spread`, judge the cells again;
+this needs every cell of the record in data/coverage/cells/.
 
 With `--compare`, print what got better and what got worse between two records, given as files or
 revisions of Git; exit code 1 if anything got worse.

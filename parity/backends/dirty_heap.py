@@ -7,11 +7,12 @@ PERTURB = "MALLOC_PERTURB_"  # environment variable of glibc: mallopt(3), M_PERT
 TUNABLES = "GLIBC_TUNABLES"  # colon-separated settings; the last one wins
 # glibc does not dirty freed memory that a thread caches for itself: small tensors would lie there.
 NO_CACHE = "glibc.malloc.tcache_count=0"
-# Used where `stability.perturb` from params.yaml is not available. Each revealed every fault met so
-# far. They fill new memory with huge numbers and freed memory with tiny ones.
-DEFAULT_PERTURB = (1, 165)
-# Fills freed memory with NaN, which also reveals a read just outside a tensor.
+# Fills freed memory with NaN and new memory with 0. NaN reveals even a read of weight 0, such as
+# one just outside a tensor.
 NAN_PERTURB = 255
+# Used where `stability.perturb` from params.yaml is not available. 165 fills new memory with 1.5e16
+# as float32, and freed memory with -2.9e-16, which hides in any sum.
+DEFAULT_PERTURB = (165, NAN_PERTURB)
 PROBED_SIZES = (64, 1 << 16)  # bytes; a thread would cache the smaller one
 
 

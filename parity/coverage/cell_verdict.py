@@ -4,14 +4,18 @@ is it?"""
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from parity.core.params import Params
+from parity.core.markdown import ratio_text
+from parity.core.params import GateLimits, Params
 from parity.coverage.cells import Figures, limits_may_cure
+from parity.evaluation.messages import distance_text
+from parity.evaluation.results import is_number
 from parity.evaluation.verdict import is_within
 
 # Best first, with the legend's words.
 VERDICTS = {
     "same": "gives PyTorch's outputs",
     "vacuous": "proves nothing: PyTorch's own outputs are all alike, or mostly rounding errors",
+    "imprecise": "within the limit, but farther from the exact outputs than rounding explains",
     "not exportable": "the exporter cannot convert the model",
     "refused": "OpenCV cannot read the file, or fails with an error",
     "timeout": "did not finish in time",
@@ -33,14 +37,19 @@ class CellVerdict:
     `engine`, `export and engine`, `unknown` where ONNX Runtime cannot decide, `noise` where the
     verdict is vacuous for rounding errors, or None. `reason` is one line, or empty.
 
-    `rel` is the largest of all groups; None where one failed or gave NaN. `fixed`: the outputs are
-    right from a fixed-size file, and the dynamic file was refused.
+    `rel` is the largest of all groups; None where one failed or gave NaN. `exactness`: how many
+    times as far from the exact outputs as PyTorch's those of OpenCV are, in the worst group; None
+    where one has no outputs, or the exact ones are not known. `onnxruntime_exactness`: the same for
+    ONNX Runtime. `fixed`: the outputs are right from a fixed-size file, and the dynamic file was
+    refused.
     """
 
     verdict: str
     owner: str | None
     reason: str
     rel: float | None = None
+    exactness: float | None = None
+    onnxruntime_exactness: float | None = None
     fixed: bool = False
 
 
@@ -65,14 +74,14 @@ def judge_cell(figures: Figures, params: Params) -> CellVerdict:
         verdict = "not exportable" if failure["kind"] in REFUSED else _verdict_of(failure)
         return CellVerdict(verdict, "export", failure["message"])
     groups = figures["groups"]
-    limit = params.gate.limits.of(figures["task"]).rel
+    limits = params.gate.limits.of(figures["task"])
     referee = figures["onnxruntime"]["failure"]
     file_is_judged = not referee or (
         referee["kind"] in ("shape", *REFUSED) and not limits_may_cure(referee)
     )
     owner_without_referee = "export" if file_is_judged else "unknown"
     judged = [
-        judge_group(group, limit, reference["noise"], owner_without_referee) for group in groups
+        judge_group(group, limits, reference["noise"], owner_without_referee) for group in groups
     ]
     verdict, owner, reason = max(judged, key=lambda one: one.rank)
     right = [
@@ -82,22 +91,37 @@ def judge_cell(figures: Figures, params: Params) -> CellVerdict:
         reason += f" (right for {', '.join(right)})"
     rels = [None if group["failure"] else group["rel_pytorch"] for group in groups]
     rel = None if None in rels else max(rels)
+    exactness = [_largest_ratio(groups, backend) for backend in ("opencv", "onnxruntime")]
+    caveats = [*_fixed_sizes(groups), *_untried_in_fresh_processes(groups)]
+    if verdict == "imprecise":
+        reason = "; ".join([reason, *caveats])
     if verdict != "same":
-        return CellVerdict(verdict, owner, reason, rel)
+        return CellVerdict(verdict, owner, reason, rel, *exactness)
     # Asked last: outputs that differ from the reference's do so however alike those are.
     if reference["spread"] < params.gate.spread:
         reason = f"PyTorch's outputs differ by {reference['spread']:.1e} between images or classes"
-        return CellVerdict("vacuous", None, reason, rel)
-    caveats = [*_fixed_sizes(groups), *_untried_in_fresh_processes(groups)]
+        return CellVerdict("vacuous", None, reason, rel, *exactness)
     fixed = any(group["before"] for group in groups)
-    return CellVerdict(verdict, owner, "; ".join(caveats), rel, fixed)
+    return CellVerdict(verdict, owner, "; ".join(caveats), rel, *exactness, fixed)
+
+
+def _largest_ratio(groups: list[Figures], backend: str) -> float | None:
+    ratios = [ratio_of(group, backend) for group in groups]
+    return None if None in ratios else max(ratios)
+
+
+def ratio_of(group: Figures, backend: str) -> float | None:
+    """How many times as far from the exact outputs as PyTorch's a backend's are; None where that is
+    not known, or no number."""
+    ratio = group["exact"]["ratio"].get(backend) if group["exact"] else None
+    return ratio if is_number(ratio) else None
 
 
 def _fixed_sizes(groups: list[Figures]) -> list[str]:
     """Why the dynamic file was refused, of the first group that needed a fixed-size one."""
     refused = [group for group in groups if group["before"]]
     return [
-        f"with a file of fixed sizes; of dynamic ones, {group['blob']}: "
+        f"needs a fixed-size file; the dynamic one fails, {group['blob']}: "
         + group["before"]["message"]
         for group in refused[:1]
     ]
@@ -107,27 +131,29 @@ def _untried_in_fresh_processes(groups: list[Figures]) -> list[str]:
     """Why a fresh process could not finish, of the first group where that happened."""
     untried = [group for group in groups if group.get("fresh_failure")]
     return [
-        f"{group['blob']}: not all was tried in fresh processes: "
-        + group["fresh_failure"]["message"]
+        f"a fresh process did not finish, {group['blob']}: " + group["fresh_failure"]["message"]
         for group in untried[:1]
     ]
 
 
 def judge_group(
-    group: Figures, limit: float, noise: float | None, owner_without_referee: str
+    group: Figures, limits: GateLimits, noise: float | None, owner_without_referee: str
 ) -> GroupVerdict:
     """Judge one size and batch.
 
-    `limit` bounds rel. A rel beyond it, but within `noise`, how far PyTorch's own outputs move when
-    the blob changes by a millionth, proves nothing. `owner_without_referee` owns what is wrong
-    where ONNX Runtime failed.
+    As in the gate, `limits.exactness` judges where the exact outputs are known, with a wide
+    backstop for rel, and `limits.rel` where they are not. A rel beyond its limit, but within
+    `noise`, how far PyTorch's own outputs move when the blob changes by a millionth, proves
+    nothing. `owner_without_referee` owns what is wrong where ONNX Runtime failed.
     """
+    ratio, referee = ratio_of(group, "opencv"), ratio_of(group, "onnxruntime")
+    limit = limits.rel if ratio is None else limits.rel_backstop
     blob, failure, unstable = group["blob"], group["failure"], group["unstable"]
     before, rel = group["before"], group["rel_pytorch"]
     if before and before["kind"] not in REFUSED:
         # A fixed-size file that runs does not undo a crash or wrong outputs of the dynamic one.
-        fixed = judge_group(group | {"before": None}, limit, noise, owner_without_referee)
-        reason = f"{blob}: {before['message']}; with a file of fixed sizes "
+        fixed = judge_group(group | {"before": None}, limits, noise, owner_without_referee)
+        reason = f"{blob}: {before['message']}; from a fixed-size file: "
         reason += "right" if fixed.verdict == "same" else fixed.verdict
         dynamic = GroupVerdict(_verdict_of(before), "engine", reason)
         return max(dynamic, fixed, key=lambda one: one.rank)
@@ -138,10 +164,18 @@ def judge_group(
         reason = f"{blob}: {unstable['run']}: {unstable['found']}"
         return GroupVerdict("unstable", "engine", reason)
     if is_within(rel, limit):
-        return GroupVerdict("same")
+        if ratio is None or is_within(ratio, limits.exactness):
+            return GroupVerdict("same")
+        reason = f"{blob}: {distance_text('opencv', ratio, 'pytorch', limits.exactness)}"
+        if group["onnxruntime_failed"]:
+            return GroupVerdict("imprecise", owner_without_referee, reason)
+        owner = "engine" if is_within(referee, limits.exactness) else "export"
+        reason += f"; ONNX Runtime: {ratio_text(referee)} times; rel {rel_text(rel)}"
+        return GroupVerdict("imprecise", owner, reason)
     if noise is not None and is_within(rel, noise):
-        reason = f"{blob}: rel {rel_text(rel)} is rounding, which this network amplifies:"
-        return GroupVerdict("vacuous", "noise", f"{reason} {noise:.1e} for a millionth")
+        reason = f"{blob}: rel {rel_text(rel)} is rounding that this network amplifies: its own"
+        reason += f" outputs move by {noise:.1e} when the blob changes by a millionth"
+        return GroupVerdict("vacuous", "noise", reason)
     reason = f"{blob}: rel {rel_text(rel)} from PyTorch"
     if group["onnxruntime_failed"]:
         return GroupVerdict("different", owner_without_referee, f"{reason}; ONNX Runtime failed")
@@ -155,7 +189,7 @@ def judge_group(
 
 
 def rel_text(rel: float | None) -> str:
-    return "no number" if rel is None else f"{rel:.1e}"
+    return f"{rel:.1e}" if is_number(rel) else "NaN"
 
 
 def _verdict_of(failure: Figures) -> str:

@@ -17,7 +17,7 @@ from parity.core.system_errors import ran_out
 
 CELLS = Path("data/coverage/cells")
 LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "numpy")
-METHOD = 2  # another number when a cell's figures come to mean something else
+METHOD = 3  # another number when a cell's figures come to mean something else
 
 KEYS = ("model", "task", "exporter", "opset", "engine", "opencv")
 KEYS += ("depends", "reference", "export", "onnxruntime", "groups")
@@ -125,7 +125,7 @@ def is_current(figures: Figures, params: Params) -> bool:
 
 def _met_a_limit(figures: Figures) -> bool:
     steps = [figures["export"], figures["reference"], figures["onnxruntime"], *figures["groups"]]
-    keys = ("failure", "before", "fixed_failure", "fresh_failure")
+    keys = ("failure", "before", "fixed_failure", "fresh_failure", "exact_failure")
     return any(limits_may_cure(step.get(key)) for step in steps for key in keys)
 
 

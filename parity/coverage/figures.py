@@ -1,17 +1,20 @@
-"""The figures of a cell: how far a backend's outputs are from PyTorch's and ONNX Runtime's, and
-whether they are the same on every run."""
+"""The figures of a cell: how far a backend's outputs are from PyTorch's, from ONNX Runtime's and
+from the exact ones, and whether they are the same on every run."""
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from parity.backends.contract import BackendFailure
 from parity.core.cli import InputError
+from parity.coverage.cell_verdict import rel_text
 from parity.coverage.cells import Figures
 from parity.coverage.groups import Group, Outputs, Run, Start, run_groups
 from parity.coverage.memory import OutOfMemory
+from parity.evaluation.exactness import ExactSums, exactness_ratios
 from parity.evaluation.scores import relative_difference, same_bits
 
 MESSAGE_LENGTH = 400
@@ -33,7 +36,7 @@ def measure_groups(
     figures = {group: compare(group, run, referee[group], folder) for group, run in plain.items()}
     ran = [group for group, run in plain.items() if isinstance(run, Outputs)]
     for group in ran:
-        note_rerun(figures[group], "again", plain[group], plain[group].again, folder)
+        note_rerun(figures[group], "a second run", plain[group], plain[group].again, folder)
     for name, environment in fresh.items():
         reruns = run_groups(start, ran, environment, first_only=True)
         for group, rerun in reruns.items():
@@ -44,7 +47,8 @@ def measure_groups(
 
 def compare(group: Group, run: Run, referee: Run, folder: Path) -> Figures:
     """A group's figures, before any rerun: `rel_pytorch` and `rel_onnxruntime` are the backend's,
-    `rel_export` is ONNX Runtime's against PyTorch; None where a run failed."""
+    `rel_export` is ONNX Runtime's against PyTorch; None where a run failed. `exact`: see
+    `exactness`."""
     logits = run.logits if isinstance(run, Outputs) else None
     referee_logits = referee.logits if isinstance(referee, Outputs) else None
 
@@ -64,8 +68,27 @@ def compare(group: Group, run: Run, referee: Run, folder: Path) -> Figures:
         "rel_pytorch": rel(logits, group.reference),
         "rel_onnxruntime": rel(logits, referee_logits),
         "rel_export": rel(referee_logits, group.reference),
+        "exact": exactness(group, {"onnxruntime": referee_logits, "opencv": logits}),
         "ms": run.ms if isinstance(run, Outputs) else None,
     }
+
+
+def exactness(group: Group, logits: Mapping[str, np.ndarray | None]) -> Figures | None:
+    """How far each backend's logits are from the exact ones: `rel` and `rms` by backend, PyTorch
+    included, and the others' `ratio` to PyTorch's; see parity.evaluation.exactness.
+
+    A backend whose logits are None is left out. None where the exact logits are not known.
+    """
+    if group.exact is None:
+        return None
+    distances = {}
+    for backend, one in {"pytorch": group.reference, **logits}.items():
+        if one is not None:
+            sums = ExactSums()
+            sums.update(one, group.exact)
+            distances[backend] = sums.distance()
+    content = {backend: asdict(distance) for backend, distance in distances.items()}
+    return content | {"ratio": exactness_ratios(distances, "pytorch")}
 
 
 def note_rerun(
@@ -86,7 +109,7 @@ def describe_rerun_difference(plain: Outputs, rerun: np.ndarray | BackendFailure
     before = plain.logits[: len(rerun)]
     if same_bits(before, rerun):
         return None
-    return f"rel {relative_difference(rerun, before):.1e} from the plain run"
+    return f"rel {rel_text(relative_difference(rerun, before))} from the first run"
 
 
 def failure_content(failure: InputError | None, folder: Path) -> Figures | None:

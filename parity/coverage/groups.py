@@ -23,6 +23,7 @@ class Group:
     blob: np.ndarray  # all images, float32 (N, 3, H, W)
     batch: int
     reference: np.ndarray  # PyTorch's logits, float32 (N, C) or (N, C, H, W)
+    exact: np.ndarray | None = None  # those of the network in float64, where it computes in it
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -45,17 +46,18 @@ class Outputs:
 Run = Outputs | BackendFailure
 
 
-def read_groups(model: ZooModel, params: Params) -> Iterator[Group]:
+def read_groups(model: ZooModel, params: Params, with_exact: bool) -> Iterator[Group]:
     """Yield each size with one image at a time, then with all images as one batch.
 
-    Reads the reference that `make_reference` wrote.
+    Reads what `make_reference` wrote and, `with_exact`, what `make_exact` did.
     """
     images = params.coverage.images
     for size in params.coverage.sizes.of(model.task):
         blob = patterns(images, *parse_size(size), params.seed)
-        reference = np.load(model.folder / f"{size}.npy")
+        reference = np.load(model.reference_path(size))
+        exact = np.load(model.exact_path(size)) if with_exact else None
         for batch in (1, images):
-            yield Group(blob, batch, reference)
+            yield Group(blob, batch, reference, exact)
 
 
 def run_groups(

@@ -11,6 +11,7 @@ CELL_HEIGHT, CELL_WIDTH, NAMES_WIDTH = 0.155, 1.05, 2.0  # inches
 COLORS = {
     "same": "#cfe8dc",
     "vacuous": "#dddddd",
+    "imprecise": "#2fb08a",
     "not exportable": "#b8b8b8",
     "refused": "#f0e442",
     "timeout": "#e69f00",
@@ -60,7 +61,10 @@ def draw(path: Path, record: Record, dpi: int) -> None:
 
 
 def cell_text(cell: Figures) -> str:
-    """The relative difference where there are outputs to compare, else the verdict."""
-    if cell["verdict"] in ("same", "different", "unstable") and cell["rel"] is not None:
-        return rel_text(cell["rel"]) + (" fixed" if cell["fixed"] else "")
-    return cell["verdict"]
+    """The relative difference where there are outputs to compare, with a word on what it does not
+    tell; else the verdict."""
+    verdict = cell["verdict"]
+    if verdict not in ("same", "imprecise", "different", "unstable") or cell["rel"] is None:
+        return verdict
+    word = "fixed" if cell["fixed"] else "imprecise" if verdict == "imprecise" else ""
+    return f"{rel_text(cell['rel'])} {word}".rstrip()

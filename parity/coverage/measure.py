@@ -28,7 +28,7 @@ from parity.coverage.memory import (
     with_memory_limit,
 )
 from parity.coverage.opencv_versions import load_opencv_of
-from parity.coverage.reference import Shape, ZooModel, export_model, make_reference
+from parity.coverage.reference import Shape, ZooModel, export_model, make_exact, make_reference
 
 WORK = Path("data/coverage/work")
 CallInWorker = Callable[..., object]  # a function and its arguments, called in PyTorch's process
@@ -67,7 +67,11 @@ def measure_model(job: Job) -> None:
 
         reference, failure = attempt(in_worker, make_reference, model, job.params)
         reference = (reference or {}) | {"failure": failure_content(failure, model.folder)}
-        groups = [] if failure else list(read_groups(model, job.params))
+        groups = []
+        if not failure:
+            exact, failure = attempt(in_worker, make_exact, model, job.params)
+            reference |= {"exact": exact, "exact_failure": failure_content(failure, model.folder)}
+            groups = list(read_groups(model, job.params, with_exact=failure is None))
         for (exporter, opset), cells in groupby(job.cells, lambda one: one.combination[:2]):
             how = job.params.export.model_copy(update={"exporter": exporter, "opset": opset})
             files = ExportedFiles(model, how, groups, job.params, in_worker)

@@ -28,6 +28,8 @@ from parity.coverage.cells import (
 
 RECORD = Path("metrics/coverage.json")
 
+# What a record takes from a model's reference, beside its task.
+MODEL_KEYS = ("parameters", "spread", "noise", "ms", "exact", "exact_failure")
 Record = dict  # of JSON, as above
 Key = tuple[str, Combination]  # the model and the combination of a cell
 LABELS = ("same", "same (fixed)", *list(VERDICTS)[1:])  # best first
@@ -94,7 +96,7 @@ def build_record(cells: Iterable[Figures], params: Params, old: Record | None = 
         model = models.setdefault(figures["model"], {"cells": {}})
         model["task"] = figures["task"]
         reference = figures["reference"]
-        model |= {key: reference.get(key) for key in ("parameters", "spread", "noise", "ms")}
+        model |= {key: reference.get(key) for key in MODEL_KEYS}
         model["cells"][str(combination_of(figures))] = recorded_cell(figures, params)
     for model in models.values():
         model["cells"] = dict(sorted(model["cells"].items()))
@@ -114,6 +116,8 @@ def recorded_cell(figures: Figures, params: Params) -> Figures:
         "owner": verdict.owner,
         "reason": verdict.reason,
         "rel": verdict.rel,
+        "exactness": verdict.exactness,
+        "onnxruntime_exactness": verdict.onnxruntime_exactness,
         "fixed": verdict.fixed,
         "ms": figures["groups"][0]["ms"] if figures["groups"] else None,
         "onnxruntime_ms": figures["onnxruntime"]["ms"],
@@ -147,17 +151,23 @@ def kept_cells(old: Record, params: Params) -> tuple[dict[Key, Figures], str]:
     cells = {
         key: cell
         for key, cell in cells_of(old).items()
-        if limits == now
-        or not limits_may_cure({"kind": cell["verdict"], "message": cell["reason"]})
+        if limits == now or not _met_a_limit(old["models"][key[0]], cell)
     }
     return cells, next(iter(differences(limits, now)), "")
+
+
+def _met_a_limit(model: Figures, cell: Figures) -> bool:
+    """Whether another limit of time or memory may change a cell of a record."""
+    failures = [{"kind": cell["verdict"], "message": cell["reason"]}, model.get("exact_failure")]
+    return any(map(limits_may_cure, failures))
 
 
 def record_constants(params: Params) -> Figures:
     """What every cell of a record is measured and judged with."""
     shared = measurement_conditions(params)
     del shared["machine"]
-    limits = {task: {"rel": limit.rel} for task, limit in params.gate.limits}
+    judging = {"exactness", "rel", "rel_backstop"}
+    limits = {task: limit.model_dump(include=judging) for task, limit in params.gate.limits}
     return shared | {"limits": limits | {"spread": params.gate.spread}}
 
 

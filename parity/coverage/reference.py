@@ -6,6 +6,7 @@ Runs in a process of its own, since a model may crash, hang or run out of memory
 import io
 import statistics
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,12 +14,13 @@ import numpy as np
 import onnx
 import torch
 
-from parity.backends.pytorch import load_pytorch
+from parity.backends.pytorch import load_pytorch, load_pytorch_float64
 from parity.core.cli import InputError
 from parity.core.files import new_file
 from parity.core.params import DynamicAxes, ExportParams, Params, PyTorchParams, Task
 from parity.coverage.synthetic_images import patterns, perturbed, spread
 from parity.coverage.zoo import million_parameters, zoo_entry, zoo_network
+from parity.evaluation.exactness import ExactSums
 from parity.evaluation.scores import relative_difference
 from parity.networks.export import AXES, check_opset, export
 from parity.networks.network import Logits, load_network
@@ -35,9 +37,17 @@ class ZooModel(NamedTuple):
     task: Task
     folder: Path
 
+    def reference_path(self, size: str) -> Path:
+        """PyTorch's logits of all images of a size, float32 (N, C) or (N, C, H, W)."""
+        return self.folder / f"{size}.npy"
+
+    def exact_path(self, size: str) -> Path:
+        """The same network's logits in float64, of the same shape."""
+        return self.folder / f"{size}-exact.npy"
+
 
 def make_reference(model: ZooModel, params: Params) -> dict:
-    """Write the weights, and PyTorch's logits for each size: `<height>x<width>.npy`, float32.
+    """Write the weights, and PyTorch's logits for each size.
 
     Returns `parameters` in millions; `spread`, the smallest of all sizes; `noise`, the relative
     difference of the logits of the first image when its blob changes by a millionth; and `ms`, the
@@ -45,11 +55,12 @@ def make_reference(model: ZooModel, params: Params) -> dict:
     at a size.
     """
     torch.set_num_threads(1)
-    sizes = [parse_size(size) for size in params.coverage.sizes.of(model.task)]
+    sizes = params.coverage.sizes.of(model.task)
+    first_size = parse_size(sizes[0])
     scale = params.probe.residual_scale
     try:
         network = zoo_network(
-            model.name, model.task, params.coverage.classes, sizes[0], params.seed, scale
+            model.name, model.task, params.coverage.classes, first_size, params.seed, scale
         )
     except Exception as error:  # torchvision's, for a size that the model does not take
         raise InputError(_message(error)) from None
@@ -58,28 +69,53 @@ def make_reference(model: ZooModel, params: Params) -> dict:
         torch.save(network.state_dict(), file)
     forward = load_pytorch(Logits(network).eval(), PyTorchParams(device="cpu", threads=1))
     least_spread, times = float("inf"), []
-    for height, width in sizes:
+    for size in sizes:
         logits = []
-        for image in patterns(params.coverage.images, height, width, params.seed):
+        for image in patterns(params.coverage.images, *parse_size(size), params.seed):
             began = time.perf_counter()
             try:
                 logits.append(forward(image[None]))
             except Exception as error:  # torchvision's, as above
                 raise InputError(_message(error)) from None
-            if (height, width) == sizes[0]:
+            if size == sizes[0]:
                 times.append(1e3 * (time.perf_counter() - began))
         reference = np.concatenate(logits)
-        content = io.BytesIO()  # np.save does not name a full disk either
-        np.save(content, reference)
-        (model.folder / f"{height}x{width}.npy").write_bytes(content.getbuffer())
+        write_array(model.reference_path(size), reference)
         least_spread = min(least_spread, spread(reference))
-    first = patterns(1, *sizes[0], params.seed)
+    first = patterns(1, *first_size, params.seed)
     return {
         "parameters": million_parameters(model.name),
         "spread": least_spread,
         "noise": relative_difference(forward(perturbed(first)), forward(first)),
         "ms": statistics.median(times),
     }
+
+
+def make_exact(model: ZooModel, params: Params) -> dict:
+    """Write the logits in float64 of the images and weights of `make_reference`, for each size.
+
+    Returns the distance of PyTorch's float32 logits from them, over all sizes: `rel` and `rms`, see
+    ExactSums; and `seconds`, the time it took. Raises BackendFailure where the network does not
+    compute in float64.
+    """
+    began = time.perf_counter()
+    weights = model.folder / "weights.pth"
+    network = load_network(weights, model.name, zoo_entry(model.task), params.coverage.classes)
+    forward = load_pytorch_float64(network, threads=1)
+    sums = ExactSums()
+    for size in params.coverage.sizes.of(model.task):
+        images = patterns(params.coverage.images, *parse_size(size), params.seed)
+        exact = np.concatenate([forward(image[None]) for image in images])
+        sums.update(np.load(model.reference_path(size)), exact)
+        write_array(model.exact_path(size), exact)
+    return asdict(sums.distance()) | {"seconds": time.perf_counter() - began}
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write an array as .npy; a full disk is an OSError, which np.save does not always raise."""
+    content = io.BytesIO()
+    np.save(content, array)
+    path.write_bytes(content.getbuffer())
 
 
 def export_model(

@@ -5,6 +5,7 @@ narrowed run writes data/coverage/narrowed/, which it does not.
 """
 
 import os
+import statistics
 import textwrap
 from collections import Counter
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from parity.core.cli import log
 from parity.core.files import write_json, write_text
-from parity.core.markdown import markdown_table
+from parity.core.markdown import markdown_table, ratio_text
 from parity.core.params import Params
 from parity.coverage.advice import CLEARLY_FASTER_RATIO, advise, name_without_opencv, upgrades
 from parity.coverage.cells import Combination, Figures
@@ -48,9 +49,11 @@ NARROWED = AnswerFiles(
     NARROWED_FOLDER / "COVERAGE.md",
     NARROWED_FOLDER / "coverage.png",
 )
+YARDSTICK = Path("docs/exactness.md")
 SYMBOLS = {
     "same": "✓",
     "vacuous": "?",
+    "imprecise": "±",
     "not exportable": "∅",
     "refused": "⊘",
     "timeout": "…",
@@ -83,9 +86,9 @@ def write_answer(record: Record, files: AnswerFiles, dpi: int) -> None:
 
 def page(record: Record, files: AnswerFiles = FULL) -> str:
     """The whole page, in Markdown; its links are relative to where it is written."""
-    link, picture = (
+    link, picture, yardstick = (
         Path(os.path.relpath(path, files.page.parent)).as_posix()
-        for path in (files.record, files.picture)
+        for path in (files.record, files.picture, YARDSTICK)
     )
     intro = (
         "Which of torchvision's models give the same outputs in OpenCV's DNN module as in PyTorch?"
@@ -107,6 +110,8 @@ def page(record: Record, files: AnswerFiles = FULL) -> str:
         " and PyTorch; a rough figure, since other models ran at the same time. *rel* in a"
         " footnote: the largest difference of the logits, over the largest logit."
     )
+    if has_exactness(record):
+        reading += " *exact*: the ratio defined above, of OpenCV (as advised)."
     table, notes = models_table(record)
     return (
         "\n\n".join(
@@ -117,6 +122,7 @@ def page(record: Record, files: AnswerFiles = FULL) -> str:
                 totals(record).rstrip("\n"),
                 _filled(advise(record).text()),
                 *upgrade_sections(record),
+                *exactness_sections(record, yardstick),
                 f"![Verdict of each model and combination]({picture})",
                 legend,
                 _filled(reading),
@@ -167,12 +173,73 @@ def upgrade_sections(record: Record) -> list[str]:
     ]
 
 
+def has_exactness(record: Record) -> bool:
+    """Whether the record was measured against float64; those of METHOD 2 were not."""
+    return any("exactness" in cell for cell in cells_of(record).values())
+
+
+def exactness_sections(record: Record, yardstick: str) -> list[str]:
+    """How exact each combination is, and which cells are imprecise; none for a record without
+    exactness. `yardstick` links to the page that explains it."""
+    if not has_exactness(record):
+        return []
+    tasks = sorted({model["task"] for model in record["models"].values()})
+    limits = {task: f"{record['constants']['limits'][task]['exactness']:g}" for task in tasks}
+    limit = ", ".join(f"{limit} ({task})" for task, limit in limits.items())
+    intro = (
+        "The network's outputs in float64 count as exact. The ratio is OpenCV's distance from them"
+        f" over PyTorch's ([how it is measured]({yardstick})): 1 means as exact as PyTorch, and"
+        f" rounding does not explain more than {limit}. The table counts the models that are"
+        " *same* or *imprecise*."
+    )
+    sections = ["## How exact", _filled(intro), exactness_table(record).rstrip("\n")]
+    if reasons := unmeasured_exactness(record):
+        sections.append("\n".join(["Without exact outputs, `rel` alone judges:\n", *reasons]))
+    if imprecise := imprecise_lines(record):
+        sections += ["## Imprecise", "\n".join(imprecise)]
+    return [*sections, "## All models"]
+
+
+def exactness_table(record: Record) -> str:
+    """The median and the largest ratio: a table with a row for each combination."""
+    lines = [["exporter and opset, engine and OpenCV", "worst model", "models", "median", "worst"]]
+    for combination in combinations_of(record):
+        ratios = {
+            name: cell["exactness"]
+            for (name, one), cell in cells_of(record).items()
+            if one == combination
+            and cell["verdict"] in ("same", "imprecise")
+            and cell["exactness"] is not None
+        }
+        worst = max(ratios, key=ratios.get, default=None)
+        median = statistics.median(ratios.values()) if ratios else None
+        numbers = [str(len(ratios)), ratio_text(median), ratio_text(ratios.get(worst))]
+        lines.append([str(combination), worst or "-", *numbers])
+    return markdown_table(lines, left=2)
+
+
+def unmeasured_exactness(record: Record) -> list[str]:
+    """A line for each model that PyTorch runs, but not in float64, with the reason."""
+    failures = {name: model.get("exact_failure") for name, model in record["models"].items()}
+    return [f"- {name}: {_escaped(one['message'])}" for name, one in failures.items() if one]
+
+
+def imprecise_lines(record: Record) -> list[str]:
+    """A line for each imprecise cell, with its reason and owner."""
+    return [
+        f"- {name}, {combination}: {_reason_text(cell)}"
+        for (name, combination), cell in cells_of(record).items()
+        if cell["verdict"] == "imprecise"
+    ]
+
+
 def models_table(record: Record) -> tuple[str, list[str]]:
     """The table with a row for each model and a column for each combination, and its footnotes."""
     combinations, advice = combinations_of(record), advise(record)
     footnotes: dict[str, int] = {}
-    header = ["model", "million", *map(str, combinations)]
-    lines = [[*header, f"use with {advice.opencv}", "ms"]]
+    header = ["model", "million", *map(str, combinations), f"use with {advice.opencv}", "ms"]
+    with_exact = has_exactness(record)
+    lines = [[*header, "exact"] if with_exact else header]
     for name, model in record["models"].items():
         cells = [cell_text(model["cells"].get(str(one)), footnotes) for one in combinations]
         use = advice.use(name)
@@ -180,7 +247,9 @@ def models_table(record: Record) -> tuple[str, list[str]]:
             name_without_opencv(use) if use else "**none**" if advice.is_hopeless(name) else ""
         )
         size = "-" if model["parameters"] is None else f"{model['parameters']:.1f}"
-        lines.append([name, size, *cells, advised, times_text(model, use)])
+        line = [name, size, *cells, advised, times_text(model, use)]
+        exact = ratio_text(model["cells"][str(use)].get("exactness") if use else None)
+        lines.append([*line, exact] if with_exact else line)
     notes = [f"[^{number}]: {reason}" for reason, number in footnotes.items()]
     return markdown_table(lines, left=1), notes
 
@@ -192,10 +261,17 @@ def cell_text(cell: Figures | None, footnotes: dict[str, int]) -> str:
     verdict = cell["verdict"]
     text = f"{SYMBOLS[verdict]} {'**different**' if verdict == 'different' else label_of(cell)}"
     if cell["reason"]:
-        owner = f" (owner: {cell['owner']})" if cell["owner"] else ""
-        reason = (cell["reason"] + owner).replace("|", "\\|").replace("<", "&lt;")
-        text += f"[^{footnotes.setdefault(reason, len(footnotes) + 1)}]"
+        text += f"[^{footnotes.setdefault(_reason_text(cell), len(footnotes) + 1)}]"
     return text
+
+
+def _reason_text(cell: Figures) -> str:
+    owner = f" (owner: {cell['owner']})" if cell["owner"] else ""
+    return _escaped(cell["reason"] + owner)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def times_text(model: Figures, use: Combination | None) -> str:

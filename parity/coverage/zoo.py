@@ -11,6 +11,8 @@ from parity.networks.probe import seeded
 from parity.networks.random_weights import spread_logits
 
 CALIBRATION_IMAGES = 8
+ALIKE = 1e-4  # range of a parameter's values: vision transformers draw biases of deviation 1e-6
+VARIATION = 0.1  # of biases and scales, beside features of deviation 1
 
 
 def zoo_models(max_parameters: float) -> dict[str, Task]:
@@ -39,12 +41,27 @@ def zoo_network(
 ) -> nn.Module:
     """Build a network with seeded weights whose logits have a normal size and depend on the image.
 
-    Residual branches are damped by `residual_scale`. Batch norms take the statistics of seeded
-    patterns of `size` (height, width), over which each class gets logits of mean 0 and deviation 1.
+    No parameter is constant but the scales of residual branches, which are `residual_scale`. Batch
+    norms take the statistics of seeded patterns of `size` (height, width), over which each class
+    gets logits of mean 0 and deviation 1.
     """
     seeded(seed, "coverage", name)
     network = build(name, zoo_entry(task), classes)
+    vary_constants(network)
     # Another seed than that of the images that are compared.
     blob = torch.from_numpy(patterns(CALIBRATION_IMAGES, *size, seed + 1))
     spread_logits(Logits(network), [blob], classes, residual_scale)
     return network
+
+
+def vary_constants(network: nn.Module) -> None:
+    """Add noise to the parameters that the initialisation makes constant, or nearly: biases of 0,
+    scales of 1.
+
+    An engine that leaves them out would pass. Equal ones show faults that trained ones do not:
+    TorchScript writes them once, and an Identity in place of each other one.
+    """
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.max() - parameter.min() < ALIKE:
+                parameter.add_(VARIATION * torch.randn_like(parameter))

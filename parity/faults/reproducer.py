@@ -235,7 +235,8 @@ def script(suspect: Suspect, evidence: Evidence, files: dict[str, str]) -> str:
     """Return the reproducing script with the constants of this fault."""
     heaps, attempts = [PLAIN], 1
     if evidence.symptom.heap:
-        heaps, attempts = [*map(str, suspect.perturb), str(NAN_PERTURB)], ATTEMPTS
+        values = dict.fromkeys((*suspect.perturb, NAN_PERTURB))
+        heaps, attempts = [*map(str, values)], ATTEMPTS
     limit_s = suspect.opencv.time_limit
     if evidence.symptom.kind == "timeout":
         limit_s = _hang_limit(suspect)

@@ -57,5 +57,9 @@ def tiny(project, monkeypatch):
         for name, function in functions.items():
             monkeypatch.setattr(measure, name, function)
 
-    put(make_reference=loaders.tiny_reference, export_model=loaders.tiny_export)
+    put(
+        make_reference=loaders.tiny_reference,
+        make_exact=loaders.tiny_exact,
+        export_model=loaders.tiny_export,
+    )
     return put

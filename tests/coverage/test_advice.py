@@ -14,6 +14,13 @@ def test_the_combination_that_is_right_for_most_models_is_advised():
     assert text == "With OpenCV 5.0.0, use **dynamo 18, classic**: right for 2 of 2 models."
 
 
+def test_an_imprecise_combination_is_not_right():
+    models = {"a": {NEW: "imprecise", CLASSIC: "same"}, "b": {NEW: "imprecise"}}
+    advice = advise(made_record(models))
+    assert str(advice.best) == str(advice.use("a")) == CLASSIC and advice.use("b") is None
+    assert "use **dynamo 18, classic**: right for 1 of 1 models." in advice.text()
+
+
 def test_of_equally_right_combinations_the_one_without_fixed_sizes_is_advised():
     advice = advise(made_record({"a": {CLASSIC: "same (fixed)", NEW: "same"}}))
     assert str(advice.best) == NEW

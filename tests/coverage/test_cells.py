@@ -35,6 +35,7 @@ def test_a_name_that_is_no_combination_is_refused(text):
         ({"coverage.sizes.classification": ["96x96"]}, False),
         ({"coverage.time_limit": 50}, True),
         ({"gate.limits.classification.rel": 1e-3}, True),
+        ({"gate.limits.classification.exactness": 5}, True),
         ({"coverage.max_parameters": 50}, True),
     ],
 )
@@ -60,6 +61,15 @@ def test_a_cell_that_met_a_limit_is_measured_again_with_another(project, found, 
     assert is_done(CELL, load_params())
     write_params(project, {"coverage.time_limit": 200})
     assert is_done(CELL, load_params()) != met
+
+
+def test_a_cell_whose_exact_outputs_met_a_limit_is_measured_again_with_another(project):
+    found = cell_figures()
+    found["reference"]["exact_failure"] = failure("timeout")
+    write_cell(CELL, found, load_params())
+    assert is_done(CELL, load_params())
+    write_params(project, {"coverage.time_limit": 200})
+    assert not is_done(CELL, load_params())
 
 
 def test_the_number_of_cores_does_not_invalidate_a_cell(written, monkeypatch):

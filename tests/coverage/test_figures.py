@@ -32,7 +32,7 @@ def test_outputs_that_depend_on_unwritten_memory_are_found():
 
     (plain,) = run_groups(start, [group]).values()
     (again,) = run_groups(start, [group], DIRTY, first_only=True).values()
-    assert "from the plain run" in describe_rerun_difference(plain, again.logits)
+    assert "from the first run" in describe_rerun_difference(plain, again.logits)
     assert describe_rerun_difference(plain, plain.logits) is None
     assert (
         describe_rerun_difference(plain, BackendFailure("crashed", "SIGABRT")) == "crashed: SIGABRT"
@@ -42,7 +42,7 @@ def test_outputs_that_depend_on_unwritten_memory_are_found():
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("load", "run_that_differs"),
-    [(load_doubling, None), (load_drifting, "again"), (load_unwritten, "dirty")],
+    [(load_doubling, None), (load_drifting, "a second run"), (load_unwritten, "dirty")],
 )
 def test_every_rerun_can_show_that_outputs_are_unstable(load, run_that_differs):
     def start(environment):

@@ -26,3 +26,4 @@ def test_a_cell_shows_the_difference_where_there_are_outputs_to_compare():
     assert cell_text(cell) == "1.2e-06 fixed"
     assert cell_text(cell | {"verdict": "different", "rel": None}) == "different"
     assert cell_text(cell | {"verdict": "refused"}) == "refused"
+    assert cell_text(cell | {"verdict": "imprecise", "fixed": False}) == "1.2e-06 imprecise"

@@ -97,6 +97,39 @@ def test_why_a_file_of_fixed_sizes_did_not_help_is_kept(tiny, functions, kind, m
     assert first["fixed_failure"]["message"].startswith(message)
 
 
+def test_each_group_says_how_far_every_backend_is_from_the_exact_outputs(tiny):
+    cell, verdict = measure()
+    for group in cell["groups"]:
+        assert group["exact"].keys() == {"pytorch", "onnxruntime", "opencv", "ratio"}
+        rms = {name: group["exact"][name]["rms"] for name in ("pytorch", "onnxruntime", "opencv")}
+        assert all(1e-8 < one < 1e-5 for one in rms.values())
+        for backend in ("onnxruntime", "opencv"):
+            ratio = rms[backend] / max(rms["pytorch"], 2**-24)
+            assert group["exact"]["ratio"][backend] == pytest.approx(ratio)
+    assert cell["reference"]["exact"]["rms"] == 1e-7
+    assert cell["reference"]["exact_failure"] is None
+    assert 0 < verdict.exactness < 10 and verdict.onnxruntime_exactness > 0
+
+
+@pytest.mark.parametrize(
+    ("load", "kind", "message"),
+    [
+        (loaders.no_exact, "error", "bound to float32"),
+        (loaders.load_hungry, "error", "out of memory, limit 2 GB: MemoryError: Unable to"),
+    ],
+    ids=["float32", "memory"],
+)
+def test_a_model_without_exact_outputs_is_judged_by_rel(tiny, load, kind, message):
+    write_params(Path(), {"coverage.memory_limit": 2})
+    tiny(make_exact=load)
+    cell, verdict = measure()
+    assert [group["exact"] for group in cell["groups"]] == [None, None]
+    assert cell["reference"]["exact"] is None
+    assert cell["reference"]["exact_failure"]["kind"] == kind
+    assert cell["reference"]["exact_failure"]["message"].startswith(message)
+    assert (verdict.verdict, verdict.exactness) == ("same", None)
+
+
 def test_a_model_that_pytorch_does_not_run_in_time_has_a_verdict(project):
     write_params(project, {"coverage.time_limit": 0.001})
     _, verdict = measure()

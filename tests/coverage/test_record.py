@@ -4,11 +4,23 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from helpers.coverage import CELLS, RIGHT, WRONG, column, record, write_record
+from helpers.coverage import (
+    CELL,
+    CELLS,
+    RIGHT,
+    WRONG,
+    cell_figures,
+    column,
+    exact,
+    failure,
+    record,
+    write_record,
+)
 from helpers.params import write_params
 from helpers.refusals import refused
 
 from parity.core.params import load_params
+from parity.coverage.cells import write_cell
 from parity.coverage.record import RECORD, full_record, read_record
 
 
@@ -25,6 +37,10 @@ def test_cells_that_are_not_on_disk_stay_where_they_are_still_valid(recorded):
     [
         ({"gate.spread": 0.02}, "limits.spread 0.01 (now 0.02)"),
         ({"coverage.images": 3}, "images 2 (now 3)"),
+        (
+            {"gate.limits.classification.exactness": 5},
+            "limits.classification.exactness 10 (now 5)",
+        ),
     ],
 )
 def test_a_record_that_would_lose_rows_is_not_replaced(recorded, change, named):
@@ -34,15 +50,24 @@ def test_a_record_that_would_lose_rows_is_not_replaced(recorded, change, named):
         full_record(load_params())
 
 
-def test_a_row_that_met_a_limit_is_not_kept_under_another(recorded):
+def timed_out_cell(model: dict) -> None:
+    model["cells"][column()]["verdict"] = "timeout"
+
+
+def timed_out_exact_outputs(model: dict) -> None:
+    model["exact_failure"] = failure("timeout")
+
+
+@pytest.mark.parametrize(("time_out", "cells"), [(timed_out_cell, 1), (timed_out_exact_outputs, 4)])
+def test_a_row_that_met_a_limit_is_not_kept_under_another(recorded, time_out, cells):
     changed = record()
-    changed["models"][WRONG]["cells"][column()]["verdict"] = "timeout"
+    time_out(changed["models"][WRONG])
     write_record(changed)
     shutil.rmtree(CELLS)
     assert full_record(load_params()) == changed
     write_params(recorded, {"coverage.time_limit": 200})
-    lost = "1 of its cells (1 models, 1 combinations) were measured or judged with time_limit 100"
-    with refused(f"{lost} (now 200)"):
+    lost = f"{cells} of its cells (1 models, {cells} combinations) were measured or judged"
+    with refused(f"{lost} with time_limit 100 (now 200)"):
         full_record(load_params())
 
 
@@ -84,3 +109,13 @@ def test_a_record_with_an_unknown_combination_is_refused(recorded):
     write_record(changed)
     with refused(f"{RECORD}: not a record of `make coverage`"):
         read_record(RECORD)
+
+
+def test_a_record_holds_how_exact_each_cell_and_pytorch_are(project):
+    found = cell_figures({"exact": exact(3.0, 1.5)}, {"exact": exact(2.0, 1.0)})
+    found["reference"]["exact"] = {"rel": 2e-7, "rms": 1e-7, "seconds": 1.0}
+    write_cell(CELL, found, load_params())
+    (model,) = full_record(load_params())["models"].values()
+    (cell,) = model["cells"].values()
+    assert (cell["exactness"], cell["onnxruntime_exactness"]) == (3.0, 1.5)
+    assert model["exact"]["rms"] == 1e-7 and model["exact_failure"] is None

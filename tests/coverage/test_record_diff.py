@@ -31,6 +31,16 @@ def record_of(new: str, classic: str = "same") -> dict:
             ["worse: 1", "  net, dynamo, new: same -> same (fixed)"],
             True,
         ),
+        (
+            ("same", "imprecise"),
+            ("imprecise", "refused"),
+            [
+                "worse: 2",
+                "  net, dynamo, classic: imprecise -> refused",
+                "  net, dynamo, new: same -> imprecise",
+            ],
+            True,
+        ),
         (("crashed",), ("same",), ["better: 1", "  net, dynamo, new: crashed -> same"], False),
         (
             ("different",),

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from helpers.checkout import ROOT
-from helpers.coverage import OPENCV, WRONG, made_record
+from helpers.coverage import OPENCV, WRONG, made_record, with_exactness
 
 from parity.core.params import load_params
 from parity.coverage.record import read_record
@@ -40,6 +40,47 @@ def test_links_are_relative_to_the_page():
     assert "](metrics/coverage.json)" in page(record) and "](plots/coverage.png)" in page(record)
     text = page(record, NARROWED)
     assert "](coverage.json)" in text and "](coverage.png)" in text
+
+
+def test_the_page_tells_the_median_and_the_worst_ratio_of_each_combination():
+    made = made_record(
+        {
+            "a": {NEW: "same", CLASSIC: "same"},
+            "b": {NEW: "imprecise", CLASSIC: "same (fixed)"},
+            "c": {NEW: "different", CLASSIC: "refused"},
+            "d": {NEW: "same", CLASSIC: "same"},
+        }
+    )
+    made["models"]["b"]["cells"][NEW] |= {"reason": "48.2 times <as far>", "owner": "engine"}
+    ratios = {
+        "a": {NEW: 1.0, CLASSIC: 2.0},
+        "b": {NEW: 48.2, CLASSIC: 3.0},
+        "c": {NEW: 1e6},
+    }
+    text = page(with_exactness(made, ratios, {"d": "out of memory, limit 8 GB"}))
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    rows = [[part.strip() for part in line.split("|")[1:-1]] for line in lines]
+    assert [NEW, "b", "2", "24.6", "48.2"] in rows and [CLASSIC, "b", "2", "2.5", "3.0"] in rows
+    assert (
+        "more than 10 (classification)" in text.replace("\n", " ")
+        and "](docs/exactness.md)" in text
+    )
+    assert "- d: out of memory, limit 8 GB" in text
+    assert f"## Imprecise\n\n- b, {NEW}: 48.2 times &lt;as far> (owner: engine)\n" in text
+    assert "± imprecise[^1]" in text and "± **imprecise**: within" in text
+    table = next(row for row in rows if row[0] == "a" and len(row) > 5)
+    assert table[-1] in ("1.0", "2.0")
+    assert next(row for row in rows if row[0] == "d" and len(row) > 5)[-1] == "-"
+
+
+def test_without_imprecise_cells_no_section_names_any():
+    text = page(with_exactness(made_record({"a": {NEW: "same"}}), {"a": {NEW: 1.0}}))
+    assert "## How exact" in text and "mprecise\n" not in text and "Without exact" not in text
+
+
+def test_a_record_without_exactness_has_the_page_it_had():
+    text = page(made_record({"a": {NEW: "same", CLASSIC: "refused"}}))
+    assert "exact" not in text.lower()
 
 
 def test_writing_the_answer_again_changes_nothing(recorded):

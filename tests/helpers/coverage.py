@@ -67,6 +67,21 @@ def made_record(models: dict[str, dict[str, str]]) -> dict:
     }
 
 
+def with_exactness(
+    record: dict, ratios: dict[str, dict[str, float | None]], failures: dict[str, str] | None = None
+) -> dict:
+    """A made record, measured against float64: the ratio of each model and combination, None where
+    it is not given, and why a model has none."""
+    limits = {"exactness": 10.0, "rel": 1e-4, "rel_backstop": 1e-3}
+    record["constants"]["limits"] = {"classification": limits, "spread": 0.01}
+    for name, model in record["models"].items():
+        message = (failures or {}).get(name)
+        model["exact_failure"] = message and {"kind": "error", "message": message}
+        for combination, cell in model["cells"].items():
+            cell["exactness"] = ratios.get(name, {}).get(combination)
+    return record
+
+
 def record() -> dict:
     """The record of full runs."""
     return json.loads(Path("metrics/coverage.json").read_text(encoding="utf-8"))
@@ -113,6 +128,13 @@ def failure(kind: str) -> dict:
     return {"kind": kind, "message": "why"}
 
 
+def exact(opencv: float, onnxruntime: float = 1.0) -> dict:
+    """The `exact` of a group whose backends are so many times as far from it as PyTorch."""
+    near = {"rel": 2e-7, "rms": 1e-7}
+    ratio = {"onnxruntime": onnxruntime, "opencv": opencv}
+    return {"pytorch": near, "onnxruntime": near, "opencv": near, "ratio": ratio}
+
+
 def cell_figures(*groups: dict, **changes) -> dict:
     """The figures of a cell whose two groups are right but for `groups`."""
     right = {
@@ -123,6 +145,7 @@ def cell_figures(*groups: dict, **changes) -> dict:
         "rel_pytorch": 1e-6,
         "rel_onnxruntime": 1e-6,
         "rel_export": 1e-6,
+        "exact": None,
         "ms": 1.0,
     }
     blobs = ("1x3x8x8", "4x3x8x8")
@@ -134,6 +157,8 @@ def cell_figures(*groups: dict, **changes) -> dict:
             "noise": 1e-5,
             "ms": 1.0,
             "failure": None,
+            "exact": None,
+            "exact_failure": None,
         },
         "export": {"failure": None},
         "onnxruntime": {"failure": None, "ms": 1.0},
