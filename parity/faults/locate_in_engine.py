@@ -1,7 +1,7 @@
 """Find the first tensor where OpenCV diverges from ONNX Runtime on the same file."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from math import inf
@@ -26,6 +26,7 @@ SIDES = ("OpenCV", "ONNX Runtime")
 PLAIN: dict[str, str] = {}
 # Of the error up to a tensor, that must arise in a window for the window to explain it.
 SHARE = 0.25
+PASSES = 8  # tensors that no window confirms, before the search ends
 INNER = 5  # windows tried at each tensor inside a larger one
 
 
@@ -139,21 +140,31 @@ def locate_in_engine(
 def locate_in_subgraphs(subgraphs: Subgraphs, whole: Difference) -> Fault:
     """Find the first wrong tensor, given that the `whole` graph is wrong.
 
-    A tensor that is wrong at the end of its graph is skipped if no window confirms it and all
-    paths are right again further down.
+    A tensor that is wrong at the end of its graph, and that no window confirms, is passed over if
+    all paths are right again further down, or a window confirms another tensor after it.
     """
     search = _Search(subgraphs, whole)
     order, notes, start, window, name = subgraphs.order, [], 0, [], None
-    while found := first_wrong_tensor(
-        order[start:], subgraphs.milestones, subgraphs.float_inputs, search.prefix_is_wrong
+    while len(search.unconfirmed) < PASSES and (
+        found := first_wrong_tensor(
+            order[start:], subgraphs.milestones, subgraphs.float_inputs, search.prefix_is_wrong
+        )
     ):
-        name = found
-        window = search.smallest_window(name)
-        right_again = search.right_after(name)
-        if window or right_again is None:
+        window = search.smallest_window(found)
+        if window:
+            name = found
             break
-        notes.append(f"{name} is wrong as the last tensor of a graph, but {right_again} is right")
-        start, name = order.index(right_again) + 1, None
+        right_again = search.right_after(found)
+        if right_again is None:
+            search.unconfirmed.append(found)
+            continue
+        notes.append(f"{found} is wrong as the last tensor of a graph, but {right_again} is right")
+        start = order.index(right_again) + 1
+    if name is None and search.unconfirmed:
+        name = search.unconfirmed[0]
+    elif search.unconfirmed:
+        text = ", ".join(search.unconfirmed)
+        notes.append(f"wrong as the last tensor of a graph, but confirmed by no window: {text}")
     if len(window) > 1:
         name, window = search.first_inside(name, window)
     output = name or subgraphs.output
@@ -186,12 +197,18 @@ def locate_in_subgraphs(subgraphs: Subgraphs, whole: Difference) -> Fault:
 
 @dataclass
 class _Search:
-    """Tells which parts of a graph show the fault that the `whole` has."""
+    """Tells which parts of a graph show the fault that the `whole` has.
+
+    `unconfirmed` tensors are wrong at the end of their graphs only; they no longer count.
+    """
 
     subgraphs: Subgraphs
     whole: Difference
+    unconfirmed: list[str] = field(default_factory=list)
 
     def prefix_is_wrong(self, name: str) -> bool | None:
+        if name in self.unconfirmed:
+            return None
         limit = self.subgraphs.tolerance.at(name)
         return shows_fault(self.subgraphs.prefix_error(name), self.whole, limit)
 
