@@ -17,6 +17,69 @@ NORMALIZATIONS = ("BatchNormalization", "LayerNormalization", "InstanceNormaliza
 PRODUCTS = ("Conv", "Gemm", "MatMul")
 
 
+BLOCKS = 3
+CHANNELS = 16
+BLOB = np.random.default_rng(2).standard_normal((1, 3, 24, 24)).astype(np.float32)
+
+
+def deep_network() -> ModelProto:
+    """Return a network of opset 20 with a node for each kind of fault, most of them in each of its
+    residual blocks; each node has the name of its output. It takes BLOB."""
+    pads = "kernel_shape = [3, 3], pads = [1, 1, 1, 1]"
+    lines = [f"conv = Conv <{pads}, strides = [2, 2]> (input, conv_w, conv_b)"]
+    lines += ["bn = BatchNormalization (conv, scale, shift, mean, var)", "block = Relu (bn)"]
+    last, names = "block", ["conv"]
+    for number in map(str, range(BLOCKS)):
+        block = f"""
+            conv# = Conv <{pads}> ({last}, conv#_w, conv#_b)
+            norm# = InstanceNormalization (conv#, scale, shift)
+            gelu# = Gelu (norm#)
+            pool# = AveragePool <{pads}, count_include_pad = 0> (gelu#)
+            add# = Add (pool#, {last})
+            block# = Relu (add#)
+        """
+        lines.append(block.replace("#", number))
+        last = f"block{number}"
+        names.append(f"conv{number}")
+    lines.append(f"""
+        resize = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel">
+            ({last}, , sides)
+        convd = Conv <{pads}, strides = [2, 2]> (resize, convd_w, convd_b)
+        relu = Relu (convd)
+        flat = Reshape (relu, shape)
+        softmax = Softmax <axis = 2> (flat)
+        weighted = Mul (softmax, flat)
+        sum = ReduceSum <keepdims = 0> (weighted, axes)
+        gemm = Gemm <transB = 1> (sum, gemm_w, gemm_b)
+        relu2 = Relu (gemm)
+        output = Gemm <transB = 1> (relu2, output_w, output_b)
+    """)
+    header = '<ir_version: 9, opset_import: ["" : 20]>'
+    shapes = "(float[N, 3, 24, 24] input) => (float[N, 10] output)"
+    model = onnx.parser.parse_model(f"{header} deep {shapes} {{ {' '.join(lines)} }}")
+    rng = np.random.default_rng(0)
+
+    def normal(*shape: int) -> np.ndarray:
+        spread = np.prod(shape[1:]) ** -0.5
+        return (rng.standard_normal(shape) * spread).astype(np.float32)
+
+    c = CHANNELS
+    weights = {"sides": np.float32([1, 1, 1.25, 1.25]), "axes": np.int64([2])}
+    weights |= {"shape": np.int64([0, c, -1]), "gemm_w": normal(c, c), "gemm_b": normal(c)}
+    weights |= {"scale": normal(c) / 4 + 1, "shift": normal(c) / 4, "mean": normal(c) / 4}
+    weights |= {"var": np.abs(normal(c) / 4) + 1, "output_w": normal(10, c), "output_b": normal(10)}
+    for name in (*names, "convd"):
+        weights[f"{name}_w"] = normal(c, 3 if name == "conv" else c, 3, 3)
+        weights[f"{name}_b"] = normal(c) / 4
+    for name, value in weights.items():
+        value = value.astype(np.float32) if value.dtype == np.float64 else value
+        model.graph.initializer.append(numpy_helper.from_array(value, name))
+    for node in model.graph.node:
+        node.name = node.output[0]
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
 @dataclass(frozen=True)
 class SmallFault:
     """A change of one node; `put` makes it in a graph, or in a part that has the node."""
