@@ -64,10 +64,12 @@ def draw_depth(
 
 
 def _label_limit(axes, line: Sequence[float], at_left: bool) -> None:
+    beside = max(len(line) // 6, 1)  # tensors that the label covers
     limit = line[0 if at_left else -1]
+    above = max(line[:beside] if at_left else line[-beside:])
     axes.annotate(
         f"limit {limit:.2g}",
-        (0 if at_left else 1, limit),
+        (0 if at_left else 1, above),
         (4 if at_left else -4, 3),
         xycoords=("axes fraction", "data"),
         textcoords="offset points",

@@ -18,14 +18,13 @@ from parity.faults.search import first_wrong_tensor, shows_fault, smallest_windo
 from parity.faults.settings import EngineSettings
 from parity.faults.subgraphs import Subgraphs
 from parity.graphs.difference import Difference, compare
+from parity.graphs.effect import Effect
 from parity.graphs.graph import input_names, output_names, producers
 from parity.graphs.provenance import node_name
 from parity.graphs.tolerance import Tolerance
 
 SIDES = ("OpenCV", "ONNX Runtime")
 PLAIN: dict[str, str] = {}
-# Of the error up to a tensor, that must arise in a window for the window to explain it.
-SHARE = 0.25
 PASSES = 8  # tensors that no window confirms, before the search ends
 INNER = 5  # windows tried at each tensor inside a larger one
 
@@ -143,7 +142,8 @@ def locate_in_subgraphs(subgraphs: Subgraphs, whole: Difference) -> Fault:
     A tensor that is wrong at the end of its graph, and that no window confirms, is passed over if
     all paths are right again further down, or a window confirms another tensor after it.
     """
-    search = _Search(subgraphs, whole)
+    effect = Effect(subgraphs.model, subgraphs.values, subgraphs.output, whole.rel)
+    search = _Search(subgraphs, whole, effect)
     order, notes, start, window, name = subgraphs.order, [], 0, [], None
     while len(search.unconfirmed) < PASSES and (
         found := first_wrong_tensor(
@@ -204,20 +204,21 @@ class _Search:
 
     subgraphs: Subgraphs
     whole: Difference
+    effect: Effect
     unconfirmed: list[str] = field(default_factory=list)
 
     def prefix_is_wrong(self, name: str) -> bool | None:
         if name in self.unconfirmed:
             return None
-        limit = self.subgraphs.tolerance.at(name)
-        return shows_fault(self.subgraphs.prefix_error(name), self.whole, limit)
+        error = self.subgraphs.prefix_error(name)
+        answer = shows_fault(error, self.whole, self.subgraphs.tolerance.at(name))
+        return answer and self._matters(name, error)
 
     def window_is_wrong(self, name: str, places: list[int]) -> bool | None:
         """Whether the error that arises in a window is beyond the rounding of its nodes, and
-        explains the error of the graph up to the tensor."""
+        explains the whole's."""
         error = self.subgraphs.window_error(name, places)
-        least = min(SHARE * self.subgraphs.prefix_error(name).rel, self.subgraphs.tolerance.fixed)
-        return self._arises(error, name, places) and (self.whole.failed or error.rel >= least)
+        return self._arises(error, name, places) and self._matters(name, error)
 
     def smallest_window(self, name: str) -> list[int]:
         windows = self.subgraphs.windows(name)
@@ -236,8 +237,8 @@ class _Search:
             for places in islice(self.subgraphs.windows(other), INNER):
                 if not set(places) <= set(window):
                     break
-                error = self.subgraphs.window_error(other, places)
-                if error.kind == "values" and self._arises(error, other, places):
+                is_value = self.subgraphs.window_error(other, places).kind == "values"
+                if is_value and self.window_is_wrong(other, places):
                     return other, places
         return name, window
 
@@ -251,6 +252,11 @@ class _Search:
             if one in after and self.prefix_is_wrong(one) is False
         ]
         return right[-1] if right else None
+
+    def _matters(self, name: str, error: Difference) -> bool:
+        """Whether a tensor's error is more than a node that rounds badly would leave."""
+        fixed = self.subgraphs.tolerance.fixed
+        return error.rel > fixed or self.effect.explains(name, error)
 
     def _arises(self, error: Difference, name: str, places: list[int]) -> bool | None:
         """Whether the error of a window is the fault, and no rounding of its nodes."""

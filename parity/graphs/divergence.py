@@ -12,6 +12,7 @@ from onnx import ModelProto, NodeProto
 from parity.backends.contract import BackendFailure
 from parity.backends.onnxruntime import run_onnxruntime
 from parity.graphs.difference import Difference, compare
+from parity.graphs.effect import Effect
 from parity.graphs.forcing import forced
 from parity.graphs.graph import (
     ancestors,
@@ -70,7 +71,7 @@ def find_divergence(
     pairs, is_same_network = tensor_pairs(reference, expected, candidate, computed.values)
     errors = compare_pairs(reference, expected, computed.values, pairs)
     own = _own_errors(reference, expected, candidate, computed.values, pairs, errors, tolerance)
-    first = own.first()
+    first = own.first(_effect(reference, expected, errors, tolerance))
     if first is None:  # no computed tensor differs: the one that could not be computed does
         failed = computed.failed_at.output if computed.failed_at else []
         theirs = next(filter(None, failed), output_names(candidate)[0])
@@ -131,15 +132,38 @@ class _OwnErrors:
         be computed does."""
         return name not in self.errors or (self.measured and not self.agrees(name))
 
-    def first(self) -> str | None:
-        """Return the first tensor that differs; where none does, as each error is small and only
-        their sum is not, the one with the largest error, None if all are 0."""
-        wrong = next((name for name in self.errors if not self.agrees(name)), None)
-        if wrong is not None:
-            return wrong
+    def first(self, effect: Effect | None) -> str | None:
+        """Return the first tensor that differs, and that explains the output's error if there is
+        any; where none does, as each error is small and only their sum is not, the one with the
+        largest error, None if all are 0."""
+        wrong = [name for name in self.errors if not self.agrees(name)]
+        for name in wrong:
+            error = self.errors[name]
+            if not effect or error.rel > self.tolerance.fixed or effect.explains(name, error):
+                return name
+        if wrong:
+            return wrong[0]
         shares = {name: error.rel / self.at(name) for name, error in self.errors.items()}
         largest = max(shares, key=shares.__getitem__, default=None)
         return largest if largest and shares[largest] else None
+
+
+def _effect(
+    reference: ModelProto,
+    expected: Mapping[str, np.ndarray],
+    errors: Mapping[str, Difference],
+    tolerance: Tolerance,
+) -> Effect | None:
+    """Return the effect on the output that differs most by its limit; None where none differs."""
+    shares = {
+        name: errors[name].rel / tolerance.at(name)
+        for name in output_names(reference)
+        if name in errors
+    }
+    worst = max(shares, key=shares.__getitem__, default=None)
+    if worst is None or shares[worst] <= 1:
+        return None
+    return Effect(reference, expected, worst, errors[worst].rel)
 
 
 def _own_errors(

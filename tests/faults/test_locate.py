@@ -19,6 +19,7 @@ from helpers.faulty import (
 )
 from helpers.params import write_params
 from helpers.refusals import refused
+from helpers.small_faults import bfloat16
 
 from parity.backends.contract import BackendFailure
 from parity.core.params import load_params
@@ -301,6 +302,19 @@ def test_a_weight_that_differs_from_pytorchs_is_located_at_its_module(converted,
     assert (found.fault.owner, found.located.module) == ("export", "features.6.squeeze")
     assert found.fault.node.op_type == "Conv" and found.fault.confirmed
     assert found.fault.sides == ("ONNX Runtime", "PyTorch")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+def test_a_weight_that_is_rounded_is_located_though_the_logits_hardly_change(converted, exporter):
+    path = Path(f"models/{MODEL}/model.onnx")
+    model = onnx.load(f"{exporter}.onnx")
+    change_weight(model, "network.features.6.squeeze.weight", bfloat16)
+    onnx.save(model, path)
+    found = search_model()
+    assert (found.fault.owner, found.located.module) == ("export", "features.6.squeeze")
+    assert found.fault.difference.rel < 1e-2 and found.fault.exactness > 20
+    assert found.fault.node.op_type == "Conv" and found.fault.confirmed
 
 
 def test_a_file_that_onnxruntime_cannot_run_is_the_exports_fault(converted):
