@@ -3,6 +3,8 @@
 For a model of params.yaml, the ONNX file is compared with the PyTorch network (owner `export`),
 then OpenCV with ONNX Runtime (owner `engine`). For two files, the candidate is compared with the
 reference, both in ONNX Runtime (`export`), then OpenCV with ONNX Runtime on the candidate.
+
+What rounding explains is no fault: ONNX Runtime's own error against float64 sets the limits.
 """
 
 from collections.abc import Callable, Mapping
