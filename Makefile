@@ -22,6 +22,9 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(value PATH)
 DEMO_FLAGS = --model="$$MODEL" --image="$$IMAGE" $(if $(filter-out 0,$(VERBOSE)),--verbose) \
 	$(if $(filter-out 0,$(SHOW)),--show)
 
+CAN_CLEAN = python -c 'import ruamel.yaml' 2>/dev/null || { echo \
+	"error: $$VENV: not installed, so what is yours cannot be told; nothing is removed; see \`make venv\`" >&2; exit 2; }
+
 repro: venv  ## The main job: convert, run, compare, report (also: `make`)
 	@python -m tools.repro
 	@python -m tools.prune
@@ -82,13 +85,13 @@ readme: venv  ## Renew the README's tables, and the pictures of README and docs
 	@python -m tools.coverage_report --readme
 
 clean:  ## Remove what the pipeline made; DVC's cache stays, so the next `make` restores it
-	find data -mindepth 1 -maxdepth 1 -not -name downloads -not -name coverage -exec rm -rf {} + 2> /dev/null || true
-	rm -rf models dvc_plots plots/data plots/demo plots/locate plots/models .pytest_cache .ruff_cache
-	find plots -maxdepth 1 -name '*.png' -not -name coverage.png -delete 2> /dev/null || true
-	find . -name __pycache__ -not -path "./$$VENV/*" -prune -exec rm -rf {} +
+	@$(CAN_CLEAN)
+	@python -B -m tools.clean
 
-distclean: clean  ## Remove downloads, DVC's cache and the virtual environment as well
-	rm -rf data .dvc/cache .dvc/tmp "$$VENV"
+distclean:  ## Remove downloads, DVC's cache and the virtual environment as well
+	@$(CAN_CLEAN)
+	@python -B -m tools.clean --all
+	@[ "$$(sed -n 2p "$$VENV"/installed 2>/dev/null)" != "$$PWD" ] || rm -rf "$$VENV"
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -98,10 +101,13 @@ venv:
 		cmp --silent - "$$INSTALLED" || $(MAKE) --no-print-directory install
 
 install:
+	@[ ! -e "$$VENV" ] || rmdir "$$VENV" 2>/dev/null || [ -e "$$VENV"/installed ] || { echo \
+		"error: $$VENV: not made by this Makefile; remove it, or name another folder by VENV=" >&2; exit 2; }
 	@rm -rf "$$VENV"
 	@"$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo \
 		"error: $$PYTHON: found $$("$$PYTHON" --version 2>&1); expected Python 3.10 or later" >&2; exit 2; }
 	@echo "Installing requirements.txt into $$VENV (about 6 GB, a few minutes)" >&2
+	@mkdir -p "$$VENV" && { echo installing; pwd; } > "$$VENV"/installed
 	@"$$PYTHON" -m venv "$$VENV"
 	@"$$VENV"/bin/python -m pip install --disable-pip-version-check -r requirements.txt
 	@{ "$$VENV"/bin/python --version && pwd && cat requirements.txt; } > "$$INSTALLED"

@@ -7,7 +7,7 @@ preprocessing   decode, resize, crop and normalise images; profiles; the stored 
 networks        torchvision's and the user's networks, their weights, the export to ONNX
 backends        run a model in PyTorch, ONNX Runtime or OpenCV: blob in, logits out
 inference       run a backend over a split, resume an interrupted run, predictions on disk
-evaluation      accuracy, parity, stability, the verdict and its reasons, charts
+evaluation      accuracy, parity, exactness, stability, the verdict and its reasons, charts
 graphs          ONNX graphs: cut, match and compare them
 faults          find the first wrong tensor, reduce the graph, report the bug, try workarounds
 coverage        measure torchvision's models in OpenCV, and the tables of the result

@@ -19,11 +19,12 @@ from parity.backends.isolated import IsolatedForward
 from parity.backends.onnxruntime import load_onnxruntime
 from parity.backends.opencv import load_opencv
 from parity.backends.pytorch import load_pytorch
-from parity.core.cli import log, run
+from parity.core.cli import log
 from parity.core.files import write_json
 from parity.core.machine import cores, machine
 from parity.core.params import ModelParams, OpenCVParams, Params, entry, load_params
 from parity.core.paths import benchmark_path, onnx_path
+from parity.core.user_code import run
 from parity.evaluation.timing import measure, summarise
 from parity.networks.network import saved_network
 from parity.preprocessing.images import normalize

@@ -9,9 +9,11 @@ import argparse
 from pathlib import Path
 
 from parity.backends.opencv import check_opencv
-from parity.core.cli import InputError, run
+from parity.core.cli import InputError
 from parity.core.files import write_text
 from parity.core.params import PARAMS, ModelParams, Params, load_params
+from parity.core.places import check_inputs, check_places, places
+from parity.core.user_code import run
 
 CHECKED = Path("data/checked.txt")
 
@@ -19,6 +21,7 @@ CHECKED = Path("data/checked.txt")
 def main(argv: list[str] | None = None) -> None:
     argparse.ArgumentParser(prog="stages.check_params", description=__doc__).parse_args(argv)
     params = load_params()
+    check_places(params)
     check_opencv(params.opencv)
     check_names(params)
     # Constant content, so that no stage reruns because of it.
@@ -28,7 +31,6 @@ def main(argv: list[str] | None = None) -> None:
 def check_names(params: Params) -> None:
     """Raise InputError for a device, transform, model, factory or file that does not exist."""
     from parity.backends.pytorch import check_device
-    from parity.networks.factory import import_factory
     from parity.networks.weights import find_weights
     from parity.preprocessing.profile import resolve
 
@@ -40,18 +42,33 @@ def check_names(params: Params) -> None:
             check_onnx(name, model, params)
             continue
         if model.factory:
-            import_factory(name, model.factory)
+            check_factory(name, model.factory, params)
         find_weights(name, model)
 
 
+def check_factory(name: str, factory: str, params: Params) -> None:
+    """Raise InputError for a factory that cannot be imported, or with code where stages write."""
+    from parity.networks.factory import factory_files
+
+    key = f"models.{name}.factory"
+    check_inputs([(key, file) for file in factory_files(name, factory)], places(params))
+
+
 def check_onnx(name: str, model: ModelParams, params: Params) -> None:
-    """Raise InputError for an ONNX file that is not valid, lacks the output to compare, or is fixed
-    to another batch size."""
-    from parity.networks.onnx_file import choose_output, fixed_batch_size, read_onnx_file
+    """Raise InputError for an ONNX file that is not valid, lacks the output to compare, is fixed to
+    another batch size, or has data where stages write."""
+    from parity.networks.onnx_file import (
+        choose_output,
+        external_data_files,
+        fixed_batch_size,
+        read_onnx_file,
+    )
 
     path = Path(model.onnx).expanduser()
     onnx_model = read_onnx_file(path)
     choose_output(name, model, onnx_model)
+    key = f"models.{name}.onnx"
+    check_inputs([(key, file) for file in external_data_files(path, onnx_model)], places(params))
     fixed = fixed_batch_size(path, onnx_model)
     for section in ("inference", "benchmark"):
         size = getattr(params, section).batch_size.of(model.task)

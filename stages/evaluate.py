@@ -6,19 +6,24 @@ from dataclasses import asdict
 
 import numpy as np
 
-from parity.backends.contract import BACKENDS, PAIRS, failure_text, pairs_of
+from parity.backends.contract import BACKENDS, PAIRS, failure_text, pairs_of, reference_of
 from parity.core.class_ids import predicted_classes
 from parity.core.cli import log, run
 from parity.core.files import new_file, write_json, write_text
 from parity.core.markdown import agreement_text
 from parity.core.params import count_kept, entry, load_params
 from parity.core.paths import confusion_path, log_path, metrics_path
+from parity.evaluation.exactness import ExactSums, exactness_ratios
 from parity.evaluation.messages import nonfinite_text
 from parity.evaluation.scores import ClassificationScores, Parity, SegmentationScores
 from parity.inference.predictions import (
+    EXACT,
     count_nonfinite_images,
+    images_with_logits,
     predicting_backends,
+    read_absence,
     read_failures,
+    read_image_logits,
     read_logits,
     read_pixel_logits,
     read_predicted_classes,
@@ -51,6 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     for backend, found in scores.items():
         metrics[backend] = found.scores() | {"nonfinite": found.nonfinite}
     metrics["parity"] = {pair: asdict(found.scores()) for pair, found in parity.items()}
+    metrics["exact"] = exactness(name, tuple(scores), split, compared)
     if failures := read_failures(name):
         metrics["failures"] = failures
     conclusion = conclusion_lines(metrics)
@@ -125,6 +131,27 @@ def add_masks(
             yield index + 1
 
 
+def exactness(name: str, backends: tuple[str, ...], split: Split, compared: int) -> dict:
+    """Return how far each backend is from the exact answer, for metrics/<model>.json.
+
+    Of a segmentation, the exact answer may be there for more images than the backends' logits.
+    """
+    if reason := read_absence(name, EXACT):
+        return {"images": 0, "reason": reason}
+    images = images_with_logits(name, EXACT, split)
+    if split.task == "segmentation":
+        images = min(images, compared)
+    sums = {backend: ExactSums() for backend in backends}
+    for index in range(images):
+        exact = read_image_logits(name, EXACT, split, index)
+        for backend in backends:
+            sums[backend].update(read_image_logits(name, backend, split, index), exact)
+    distances = {backend: found.distance() for backend, found in sums.items()}
+    ratio = exactness_ratios(distances, reference_of(backends))
+    figures = {backend: asdict(distance) for backend, distance in distances.items()}
+    return {"images": images, **figures, "ratio": ratio}
+
+
 def progress_text(done: int, total: int, scores: dict, metric: str) -> str:
     figures = [f"{backend} {found.scores()[metric]:.2f}" for backend, found in scores.items()]
     return f"{done}/{total}  {metric} %  {'  '.join(figures)}"
@@ -146,8 +173,20 @@ def conclusion_lines(metrics: dict) -> list[str]:
         differences = "  ".join(f"{key} {parity[key]:.3g}" for key in ("l1", "linf", "rel"))
         agreement = f"agreement {agreement_text(parity['agreement'])} %"
         lines.append(f"{pair}: {differences}  {agreement}  spread {parity['spread']:.3g}")
+    lines.append(exactness_line(metrics["exact"]))
     problems += [failure_text(*failure) for failure in metrics.get("failures", {}).items()]
     return lines + problems
+
+
+def exactness_line(exact: dict) -> str:
+    if not exact["images"]:
+        return f"exactness unknown: {exact['reason']}"
+    backends = [backend for backend in BACKENDS if backend in exact]
+    figures = "  ".join(f"{backend} {exact[backend]['rms']:.3g}" for backend in backends)
+    ratios = "".join(f"  {backend} {ratio:.3g}" for backend, ratio in exact["ratio"].items())
+    plural = "" if exact["images"] == 1 else "s"
+    text = f"rms from float64, {exact['images']} image{plural}: {figures}"
+    return f"{text}; ratio:{ratios}" if ratios else text
 
 
 if __name__ == "__main__":

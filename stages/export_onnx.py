@@ -6,10 +6,11 @@ from pathlib import Path
 import onnx
 import torch
 
-from parity.core.cli import log, run
+from parity.core.cli import log
 from parity.core.files import new_file
 from parity.core.params import ModelParams, Params, entry, load_params
 from parity.core.paths import onnx_path
+from parity.core.user_code import run
 from parity.graphs.extraction import keep_output
 from parity.networks.export import (
     check_opset,
@@ -41,7 +42,8 @@ def main(argv: list[str] | None = None) -> None:
             write_metadata(onnx_model, export_metadata(name, model, params, classes))
         onnx.save(onnx_model, str(partial))
         onnx.checker.check_model(str(partial), full_check=True)
-        log(f"{name}: {len(onnx_model.graph.node)} nodes, {partial.stat().st_size / 1e6:.1f} MB")
+    size = onnx_path(name).stat().st_size / 1e6
+    log(f"{name}: {len(onnx_model.graph.node)} nodes, {size:.1f} MB")
 
 
 def given_model(name: str, model: ModelParams) -> onnx.ModelProto:

@@ -11,6 +11,7 @@ from parity.core.cli import log, run
 from parity.core.files import new_directory
 from parity.core.params import DatasetParams, Params, entry, load_params
 from parity.core.paths import dataset_path
+from parity.core.places import Place, check_inputs, locked_places
 from parity.datasets.dataset import Dataset, stamp_files
 from parity.datasets.downloads import DOWNLOADS, download_once
 from parity.datasets.layouts import read_dataset
@@ -50,10 +51,26 @@ def fetch_folder(name: str, params: DatasetParams, seed: int) -> Dataset:
     else:
         root = Path(params.source).expanduser()
     dataset, depends_on = read_dataset(name, params, root, seed)
+    files = stamp_files(dataset, depends_on)
+    check_links(name, [root / file for file in files])
     with new_directory(dataset_path(name).parent) as partial:
-        files = stamp_files(dataset, depends_on)
         dataset.save(partial / dataset_path(name).name, files=files)
     return dataset
+
+
+def check_links(name: str, files: list[Path]) -> None:
+    """Raise InputError for a link in the dataset's folder to where the pipeline writes."""
+    one_per_folder = {file.parent: file for file in files}.values()
+    linked = sorted({*one_per_folder, *filter(is_link, files)})
+    outputs = [Place(f"fetch@{name}", dataset_path(name).parent, True), *locked_places()]
+    check_inputs([(f"datasets.{name}.source", file) for file in linked], outputs)
+
+
+def is_link(path: Path) -> bool:
+    try:
+        return path.is_symlink()
+    except OSError:  # no file has such a name
+        return False
 
 
 if __name__ == "__main__":

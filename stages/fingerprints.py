@@ -10,11 +10,12 @@ import argparse
 from pathlib import Path
 
 from parity.core.cli import log, run
-from parity.core.files import new_directory, read_json, write_json
+from parity.core.files import new_directory, read_json_if_whole, write_json
 from parity.core.fingerprints import fingerprint, outside_mark
 from parity.core.machine import machine
 from parity.core.params import load_params
 from parity.core.paths import FINGERPRINTS, dataset_path, source_path
+from parity.core.places import check_places
 
 SHOWN = 3  # changed definitions of a stage
 
@@ -22,6 +23,8 @@ SHOWN = 3  # changed definitions of a stage
 def main(argv: list[str] | None = None) -> None:
     argparse.ArgumentParser(prog="stages.fingerprints", description=__doc__).parse_args(argv)
     params = load_params()
+    # check_params runs only when params.yaml changes; links and folders change without it.
+    check_places(params)
     contents = {name: fingerprint(f"stages.{name}") for name in stage_names()}
     contents["machine"] = machine()
     for folder, entries, record in (
@@ -31,7 +34,8 @@ def main(argv: list[str] | None = None) -> None:
         for name in entries:
             contents[f"{folder}/{name}"] = outside_mark(record(name), file_of(f"{folder}/{name}"))
     for name, content in contents.items():
-        if file_of(name).exists() and (before := read_json(file_of(name))) != content:
+        before = read_json_if_whole(file_of(name))
+        if before is not None and before != content:
             log(f"{name} changed: {difference(before, content)}")
     with new_directory(FINGERPRINTS) as out:
         for name, content in contents.items():

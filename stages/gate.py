@@ -11,8 +11,9 @@ from pathlib import Path
 from parity.core.cli import run
 from parity.core.files import read_json, write_json
 from parity.core.params import load_params
+from parity.core.staleness import check_current
 from parity.evaluation.results import read_results
-from parity.evaluation.verdict import PASS, gate_limits, judge, parse_verdict
+from parity.evaluation.verdict import PASS, Verdict, gate_limits, judge, parse_verdict
 from parity.evaluation.verdict_report import overview, verdict_report, worst_verdict
 
 GATE = Path("metrics/gate.json")
@@ -26,13 +27,22 @@ def main(argv: list[str] | None = None) -> None:
     )
     arguments = parser.parse_args(argv)
 
-    if not arguments.check:
+    if arguments.check:
+        if GATE.exists():
+            check_current(GATE)
+    else:
         record_verdicts()
-    content = read_json(GATE)
-    verdicts = {name: parse_verdict(found) for name, found in content["models"].items()}
+    worst, verdicts = read_json(GATE, parse_gate)
     print(verdict_report(verdicts), end="", flush=True)
-    if arguments.check and content["verdict"] != PASS:
+    if arguments.check and worst != PASS:
         sys.exit(1)
+
+
+def parse_gate(content: dict) -> tuple[str, dict[str, Verdict]]:
+    """Return the worst verdict, and that of each model."""
+    return content["verdict"], {
+        name: parse_verdict(found) for name, found in content["models"].items()
+    }
 
 
 def record_verdicts() -> None:
@@ -41,7 +51,8 @@ def record_verdicts() -> None:
     verdicts, overviews = {}, {}
     for name in params.models:
         results = read_results(name)
-        verdicts[name] = judge(results, gate_limits(params, name), params.gate.spread)
+        limits = gate_limits(params, name, results.exact.is_known)
+        verdicts[name] = judge(results, limits, params.gate.spread)
         overviews[name] = overview(results, verdicts[name])
     models = {name: verdict.content() for name, verdict in verdicts.items()}
     write_json(OVERVIEW, overviews)

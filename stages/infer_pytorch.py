@@ -7,10 +7,11 @@ import torch
 
 from parity.backends.contract import Forward
 from parity.backends.pytorch import load_pytorch
-from parity.core.cli import log, run
+from parity.core.cli import log
 from parity.core.fingerprints import stamp
 from parity.core.params import ModelParams, Params, entry, load_params
 from parity.core.paths import weights_path
+from parity.core.user_code import run
 from parity.inference.predictions import write_absence
 from parity.inference.runner import run_backend
 from parity.networks.factory import factory_files

@@ -5,7 +5,7 @@ import argparse
 import numpy as np
 
 from parity.core.cli import log, run
-from parity.core.files import new_directory
+from parity.core.files import new_directory, reading
 from parity.core.params import entry, load_params
 from parity.core.paths import confusion_path, plot_data_folder, plot_folder
 from parity.evaluation.pictures.gallery import draw_gallery, read_gallery, read_mask_colors
@@ -25,7 +25,8 @@ def main(argv: list[str] | None = None) -> None:
     model, dpi = entry(params, "models", name), params.plot.dpi
     results = read_results(name)
     classes = read_classes(model.preprocess)
-    with np.load(confusion_path(name)) as arrays:
+    path = confusion_path(name)
+    with reading(path), np.load(path) as arrays:
         confusion = {backend: arrays[backend] for backend in arrays.files}
     score = class_recall if model.task == "classification" else class_iou
     per_class = {backend: score(counts) for backend, counts in confusion.items()}

@@ -7,7 +7,7 @@ from parity.core.files import full_disk_refused, new_directory
 from parity.core.params import entry, load_params
 from parity.core.paths import dataset_path, profile_folder
 from parity.datasets.dataset import Dataset
-from parity.preprocessing.profile import read_size
+from parity.preprocessing.profile import read_exif, read_size
 from parity.preprocessing.write_splits import check_files, describe_space_needed, write_profile
 
 
@@ -25,8 +25,9 @@ def main(argv: list[str] | None = None) -> None:
     def space_needed() -> str:
         return describe_space_needed(dataset, size)
 
-    with new_directory(profile_folder(name)) as out, full_disk_refused(out.parent, space_needed):
-        train, val = write_profile(out, dataset, size, profile.on_corrupt)
+    out = profile_folder(name)
+    with full_disk_refused(out.parent, space_needed), new_directory(out) as partial:
+        train, val = write_profile(partial, dataset, size, profile.on_corrupt, read_exif(name))
     skipped = len(dataset.train) + len(dataset.val) - train - val
     log(f"{name}: {train} train and {val} val images preprocessed, {skipped} skipped")
 

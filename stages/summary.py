@@ -1,20 +1,27 @@
-"""Compare all models: a table, charts of accuracy, parity and time, and the data behind them."""
+"""Compare all models: a table, charts of accuracy, parity, exactness and time, and the data behind
+them."""
 
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
 from parity.core.cli import InputError, log, run
-from parity.core.files import write_text
+from parity.core.files import reading, write_text
 from parity.core.params import load_params
 from parity.core.paths import plot_folder
-from parity.evaluation.plot_data import write_accuracy, write_parity, write_times
+from parity.core.staleness import check_current
+from parity.evaluation.plot_data import (
+    write_accuracy,
+    write_exactness,
+    write_parity,
+    write_times,
+)
 from parity.evaluation.results import Results, read_results
 from parity.evaluation.summary import summary_text
 
 PLOTS = Path("plots")
 TABLE = PLOTS / "summary.md"
-PICTURES = ("inference_time.png", "accuracy.png", "parity.png")
+PICTURES = ("inference_time.png", "accuracy.png", "parity.png", "exactness.png")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -31,25 +38,31 @@ def main(argv: list[str] | None = None) -> None:
     write_times(PLOTS / "inference_time.csv", models)
     write_accuracy(PLOTS / "accuracy.csv", models)
     write_parity(PLOTS / "parity.csv", models)
+    write_exactness(PLOTS / "exactness.csv", models)
     write_text(TABLE, summary_text(models, params.gate.spread))
     log(f"compared in {TABLE}: {', '.join(params.models)}")
 
 
 def draw(models: list[Results], least_spread: float, dpi: int) -> None:
     # Imports matplotlib, which `--print` must not wait for.
+    from parity.evaluation.pictures.exactness import draw_exactness
     from parity.evaluation.pictures.overview import draw_accuracy, draw_parity, draw_times
 
     draw_times(PLOTS / "inference_time.png", models, dpi)
     draw_accuracy(PLOTS / "accuracy.png", models, dpi)
     draw_parity(PLOTS / "parity.png", models, least_spread, dpi)
+    draw_exactness(PLOTS / "exactness.png", models, dpi)
 
 
 def last_summary(models: list[str]) -> str:
-    """Return the last table and the paths of its pictures; raises InputError without a table."""
+    """Return the last table and the paths of its pictures; raises InputError without a
+    table, or where it is not of the present inputs."""
     try:
-        text = TABLE.read_text(encoding="utf-8")
+        with reading(TABLE):
+            text = TABLE.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{TABLE}: no such file; run `make`, which writes it") from None
+    check_current(TABLE)
     groups = {"overview": _existing(PLOTS / name for name in PICTURES)}
     groups |= {model: _existing(sorted(plot_folder(model).glob("*.png"))) for model in models}
     groups = {name: paths for name, paths in groups.items() if paths}

@@ -14,9 +14,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("profile", help="an entry of `preprocess` in params.yaml")
     name = parser.parse_args(argv).profile
 
-    size, normalization = resolve(name, entry(load_params(), "preprocess", name))
+    profile = entry(load_params(), "preprocess", name)
+    size, normalization = resolve(name, profile)
     with new_directory(transform_folder(name)) as out:
-        write_transform(out, size, normalization)
+        write_transform(out, size, normalization, profile.exif)
     log(f"{name}: size {size}, mean {normalization['mean']}, std {normalization['std']}")
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import torch
 from torchvision.models import WeightsEnum
 
-from parity.core.cli import log, run
+from parity.core.cli import log
 from parity.core.files import new_file, write_json
 from parity.core.fingerprints import stamp
 from parity.core.params import ModelParams, entry, load_params
 from parity.core.paths import source_path, weights_path
+from parity.core.user_code import run
 from parity.networks.factory import factory_files
 from parity.networks.onnx_file import external_data_files, read_onnx_file
 from parity.networks.published import published_accuracy
@@ -48,9 +49,11 @@ def files_outside(name: str, model: ModelParams, source: WeightsSource) -> list[
 
 def write(name: str, state: dict, files: list[Path], published: dict | None) -> None:
     stamps = {str(file): stamp(file) for file in files}
-    write_json(source_path(name), {"files": stamps, "published": published})
-    with new_file(weights_path(name)) as partial, partial.open("wb") as file:
-        torch.save(state, file)
+    with new_file(source_path(name)) as source, new_file(weights_path(name)) as weights:
+        write_json(source, {"files": stamps, "published": published})
+        # Opened here: torch.save of a path would lose the reason of a failed write.
+        with weights.open("wb") as file:
+            torch.save(state, file)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ code 1 if the outputs differ by more than the gate allows.
 
 import argparse
 import json
+import os
 import signal
 import stat
 import subprocess
@@ -21,15 +22,19 @@ from typing import NoReturn
 import cv2
 import numpy as np
 import onnx
+from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from parity.backends.contract import BackendFailure, Forward
 from parity.backends.opencv import check_opencv
 from parity.core.class_ids import predicted_classes
-from parity.core.cli import InputError, log, run, wait_for
+from parity.core.cli import InputError, log, wait_for
+from parity.core.files import new_file
 from parity.core.machine import cores
 from parity.core.markdown import agreement_text
-from parity.core.params import PARAMS, OpenCVParams, Params, Task, entry, load_params
+from parity.core.params import PARAMS, Exif, OpenCVParams, Params, Task, entry, load_params
 from parity.core.paths import dataset_path, onnx_path, weights_path
+from parity.core.user_code import run
 from parity.datasets.dataset import Dataset
 from parity.evaluation.charts import truncate
 from parity.evaluation.pictures.answers import Answer, draw_answers
@@ -40,6 +45,8 @@ from parity.preprocessing.images import read_image
 
 RUN_ONNX = Path(__file__).with_name("run_onnx.py")
 TARGETS: dict[Task, str] = {"classification": "classify", "segmentation": "segment"}  # of make
+PICTURES = Path("plots/demo")
+MARK = "run_onnx"  # the Software of a picture in its PNG file, as run_onnx.py marks it
 MAX_WINDOW = 1280, 800  # pixels
 
 
@@ -59,8 +66,11 @@ def main(argv: list[str] | None = None) -> None:
     image = Path(args.image) if args.image else None
     if image:
         read_pixels(image)
+        check_picture(picture_path(name, image), image)
     make_missing(name, params, with_dataset=not image)
-    image = image or first_image(name, params)
+    if not image:
+        image = first_image(name, params)
+        check_picture(picture_path(name, image), image)
     with exported_file(name) as path:
         agree = compare(name, path, image, params, args.verbose, args.show)
     if not agree:
@@ -86,7 +96,7 @@ def find_model(task: Task, name: str | None, params: Params) -> str:
     return name
 
 
-def read_pixels(path: Path) -> np.ndarray:
+def read_pixels(path: Path, exif: Exif = "ignore") -> np.ndarray:
     """Decode an image into uint8 (H, W, 3), RGB; raises InputError for anything but an image."""
     try:
         is_file = stat.S_ISREG(path.stat().st_mode)
@@ -94,7 +104,34 @@ def read_pixels(path: Path) -> np.ndarray:
         raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
     if not is_file:  # reading from a pipe or a terminal would not end
         raise InputError(f"{path}: not a file; expected an image")
-    return read_image(path)
+    return read_image(path, exif)
+
+
+def picture_path(name: str, image: Path) -> Path:
+    return PICTURES / f"{name}-{image.stem}.png"
+
+
+def check_picture(path: Path, image: Path) -> None:
+    """Raise InputError if a picture would replace the image or a file that no demo wrote."""
+    try:
+        if not os.path.lexists(path):
+            return
+        if path.exists() and path.samefile(image):
+            raise InputError(f"{path}: cannot be written: it is the image itself")
+        if path.is_symlink() or not path.is_file() or software(path) != MARK:
+            reason = "it is there, and no demo wrote it"
+            raise InputError(f"{path}: cannot be written: {reason}; move it or rename the image")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def software(path: Path) -> str | None:
+    """Return what a picture says about the program that wrote it."""
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            return picture.info.get("Software")
+    except (UnidentifiedImageError, SyntaxError, ValueError):
+        return None
 
 
 def make_missing(name: str, params: Params, with_dataset: bool) -> None:
@@ -123,9 +160,11 @@ def first_image(name: str, params: Params) -> Path:
 
 def compare(name: str, path: Path, image: Path, params: Params, verbose: bool, show: bool) -> bool:
     """Print and draw what OpenCV and its reference make of an image; return whether they agree."""
-    task, pixels = params.models[name].task, read_pixels(image)
+    task = params.models[name].task
     text, blob, opencv = run_opencv(path, image, params.opencv, verbose)
-    classes = read_classes(path, opencv.output.shape[1])
+    exif, names = read_usage(path)
+    pixels = read_pixels(image, exif)
+    classes = names or [f"class {index}" for index in range(opencv.output.shape[1])]
     size = f"{pixels.shape[1]}x{pixels.shape[0]}"
     print(f"{name} on {image} ({size}), blob {blob.shape}\n{text}", end="", flush=True)
     version, reference = run_reference(name, blob, params)
@@ -135,13 +174,15 @@ def compare(name: str, path: Path, image: Path, params: Params, verbose: bool, s
     agree, verdict = judge(task, opencv, reference, gate_limits(params, name))
     print(f"{name}: {verdict}")
 
-    picture = Path("plots/demo") / f"{name}-{image.stem}.png"
+    picture = picture_path(name, image)
     answers = [opencv, reference] if opencv.output.shape == reference.output.shape else [opencv]
     title = f"{name} on {truncate(image.name, 60)}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a letter that the font lacks
-            draw_answers(picture, title, verdict, pixels, answers, classes, params.plot.dpi)
+            with new_file(picture) as partial:
+                draw_answers(partial, title, verdict, pixels, answers, classes, params.plot.dpi)
+                sign(partial)
     except OSError as error:
         raise InputError(f"{picture}: cannot be written: {error.strerror}") from None
     note = "" if not show or show_picture(picture, task) else " (there is no display to show it on)"
@@ -149,12 +190,21 @@ def compare(name: str, path: Path, image: Path, params: Params, verbose: bool, s
     return agree
 
 
-def read_classes(path: Path, outputs: int) -> list[str]:
-    """Return the names of a model's classes: those in its metadata, which the pipeline wrote."""
+def sign(path: Path) -> None:
+    """Write into a picture which program it is of."""
+    signature = PngInfo()
+    signature.add_text("Software", MARK)
+    with Image.open(path) as picture:
+        picture.save(path, format="PNG", pnginfo=signature, dpi=picture.info["dpi"])
+
+
+def read_usage(path: Path) -> tuple[Exif, list[str]]:
+    """Return how a model's images are turned, and the names of its classes, which may be none: from
+    its metadata, which the pipeline wrote."""
     model = onnx.load(path, load_external_data=False)
     metadata = {one.key: one.value for one in model.metadata_props}
-    names = json.loads(metadata.get("classes", "[]"))
-    return names or [f"class {index}" for index in range(outputs)]
+    exif = json.loads(metadata.get("preprocess", "{}")).get("exif", "ignore")
+    return exif, json.loads(metadata.get("classes", "[]"))
 
 
 def run_opencv(
@@ -162,8 +212,8 @@ def run_opencv(
 ) -> tuple[str, np.ndarray, Answer]:
     """Run run_onnx.py; return what it prints, the blob and OpenCV's answer.
 
-    Raises BackendFailure where the process is killed. Where it refuses, it says why on stderr, and
-    this process ends with its exit code.
+    Raises BackendFailure where the process is killed. Where it has no answer, it says why on
+    stderr; without an output, this process then ends with its exit code.
     """
     with TemporaryDirectory() as folder:
         saved = Path(folder) / "answer.npz"
@@ -175,7 +225,7 @@ def run_opencv(
         if done.returncode < 0:
             name = signal.Signals(-done.returncode).name
             raise BackendFailure("crashed", f"{path}: OpenCV's process was ended by {name}")
-        if done.returncode:
+        if not saved.exists():
             sys.exit(done.returncode)
         with np.load(saved) as arrays:
             answer = Answer("opencv", arrays["output"], float(arrays["milliseconds"]))

@@ -11,9 +11,11 @@ import sys
 from math import inf
 from pathlib import Path
 
-from parity.core.cli import InputError, log, run
+from parity.core.cli import InputError, log
 from parity.core.params import entry, load_params
 from parity.core.paths import locate_path
+from parity.core.user_code import run
+from parity.core.written import refuse_foreign
 from parity.faults.exported_file import exported_file
 from parity.faults.fault import fault_json, fault_lines
 from parity.faults.locate import Located, locate_between_files, locate_in_model
@@ -67,9 +69,14 @@ def report(located: Located, picture: Path) -> None:
         print("\n".join(fault_lines(fault, located.model, shapes)))
     if fault and fault.errors:
         try:
+            refuse_foreign(picture)
             located.draw(picture)
             log(f"{picture}: written")
-        except (OSError, ValueError) as error:  # the finding matters more than its picture
+        except (
+            InputError,
+            OSError,
+            ValueError,
+        ) as error:  # the finding matters more than its picture
             log(f"{picture}: not drawn: {error}")
     print(fault_json(fault, located.module))
 

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from parity.core.cli import log, run
 from parity.core.files import new_file
-from parity.core.lockfile import LOCK, Output, is_as_written, locked_outputs
+from parity.core.lockfile import LOCK, Output, is_as_written, locked_outputs, md5_of_folder
 from parity.core.params import Params, load_params
 
 PIPELINE = Path("dvc.yaml")
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     for one in removed:
         remove(one.path)
     if orphans:
-        forget({one.stage for one in orphans})
+        forget(orphans)
         entries = sorted({one.stage.partition("@")[2] for one in orphans})
         log(f"{', '.join(entries)}: no longer in params.yaml: removed {len(removed)} results")
     for one in there:
@@ -59,13 +59,23 @@ def remove(path: Path) -> None:
             folder.rmdir()
 
 
-def forget(stages: set[str]) -> None:
-    """Take stages out of dvc.lock."""
+def forget(orphans: list[Output]) -> None:
+    """Take orphans out of dvc.lock: their stages, and their part in folders that others read, such
+    as `data/results`. Those read in there only what params.yaml has, and need not run again."""
     from dvc.utils.serialize import dump_yaml, load_yaml
 
     content = load_yaml(str(LOCK))
-    for stage in stages:
-        del content["stages"][stage]
+    stages = content["stages"]
+    for stage in {one.stage for one in orphans}:
+        del stages[stage]
+    outs = [out for entry in stages.values() for out in entry.get("outs", [])]
+    for dep in [dep for entry in stages.values() for dep in entry.get("deps", [])]:
+        folder = Path(dep["path"])
+        if any(folder in one.path.parents for one in orphans):
+            left = [out for out in outs if folder in Path(out["path"]).parents]
+            files = {Path(out["path"]).relative_to(folder).as_posix(): out["md5"] for out in left}
+            dep["md5"], dep["nfiles"] = md5_of_folder(files), len(files)
+            dep["size"] = sum(out["size"] for out in left)
     with new_file(LOCK) as partial:
         dump_yaml(str(partial), content)
 

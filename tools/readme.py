@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 from parity.core.cli import InputError, log, run
-from parity.core.files import write_text
+from parity.core.files import new_file, write_text
 from parity.core.markdown import replace_block
 from parity.core.paths import README
+from parity.core.staleness import check_current
 
 SUMMARY = Path("plots/summary.md")
 PICTURES = Path("plots/readme")
@@ -24,13 +25,14 @@ def main(argv: list[str] | None = None) -> None:
     for path in (README, SUMMARY, *args.pictures):
         if not path.is_file():
             raise InputError(f"{path}: no such file; run `make` first")
+    check_current(SUMMARY)
     page = page_of(args.section)
     write_text(
         page, replace_block(page.read_text("utf-8"), args.section, SUMMARY.read_text("utf-8"))
     )
     for picture in args.pictures:
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(picture, PICTURES / picture.name)
+        with new_file(PICTURES / picture.name) as partial:
+            shutil.copyfile(picture, partial)
     log(f"{page}: {args.section} renewed")
 
 

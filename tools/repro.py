@@ -2,30 +2,38 @@
 
 One run at a time. A dvc.lock that an interrupted run left half-written is replaced by the copy from
 before that run. A result that is no longer what its stage wrote is made again, and so is one that
-DVC restored from a damaged cache. A folder without Git, such as an unpacked archive, works too.
+DVC restored from a damaged cache. A run that fails leaves the last good results. A folder without
+Git, such as an unpacked archive, works too.
 """
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from parity.core.cli import InputError, log, run, wait_for
-from parity.core.files import locked
+from parity.core.files import locked, new_file
 from parity.core.lockfile import (
     LOCK,
     damaged_files,
     discard_damaged_object,
     lock_damage,
     locked_outputs,
+    restore_outputs,
 )
+from parity.core.params import load_params
 
 TEMPORARY = Path(".dvc/tmp")
 # DVC writes dvc.lock in place. The copy is removed when a run ends well.
 LOCK_BEFORE = TEMPORARY / "dvc.lock.before"
 REPLACED = TEMPORARY / "replaced"
+# DVC's list of the files that its processes use. It writes this one in place too.
+IN_USE = TEMPORARY / "rwlock"
 DVC = (sys.executable, "-m", "dvc")
 ROUNDS = 3  # of making again what was damaged
 
@@ -36,24 +44,41 @@ def main(argv: list[str] | None = None) -> None:
     targets = parser.parse_args(argv).targets
     TEMPORARY.mkdir(parents=True, exist_ok=True)
     with locked(TEMPORARY, "another `make` is running here; wait until it ends"):
+        load_params()  # one line where DVC would end in a traceback or a screen of YAML
         configure()
         take_back_lock()
-        code = repro(targets)
-        if code == 0:
-            LOCK_BEFORE.unlink(missing_ok=True)
-    sys.exit(code)
+        remove_damaged_list()
+        with last_outputs_left():
+            code = repro(targets)
+            if code:
+                sys.exit(code)
+        LOCK_BEFORE.unlink(missing_ok=True)
+
+
+@contextmanager
+def last_outputs_left() -> Iterator[None]:
+    """When the run fails, bring back the results that DVC deleted for a stage that then failed."""
+    there = [one for one in locked_outputs() if one.path.exists()]
+    try:
+        yield
+    except BaseException:
+        for one in restore_outputs(there):
+            log(f"{one.path}: as {one.stage} last wrote it")
+        raise
 
 
 def repro(targets: list[str]) -> int:
     """Run what changed until every result is what its stage wrote; returns DVC's exit code."""
     set_aside_damaged()
-    if not Path("models").exists() and Path(".dvc/cache").exists():
+    missing = any(not one.path.exists() for one in locked_outputs())
+    if missing and Path(".dvc/cache").exists():
         # Faster than stage by stage. What the cache lacks is made below.
         subprocess.run([*DVC, "checkout", "--quiet"], stderr=subprocess.DEVNULL, check=False)
         set_aside_damaged()
     for _ in range(ROUNDS):
         if LOCK.exists():
-            shutil.copyfile(LOCK, LOCK_BEFORE)
+            with new_file(LOCK_BEFORE) as partial:
+                shutil.copyfile(LOCK, partial)
         code = wait_for([*DVC, "repro", *targets])
         if code or not set_aside_damaged():
             return code
@@ -112,6 +137,15 @@ def take_back_lock() -> None:
     if not in_git_repository():
         mend = "delete it, and all stages run again"
     raise InputError(f"{LOCK}: damaged ({reason}); {mend}")
+
+
+def remove_damaged_list() -> None:
+    """Remove the list of files in use that a killed run left cut off: DVC refuses to read it."""
+    with suppress(FileNotFoundError):
+        try:
+            json.loads(IN_USE.read_text(encoding="utf-8"))
+        except ValueError:
+            IN_USE.unlink()
 
 
 if __name__ == "__main__":

@@ -16,13 +16,20 @@ import numpy as np
 
 from parity.backends.contract import BackendFailure
 from parity.backends.opencv import engines
-from parity.core.cli import InputError, log, run
+from parity.core.cli import InputError, log
 from parity.core.params import BackendParams, Params, entry, load_params
 from parity.core.paths import reproducer_folder
+from parity.core.user_code import run
 from parity.evaluation.verdict import gate_limits
 from parity.faults.exported_file import exported_file
 from parity.faults.inputs import feeds_of, read_blob, real_blob
-from parity.faults.reproducer import Suspect, export_difference, find_symptom, write_reproducer
+from parity.faults.reproducer import (
+    Suspect,
+    check_target,
+    export_difference,
+    find_symptom,
+    write_reproducer,
+)
 from parity.faults.settings import FILE_LIMITS, FILE_OPENCV, FILE_PERTURB, on_cpu
 from parity.faults.symptom import Symptom
 from parity.faults.workaround import Outcome, conclusion, first_blobs, table, try_file, try_model
@@ -49,13 +56,16 @@ def main(argv: list[str] | None = None) -> None:
         value = getattr(args, option)
         if value is not None and not 0 < value < inf:
             raise InputError(f"--{option}: found {value:g}; expected a number above 0")
+    if folder := args.output or (args.name and reproducer_folder(args.name)):
+        check_target(folder)
     if not args.name:
         sys.exit(reproduce_file(args))
     params = load_params()
     entry(params, "models", args.name)
     with exported_file(args.name) as path:
         code = reproduce_model(args, params, path)
-    sys.exit(code)
+    if code:
+        sys.exit(code)
 
 
 def reproduce_model(args: argparse.Namespace, params: Params, path: Path) -> int:

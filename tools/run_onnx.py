@@ -13,11 +13,17 @@ import math
 import mmap
 import os
 import re
+import signal
+import stat
+import struct
 import subprocess
 import sys
+import tempfile
 import time
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +33,7 @@ from typing import NamedTuple, NoReturn
 if __name__ == "__main__":
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))  # MAX_PIXELS
 
 import cv2
 import numpy as np
@@ -38,11 +45,15 @@ SIZES = {"classification": {"resize": 256, "crop": 224}, "segmentation": "own"}
 INTERPOLATIONS = {
     name: getattr(cv2, f"INTER_{name.upper()}") for name in ("nearest", "linear", "cubic", "area")
 }
-FLOAT32 = 1  # in onnx.proto
+EXIF = {"ignore": cv2.IMREAD_IGNORE_ORIENTATION, "apply": 0}
 IMAGE_FILES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 TOP = 5  # classes of an image that are printed
 LEGEND_CLASSES = 32  # with more classes, the legend lists only those found
-MAX_SIDE, MAX_PIXELS = 2**15 - 1, 2**27  # of a resized image
+MAX_PIXELS = 2**27  # of an image, as it is and resized
+MAX_SIDE = 2**15 - 1  # of a resized image
+MAX_IMAGE, MAX_TEXT = 2**30, 2**24  # bytes of a file that is read whole
+MAX_THREADS = 1024
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 MIN_SIDE, MIN_HEIGHT, MIN_TEXT = 320, 96, 22  # pixels of a picture and of a line of text
 MAX_WINDOW = 1280, 800  # pixels
 ESCAPE, QUIT = 27, ord("q")
@@ -58,38 +69,40 @@ def main(argv: list[str] | None = None) -> None:
     task = find_task(args, model)
     how = find_preprocessing(args, task, model, params)
     answers = TASKS[task](args.classes, model)
-    network = Network(args, params)
-    print(f"{network.title}: {len(network.layers)} layers")
+    network = Network(args, find_output(args, model), params)
+    say(f"{network.title}: {len(network.layers)} layers")
     if args.verbose:
-        print(*network.layers, sep="\n")
-    print(f"preprocessing ({how.source}): {how.flags()}")
+        say(*network.layers)
+    say(f"preprocessing ({how.source}): {how.flags()}")
 
-    viewer = Viewer(args.output, args.input, task if args.show else None)
-    try:
-        for count, (name, image, per_second) in enumerate(frames(args.input), start=1):
+    with Viewer(args.output, args.input, task if args.show else None) as viewer:
+        for count, (name, image, per_second) in enumerate(frames(args.input, how.exif), start=1):
             if args.save and (per_second or Path(args.input).is_dir()):
                 refuse(f"--save: found --input {args.input}; expected a single image")
+            if args.save:
+                check_target(args.save, args.input, "--save")
             blob = blob_of(image, how)
             output, time_ms = network.run(blob)
+            if args.save:
+                save(args.save, blob=blob, output=output, milliseconds=time_ms)
+            if not (np.abs(output) < FLOAT32_MAX).all():  # where OpenCV cuts infinity off
+                values = "NaN" if np.isnan(output).any() else "infinity"
+                no_answer(f"{name}: no answer: the output of {args.model} holds {values}")
             answer = answers.decide(output)
             if per_second:
-                print(f"frame {count}: {answers.summarise(answer)}, {time_ms:.1f} ms")
+                say(f"frame {count}: {answers.summarise(answer)}, {time_ms:.1f} ms")
             else:
-                print(f"{name}: output {output.shape}, {time_ms:.1f} ms")
-                print(*answers.table(answer), sep="\n")
+                say(f"{name}: output {output.shape}, {time_ms:.1f} ms", *answers.table(answer))
             if args.save:
-                with new_file(args.save, args.input) as partial, partial.open("wb") as file:
-                    np.savez(file, blob=blob, output=output, milliseconds=time_ms)
                 break
             picture = answers.draw(seen_part(image, how), answer, time_ms, bool(per_second))
             if not viewer.add(f"{model.name}-{name}", picture, per_second):
                 break
-    finally:
-        viewer.close()
 
 
 def run(argv: list[str] | None = None) -> None:
     """Run `main`; where that fails, end with one line on stderr and without a traceback."""
+    open_standard_streams()
     try:
         try:
             main(argv)
@@ -97,21 +110,60 @@ def run(argv: list[str] | None = None) -> None:
             print(end="", flush=True)
     except cv2.error as error:
         refuse(f"OpenCV: {error}")
+    except MemoryError:
+        refuse("out of memory; expected a smaller image or model")
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        complain("interrupted")
         sys.exit(130)
     except OSError as error:
         if error.filename is None:  # of stdout, which Python would flush once more at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if isinstance(error, BrokenPipeError):  # the reader has left, as `head` does
             sys.exit(141)
-        refuse(f"{error.filename or 'stdout'}: {error.strerror.lower()}")
+        refuse(f"{error.filename or 'stdout'}: {(error.strerror or str(error)).lower()}")
+
+
+def open_standard_streams() -> None:
+    """Let the standard streams take any text, also where the shell has closed them: the next file
+    to be opened would get their number, and be written to by any library that prints."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def say(*lines: str) -> None:
+    """Print lines; a character that would start another line or steer a terminal is escaped."""
+    print(*map(printable, lines), sep="\n")
+
+
+def printable(text: str) -> str:
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
+def complain(line: str) -> None:
+    """Print a line on stderr, where that can be written."""
+    try:
+        if sys.stderr:  # without it, print would take stdout
+            print(printable(line), file=sys.stderr)
+    except OSError:
+        pass
 
 
 def refuse(message: str) -> NoReturn:
     """Exit with code 2 and one line on stderr: what was found, and what was expected."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    complain(f"error: {' '.join(message.split())}")
     sys.exit(2)
+
+
+def no_answer(message: str) -> NoReturn:
+    """Exit with code 1 and one line on stderr: the input is sound, and the model fails on it."""
+    complain(f"error: {message}")
+    sys.exit(1)
 
 
 # The command line
@@ -122,14 +174,22 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.error = lambda message: refuse(f"{message} (--help explains the flags)")
-    add, path = parser.add_argument, {"type": Path}
+    add, path = parser.add_argument, {"type": named}
     add("--model", **path, required=True, help="the ONNX file")
-    media = "an image, a folder of images, a video file, or the index of a camera, such as 0"
-    add("--input", required=True, help=media)
+    media = (
+        "an image (of an animation, the first), a folder of images, a video file, or the index of "
+        "a camera, such as 0"
+    )
+    add("--input", type=lambda value: str(named(value)), required=True, help=media)
     add("--task", choices=TASKS, help="default: the model's metadata")
+    output = "the output to take, of a model that has several; default: the first"
+    add("--output-name", metavar="NAME", help=output)
     names = "a text file with one class per line in the order of the ids: `name`, or `name r g b`"
     add("--classes", **path, help=f"{names}; default: the model's metadata")
-    folder = "where pictures go, and the MJPG video of a video or camera; default: %(default)s"
+    folder = (
+        "where pictures go, and the MJPG video of a video or camera; they replace only what this "
+        "tool wrote; default: %(default)s"
+    )
     add("--output", **path, default=Path("plots/demo"), help=folder)
     window = "open a window: any key continues, q or Esc quits; a video is shown, not written"
     add("--show", action="store_true", help=window)
@@ -166,6 +226,8 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
         add(f"--{name}", action="store_true", default=None, help=meaning)
         dest = name.replace("-", "_")
         add(f"--no-{name}", dest=dest, action="store_false", help=argparse.SUPPRESS)
+    exif = "turn a photo as its EXIF orientation says, or not; default: ignore, as torchvision does"
+    add("--exif", choices=EXIF, help=exif)
 
     add = parser.add_argument_group(
         "OpenCV", "The defaults are params.yaml's, else the values below."
@@ -176,15 +238,34 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
     add("--threads", type=int, help="0: as many as OpenCV uses by itself; default: 0")
     args = parser.parse_args(argv)
     if args.resize is not None:
+        if (args.rsz_height, args.rsz_width) != (None, None):
+            refuse("--resize: found --rsz-height or --rsz-width too; expected one of them")
         args.rsz_height = args.rsz_width = args.resize
+    folder = Path(args.input)
+    if folder.is_dir() and args.output.is_dir() and folder.samefile(args.output):
+        refuse(f"--output: found {args.output}, the folder of --input; expected another")
+    if args.save and args.show:
+        refuse("--save: found --show too; expected one of them: --save draws no picture")
+    if args.threads is not None and not 0 <= args.threads <= MAX_THREADS:
+        refuse(f"--threads: found {args.threads}; expected 0 to {MAX_THREADS}")
     return args
+
+
+def named(value: str) -> Path:
+    """Read a path; raises ValueError for none, which would be the current folder."""
+    if not value:
+        raise ValueError("the name is empty")
+    return Path(value)
 
 
 def number(value: str | float) -> Fraction:
     """Read a number exactly: 0.485 or 1/255, or the float nearest to it. A flag and the metadata
     thus make the same blob to the bit. Raises ValueError for anything else, and beyond 1e9."""
+    text = str(value)
+    if len(text) > 100 or re.search(r"e[+-]?\d{4}", text, re.IGNORECASE):  # would take for ever
+        raise ValueError(f"{text[:20]}... has too many digits")
     try:
-        written = Fraction(str(value))
+        written = Fraction(text)
     except ZeroDivisionError:
         raise ValueError(f"{value} is not a number") from None
     if abs(written) > 10**9:
@@ -208,31 +289,53 @@ def decimal(value: Fraction) -> str:
 
 # The ONNX file
 
+FLOAT32, EXTERNAL = 1, 1  # of TensorProto.DataType and of TensorProto.DataLocation
+# The fields that may hold tensors, by the message that they belong to.
+PARTS = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+}
+# Bits of an element by its type, of the numbers.
+BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64}
+BITS.update({16: 16, 17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4})
+
 
 class Model(NamedTuple):
-    """What an ONNX file says: the name for its pictures, the metadata, and the height and width of
-    its input, None where they are dynamic."""
+    """What an ONNX file says: the name for its pictures, the metadata, the height and width of its
+    input, None where they are dynamic, and the names of its outputs."""
 
     name: str
     metadata: dict[str, str]
     fixed: tuple[int, int] | None
+    outputs: Sequence[str] = ()
 
 
 def read_model(path: Path) -> Model:
-    """Read an ONNX file's metadata and check that its only input is one image, which OpenCV does
-    not do. The numbers of the fields are those of onnx.proto."""
-    check_name(path)
+    """Read an ONNX file's metadata and check what OpenCV does not: that its only input is one
+    image, and that its tensors are as large as they claim to be and lie in its folder. The numbers
+    of the fields are those of onnx.proto."""
+    check_file(path, sys.maxsize)
     try:
         with path.open("rb") as file:
             model = fields(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
-        graph = fields(model[7][-1])
+        if len(model[7]) != 1:
+            raise ValueError(f"it has {len(model[7])} graphs")
+        graph = fields(model[7][0])
         constants = {string(fields(tensor), 8) for tensor in graph.get(5, [])}
         values = [fields(value) for value in graph.get(11, [])]
         inputs = {string(value, 1): element_and_shape(value) for value in values}
+        outputs = [string(fields(value), 1) for value in graph.get(12, [])]
         entries = [fields(entry) for entry in model.get(14, [])]
         metadata = {string(entry, 1): string(entry, 2) for entry in entries}
         if not graph.get(1):
             raise ValueError("it has no nodes")
+        for tensor in tensors(model):
+            check_tensor(path, tensor)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         refuse(f"{path}: not an ONNX model, or only a part of one: {error}")
     inputs = {name: value for name, value in inputs.items() if name not in constants}
@@ -249,7 +352,8 @@ def read_model(path: Path) -> Model:
     # The pipeline calls every file model.onnx; the metadata names the model.
     known = re.sub(r"[^\w.+-]", "_", metadata.get("model", ""))
     names = [known, path.stem if path.stem not in (known, "model") or not known else ""]
-    return Model("-".join(filter(None, names)), metadata, tuple(sides) if all(sides) else None)
+    fixed = tuple(sides) if all(sides) else None
+    return Model("-".join(filter(None, names)), metadata, fixed, outputs)
 
 
 def fields(message: memoryview) -> dict[int, list]:
@@ -260,27 +364,42 @@ def fields(message: memoryview) -> dict[int, list]:
     """
     found: dict[int, list] = {}
     place = 0
-
-    def varint() -> int:
-        nonlocal place
-        value = 0
-        for shift in range(0, 70, 7):
-            byte = message[place]
-            place += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-        raise ValueError("a number has more than ten bytes")
-
     while place < len(message):
-        field, wire_type = divmod(varint(), 8)
-        value = varint() if wire_type in (0, 2) else 0
+        key, place = varint(message, place)
+        field, wire_type = divmod(key, 8)
+        value, place = varint(message, place) if wire_type in (0, 2) else (0, place)
         if wire_type:
             start, place = place, place + {1: 8, 2: value, 5: 4}[wire_type]
             if place > len(message):
                 raise ValueError("the file ends too early")
             value = message[start:place]
         found.setdefault(field, []).append(value)
+    return found
+
+
+def varint(message: memoryview, place: int) -> tuple[int, int]:
+    """Return the number at a place of a protobuf message, and the place behind it."""
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = message[place]
+        place += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, place
+    raise ValueError("a number has more than ten bytes")
+
+
+def numbers(message: dict[int, list], field: int) -> list[int]:
+    """Return the ints of a repeated field, packed or not."""
+    found: list[int] = []
+    for value in message.get(field, []):
+        if isinstance(value, int):
+            found.append(value)
+            continue
+        place = 0
+        while place < len(value):
+            one, place = varint(value, place)
+            found.append(one)
     return found
 
 
@@ -295,8 +414,79 @@ def element_and_shape(value: dict[int, list]) -> tuple[int, list[int | None]]:
     for type_ in value.get(2, []):
         for tensor in map(fields, fields(type_).get(1, [])):
             shape = [fields(side) for part in tensor.get(2, []) for side in fields(part).get(1, [])]
-            return tensor.get(1, [0])[-1], [side.get(1, [None])[-1] for side in shape]
+            sides = [side.get(1, [None])[-1] for side in shape]
+            # A negative one is dynamic too.
+            sides = [None if side is None or side >= 2**63 else side for side in sides]
+            return tensor.get(1, [0])[-1], sides
     return 0, []
+
+
+def tensors(model: dict[int, list]) -> Iterator[dict[int, list]]:
+    """Yield every tensor of a model: of graphs and subgraphs, attributes, functions and sparse
+    tensors."""
+    waiting = [("model", model)]
+    while waiting:
+        kind, message = waiting.pop()
+        if kind == "tensor":
+            yield message
+        for field, part in PARTS.get(kind, {}).items():
+            waiting += [(part, fields(value)) for value in message.get(field, [])]
+
+
+def check_tensor(path: Path, tensor: dict[int, list]) -> None:
+    """Refuse a tensor that OpenCV would read beyond its end, or from a file outside the folder of
+    the model."""
+    name = f"{path}: tensor {string(tensor, 8)!r}"
+    shape, bits = numbers(tensor, 1), BITS.get(tensor.get(2, [0])[-1])
+    needed = None if bits is None else (math.prod(shape) * bits + 7) // 8
+    entries = [fields(entry) for entry in tensor.get(13, [])]
+    if entries or tensor.get(14, [0])[-1] == EXTERNAL:
+        pairs = [(string(entry, 1), string(entry, 2)) for entry in entries]
+        check_external_data(path, name, pairs, needed)
+    elif needed is not None and bits >= 8:
+        stored = sum(map(len, tensor.get(9, []))) if 9 in tensor else elements(tensor) * bits // 8
+        if stored != needed:
+            shown = " x ".join(map(str, shape)) or "one element"
+            refuse(f"{name}: found {stored} bytes; expected {needed} for its shape, {shown}")
+
+
+def elements(tensor: dict[int, list]) -> int:
+    """Return how many elements a tensor has in the fields of their types, packed or not."""
+    count = 0
+    for field, size in {4: 4, 10: 8, 5: 0, 7: 0, 11: 0}.items():  # bytes; 0: those of a varint
+        for value in tensor.get(field, []):
+            if isinstance(value, int):
+                count += 1
+            elif size:
+                count += len(value) // size
+            else:  # the last byte of a varint is below 0x80
+                count += int(np.count_nonzero(np.frombuffer(value, np.uint8) < 0x80))
+    return count
+
+
+def check_external_data(
+    path: Path, name: str, entries: Sequence[tuple[str, str]], needed: int | None
+) -> None:
+    """Refuse external data unless it is `needed` bytes of a regular file in the model's folder."""
+    values = {"offset": "0", "length": str(needed), **dict(entries)}
+    shown = ", ".join(f"{key} {value!r}" for key, value in entries)
+    found = f"{name}: external data: found {shown or 'no location'}"
+    location, folder = values.get("location", ""), path.parent.resolve()
+    try:
+        place = (folder / location).resolve()
+        is_inside = folder in place.parents and not Path(location).is_absolute()
+        if not is_inside or not stat.S_ISREG(place.stat().st_mode):
+            raise ValueError("not a regular file there")
+        size = place.stat().st_size
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links
+        reason = getattr(error, "strerror", None) or error
+        refuse(f"{found} ({reason}); expected a file in the folder of the model")
+    begin, length = (
+        values[key] if values[key].isdecimal() else "-1" for key in ("offset", "length")
+    )
+    is_once = len({key for key, _ in entries}) == len(entries)
+    if not is_once or int(begin) < 0 or int(length) != needed or int(begin) + needed > size:
+        refuse(f"{found}; expected {needed} of the {size} bytes of that file")
 
 
 def find_task(args: argparse.Namespace, model: Model) -> str:
@@ -316,12 +506,20 @@ def read_params() -> dict:
     try:
         import yaml
 
-        content = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_file(PARAMS, MAX_TEXT).decode())
     except (ImportError, FileNotFoundError):
         return {}
     except Exception as error:  # yaml.YAMLError has no name where yaml is missing
         refuse(f"{PARAMS}: cannot be read as YAML: {error}")
     return content if isinstance(content, dict) else {}
+
+
+def read_json(text: str) -> object:
+    """Return the content of an entry of the metadata, None for one of another program's."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def section(content: object, *keys: str) -> dict:
@@ -349,6 +547,7 @@ class Preprocessing:
     crop: bool
     interpolation: str
     antialias: bool
+    exif: str
     source: str
 
     def flags(self) -> str:
@@ -363,7 +562,7 @@ class Preprocessing:
             f"--scale {decimal(self.scale)} --mean {mean} --std {std} {rgb} "
             f"--rsz-height {rsz_height} --rsz-width {rsz_width} {keep_aspect} "
             f"--height {height} --width {width} {crop} "
-            f"--interpolation {self.interpolation} {antialias}"
+            f"--interpolation {self.interpolation} {antialias} --exif {self.exif}"
         )
 
     def table(self) -> np.ndarray:
@@ -398,6 +597,8 @@ def find_preprocessing(
         source = f"flags, then {source}"
     how.update(given)
 
+    if args.crop and how["size"] is None:
+        refuse("--crop: found no size to crop to; expected --height and --width")
     how["crop"] = how["crop"] and how["size"] is not None
     if how["crop"] and not how["resize"]:
         how.update(resize=how["size"], keep_aspect=True)
@@ -409,10 +610,7 @@ def find_preprocessing(
 
 def find_profile(path: Path, task: str, metadata: dict[str, str], params: dict) -> tuple[dict, str]:
     """Return the profile in the metadata, in params.yaml or else ImageNet's, and its origin."""
-    try:
-        profile = json.loads(metadata.get("preprocess", ""))
-    except ValueError:  # no entry, or one of another program's
-        profile = None
+    profile = read_json(metadata.get("preprocess", ""))
     if isinstance(profile, dict) and {"mean", "std"} <= profile.keys():
         return profile, f"metadata of {path}"
     own = section(params, "models", path.parent.name).get("preprocess")
@@ -443,11 +641,17 @@ def read_profile(profile: dict, task: str) -> dict:
         "crop": task == "classification",
         "interpolation": str(size.get("interpolation", "linear")),
         "antialias": bool(size.get("antialias")),
+        "exif": profile.get("exif", "ignore"),
     }
     if len(how["mean"]) != 3 or len(how["std"]) != 3:
         raise ValueError("expected three numbers as mean and as std")
     if how["interpolation"] not in INTERPOLATIONS:
         raise ValueError(f"interpolation {how['interpolation']!r}")
+    if how["exif"] not in EXIF:
+        raise ValueError(f"found exif {how['exif']!r}; expected {' or '.join(EXIF)}")
+    if not all(0 <= value <= 255 for value in how["mean"]):
+        most = decimal(255 * scale)
+        raise ValueError(f"found mean {profile['mean']}; expected numbers from 0 to {most}")
     return how
 
 
@@ -524,7 +728,7 @@ def seen_part(image: np.ndarray, how: Preprocessing) -> np.ndarray:
 class Network:
     """A model in OpenCV: the names of its `layers`, and a `title` with version and settings."""
 
-    def __init__(self, args: argparse.Namespace, params: dict) -> None:
+    def __init__(self, args: argparse.Namespace, output: str | None, params: dict) -> None:
         chosen = {"engine": "auto", "backend": "default", "target": "cpu"}
         for name, default in chosen.items():
             found = getattr(args, name) or section(params, "opencv").get(name) or default
@@ -534,8 +738,11 @@ class Network:
             # OpenCV would fall back to the CPU and only warn.
             lacks = f"OpenCV {cv2.__version__} cannot use it with --backend {chosen['backend']}"
             refuse(f"--target: found {chosen['target']!r}; this {lacks}")
-        threads = args.threads or section(params, "opencv").get("threads")
-        if isinstance(threads, int) and threads > 0:
+        threads = args.threads or section(params, "opencv").get("threads") or 0
+        if not isinstance(threads, int) or not 0 <= threads <= MAX_THREADS:
+            expected = f"expected 0 to {MAX_THREADS}"
+            refuse(f"{PARAMS}: opencv.threads: found {threads!r}; {expected}")
+        if threads:
             cv2.setNumThreads(threads)
         self.path = args.model
         try:
@@ -546,7 +753,9 @@ class Network:
         if (backend, target) != (cv2.dnn.DNN_BACKEND_DEFAULT, cv2.dnn.DNN_TARGET_CPU):
             self.net.setPreferableBackend(backend)
             self.net.setPreferableTarget(target)
-        self.layers = list(self.net.getLayerNames())
+        if self.net.empty():  # OpenCV's new engine only logs what it cannot read
+            refuse(f"{self.path}: OpenCV cannot read it as an ONNX model")
+        self.layers, self.output = list(self.net.getLayerNames()), output
         settings = ", ".join(f"{name} {value}" for name, value in chosen.items())
         self.title = f"OpenCV {cv2.__version__} ({settings})"
         self.warm: set[tuple[int, ...]] = set()
@@ -559,19 +768,34 @@ class Network:
         try:
             if blob.shape not in self.warm:
                 self.net.setInput(blob)
-                self.net.forward()
+                self.forward()
                 self.warm.add(blob.shape)
             began = time.perf_counter()
             self.net.setInput(blob)
-            output = self.net.forward()
+            output = self.forward()
             time_ms = 1e3 * (time.perf_counter() - began)
         except cv2.error as error:
             refuse(f"{self.path}: OpenCV cannot run it on a blob of {blob.shape}: {error}")
         if not isinstance(output, np.ndarray):
             refuse(f"{self.path}: OpenCV returns {output!r}; expected an array")
-        if not np.isfinite(output).all():
-            print("warning: the output holds NaN or infinity", file=sys.stderr)
         return output, time_ms
+
+    def forward(self) -> object:
+        return self.net.forward() if self.output is None else self.net.forward(self.output)
+
+
+def find_output(args: argparse.Namespace, model: Model) -> str | None:
+    """Return the name of the output that answers, None for the only one; refuses an unknown one."""
+    names = list(model.outputs)
+    if not names:
+        refuse(f"{args.model}: found no output; expected at least one")
+    if args.output_name not in (None, *names):
+        refuse(f"--output-name: found {args.output_name!r}; {args.model} has {', '.join(names)}")
+    if len(names) == 1:
+        return None
+    name = args.output_name or names[0]
+    say(f"output {name} of {', '.join(names)} (--output-name takes another)")
+    return name
 
 
 def constant(flag: str, name: str) -> int | None:
@@ -592,24 +816,28 @@ def constant(flag: str, name: str) -> int | None:
 # Images, videos and cameras
 
 
-def frames(source: str) -> Iterator[tuple[str, np.ndarray, float]]:
+def frames(source: str, exif: str = "ignore") -> Iterator[tuple[str, np.ndarray, float]]:
     """Yield the images that `--input` stands for: name, pixels, uint8 (H, W, 3), BGR, and for a
     video or camera the frames per second, else 0."""
     path = Path(source)
     check_name(path)
     if source.isdecimal() and not path.exists():
         yield from stream(f"camera-{source}", int(source))
-    elif path.is_dir():
+        return
+    if path.is_dir():
         images = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_FILES)
         if not images:
             refuse(f"{path}: the folder holds no image ({', '.join(sorted(IMAGE_FILES))})")
-        stems = [image.stem for image in images]
+        names, stems = {image.name for image in images}, [image.stem for image in images]
         for image in images:
-            yield image.stem if stems.count(image.stem) == 1 else image.name, read_image(image), 0
-    elif not path.stat().st_size:
+            is_short = stems.count(image.stem) == 1 and image.stem not in names
+            yield image.stem if is_short else image.name, read_image(image, exif), 0
+        return
+    check_file(path, sys.maxsize)
+    if not path.stat().st_size:
         refuse(f"{path}: the file is empty")
-    elif path.suffix.lower() in IMAGE_FILES or cv2.haveImageReader(source):
-        yield path.stem, read_image(path), 0
+    if path.suffix.lower() in IMAGE_FILES or cv2.haveImageReader(source):
+        yield path.stem, read_image(path, exif), 0
     else:
         yield from stream(path.stem, source)
 
@@ -622,21 +850,138 @@ def check_name(path: Path) -> None:
         refuse(f"{str(path)!a}: the name is not UTF-8")
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Decode an image file into uint8 (H, W, 3), BGR."""
+def check_file(path: Path, most: int) -> None:
+    """Refuse what is not a file, whose reading may never end, and a file of more than `most`
+    bytes."""
     check_name(path)
-    data = path.read_bytes()
-    is_jpeg, is_png = data.startswith(b"\xff\xd8"), data.startswith(b"\x89PNG")
-    is_jpeg_cut = is_jpeg and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
-    if is_jpeg_cut or (is_png and b"IEND" not in data[-64:]):
-        refuse(f"{path}: the image is cut off, its end is missing")
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        kind = "is a directory" if stat.S_ISDIR(found.st_mode) else "not a regular file"
+        refuse(f"{path}: {kind}; expected a file")
+    if found.st_size > most:
+        refuse(f"{path}: found {found.st_size} bytes; expected at most {most}")
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """Return the content of a file, of at most so many bytes."""
+    check_file(path, most)
+    with path.open("rb") as file:
+        return file.read(most)
+
+
+# What libjpeg and libpng print when pixels are damaged. Their other warnings are about metadata.
+DAMAGE = re.compile(
+    rb"^(?:Corrupt JPEG data: (?!bad ICC)|Premature end of JPEG|Inconsistent progression"
+    rb"|libpng error: |libpng warning: (?:IDAT: |\w+: CRC error)).*",
+    re.MULTILINE,
+)
+JPEG_START, PNG_START = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
+JPEG_END, JPEG_SCAN, JPEG_PROGRESSIVE = 0xD9, 0xDA, 0xC2
+
+
+def read_image(path: Path, exif: str = "ignore") -> np.ndarray:
+    """Decode an image file into uint8 (H, W, 3), BGR."""
+    data = read_file(path, MAX_IMAGE)
+    if not data:
+        refuse(f"{path}: the file is empty")
+    if exif == "apply" and data[4:12] in (b"ftypavif", b"ftypavis"):
+        refuse(f"{path}: found an AVIF file; OpenCV does not turn it (--exif ignore takes it)")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        flags = cv2.IMREAD_COLOR
+        if is_grey16(data):
+            flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
+        image, printed = decode(data, flags | EXIF[exif])
     except cv2.error as error:
+        if "CV_IO_MAX_IMAGE_PIXELS" in str(error):
+            refuse_pixels(path)
         refuse(f"{path}: OpenCV refuses the image: {error}")
+    missing = missing_part(data)
+    if missing:
+        refuse(f"{path}: the image is cut off, {missing} missing ({len(data)} bytes)")
+    damage = DAMAGE.search(printed)
+    if damage:
+        refuse(f"{path}: the image is damaged: {damage[0].decode(errors='replace')}")
     if image is None:
         refuse(f"{path}: not an image that OpenCV can read")
+    if image.shape[0] * image.shape[1] > MAX_PIXELS:  # where OpenCV was imported before
+        refuse_pixels(path)
+    if image.ndim == 2:  # as PIL's convert("RGB") does
+        image = cv2.cvtColor(np.minimum(image, 255).astype(np.uint8), cv2.COLOR_GRAY2BGR)
     return image
+
+
+def refuse_pixels(path: Path) -> NoReturn:
+    refuse(f"{path}: the image has too many pixels; expected at most {MAX_PIXELS}")
+
+
+def is_grey16(data: bytes) -> bool:
+    """Return whether an image is grey with 16 bits, which IMREAD_COLOR divides by 256."""
+    if data.startswith(PNG_START):
+        return data[24:26] == b"\x10\0"
+    if data[:2] not in (b"II", b"MM", b"P5"):  # TIFF and PGM
+        return False
+    image, _ = decode(data, cv2.IMREAD_UNCHANGED)
+    return image is not None and image.ndim == 2 and image.dtype == np.uint16
+
+
+def decode(data: bytes, flags: int) -> tuple[np.ndarray | None, bytes]:
+    """Return what OpenCV decodes, and what its libraries in C print meanwhile: OpenCV returns the
+    grey half of a damaged JPEG, and only stderr says so."""
+    with tempfile.TemporaryFile() as listener:
+        stderr = os.dup(2)
+        os.dup2(listener.fileno(), 2)
+        try:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+        listener.seek(0)
+        return image, listener.read(2**16)
+
+
+def missing_part(data: bytes) -> str:
+    """Return which part of a JPEG or PNG is missing, empty for none. Bytes behind its end are not
+    its own, and libraries do not name what a scan would have brought."""
+    try:
+        if data.startswith(JPEG_START):
+            return "its last scans are" if lacks_scans(jpeg_segments(data)) else ""
+        if data.startswith(PNG_START):
+            place = len(PNG_START)
+            while struct.unpack_from(">4s", data, place + 4)[0] != b"IEND":
+                place += 12 + struct.unpack_from(">I", data, place)[0]
+    except (LookupError, TypeError, struct.error):  # no such marker, or no such bytes
+        return "its end is"
+    return ""
+
+
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield marker and content of the segments of a JPEG up to its end, the pixels left out."""
+    marker = re.compile(rb"\xff+([^\0\xd0-\xd7\xff])", re.DOTALL)  # no stuffing and no restart
+    place, code = 2, 0
+    while True:
+        found = marker.search(data, place)
+        code, place = found[1][0], found.end()
+        if code == JPEG_END:
+            return
+        if code not in (0x01, 0xD8):  # those have no content
+            length = struct.unpack_from(">H", data, place)[0]
+            yield code, data[place + 2 : place + length]
+            place += length
+
+
+def lacks_scans(segments: Iterator[tuple[int, bytes]]) -> bool:
+    """Return whether a progressive JPEG lacks bits of a coefficient. A scan brings coefficients of
+    some components, but for some of their lowest bits (ITU T.81, B.2.3 and G.1)."""
+    missing: dict[int, set[int]] = {}
+    for code, content in segments:
+        if code == JPEG_PROGRESSIVE:
+            missing = {content[6 + 3 * index]: set(range(64)) for index in range(content[5])}
+        elif code == JPEG_SCAN:
+            first, last, bits = content[1 + 2 * content[0] :][:3]
+            for component in content[1 : 1 + 2 * content[0] : 2]:
+                if not bits & 0x0F:
+                    missing.get(component, set()).difference_update(range(first, last + 1))
+    return any(missing.values())
 
 
 def stream(name: str, source: str | int) -> Iterator[tuple[str, np.ndarray, float]]:
@@ -659,20 +1004,19 @@ class Answers:
     """What a model's outputs mean; `names` are those of its classes by id, empty if unknown."""
 
     def __init__(self, classes: Path | None, model: Model) -> None:
-        try:
-            names = json.loads(model.metadata.get("classes", ""))
-        except ValueError:  # no entry, or one of another program's
-            names = []
+        names = read_json(model.metadata.get("classes", ""))
         self.names = list(map(str, names)) if isinstance(names, list) else []
+        self.source = "the metadata (--classes names a file)"
         if classes:
-            self.names = class_lines(classes)
+            self.names, self.source = class_lines(classes), str(classes)
 
     def name(self, index: int) -> str:
         return self.names[index] if self.names else f"class {index}"
 
     def check_count(self, outputs: int) -> None:
         if self.names and len(self.names) != outputs:
-            refuse(f"--classes: found {len(self.names)} classes; the model has {outputs} outputs")
+            found = f"found {len(self.names)} classes in {self.source}"
+            refuse(f"--classes: {found}; the model has {outputs} outputs")
 
 
 class Classification(Answers):
@@ -819,7 +1163,8 @@ TASKS = {"classification": Classification, "segmentation": Segmentation}
 def class_lines(path: Path) -> list[str]:
     """Return the lines of a classes file: the line number is the class id."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        text = read_file(path, MAX_TEXT).decode("utf-8-sig")
+        lines = [line.strip() for line in text.splitlines()]
     except UnicodeDecodeError:
         refuse(f"{path}: not a text file in UTF-8")
     while lines and not lines[-1]:
@@ -893,30 +1238,74 @@ def put_corner(picture: np.ndarray, lines: Sequence[str]) -> None:
 # Files and windows
 
 
-def check_target(path: Path, source: str) -> None:
-    """Create the folder of a file to write; refuses to overwrite the input `source`."""
+# This tool's files carry it: a picture after its header, a video and arrays at their end.
+MARK = b"Software\0run_onnx"
+
+
+def is_own(path: Path) -> bool:
+    """Return whether a path is a file that this tool wrote."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        return False
+    with path.open("rb") as file:
+        head = file.read(1024)
+        file.seek(max(0, path.stat().st_size - 64))
+        return MARK in (head if head.startswith(PNG_START) else file.read())
+
+
+def check_target(path: Path, source: str, flag: str) -> None:
+    """Create the folder of a file to write. Refuses to replace anything but what this tool wrote,
+    and the input `source`; `flag` names another place."""
     inputs = [Path(source), Path(source) / path.name]
     try:
-        if path.exists() and path.resolve() in [entry.resolve() for entry in inputs]:
-            refuse(f"{path}: is the input itself; expected another name")
+        if os.path.lexists(path):
+            if path.exists() and any(one.exists() and path.samefile(one) for one in inputs):
+                refuse_target(path, "it is the input itself", flag)
+            if not is_own(path):
+                refuse_target(path, "it is there, and this tool did not write it", flag)
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        refuse(f"{path}: cannot be written: {error.strerror}")
+        refuse_target(path, (error.strerror or str(error)).lower(), flag)
 
 
 @contextmanager
-def new_file(path: Path, source: str) -> Iterator[Path]:
-    """Yield a temporary path that is renamed to `path` on success, and removed on an error."""
-    check_target(path, source)
-    partial = path.with_name(f".{os.getpid()}.partial{path.suffix}")
+def completed(path: Path, flag: str) -> Iterator[Path]:
+    """Yield a path beside `path`, which replaces it on success, and is removed on an error."""
+    partial = partial_of(path)
     try:
         yield partial
         partial.replace(path)
     except OSError as error:
-        refuse(f"{path}: cannot be written: {error.strerror}")
+        refuse_target(path, (error.strerror or str(error)).lower(), flag)
     finally:
-        if partial.exists():
-            partial.unlink()
+        remove(partial)
+
+
+def partial_of(path: Path) -> Path:
+    return path.with_name(f".{os.getpid()}.partial{path.suffix}")
+
+
+def remove(path: Path) -> None:
+    with suppress(OSError):  # it may not exist
+        path.unlink()
+
+
+def refuse_target(path: Path, reason: str, flag: str) -> NoReturn:
+    refuse(f"{path}: cannot be written: {reason} ({flag} names another place)")
+
+
+def save(path: Path, **arrays: object) -> None:
+    """Write arrays for np.load."""
+    with completed(path, "--save") as partial:
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)
+        with zipfile.ZipFile(partial, "a") as archive:
+            archive.comment = MARK
+
+
+def chunk(data: bytes) -> bytes:
+    """Return a chunk of text of a PNG file."""
+    checksum = zlib.crc32(b"tEXt" + data)
+    return struct.pack(">I4s", len(data), b"tEXt") + data + struct.pack(">I", checksum)
 
 
 class Viewer:
@@ -926,7 +1315,28 @@ class Viewer:
         self.folder, self.source = folder, source
         self.window = title if title and has_display() else None
         self.note = " (there is no display to show it on)" if title and not self.window else ""
-        self.video: tuple[Path, cv2.VideoWriter] | None = None
+        self.video: Path | None = None
+        self.writer, self.frames = cv2.VideoWriter(), 0
+
+    def __enter__(self) -> Viewer:
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        """Finish the video, if there is one, also after Ctrl-C; an error discards it."""
+        if not self.video:
+            return
+        self.writer.release()
+        if kind not in (None, KeyboardInterrupt) or not self.frames:
+            remove(partial_of(self.video))
+            return
+        with completed(self.video, "--output") as partial:
+            found = cv2.VideoCapture(str(partial)).get(cv2.CAP_PROP_FRAME_COUNT)
+            if found < self.frames:  # OpenCV does not say that it could not write
+                lost = f"only {found:.0f} of {self.frames} frames reached the disk; is it full?"
+                refuse_target(self.video, lost, "--output")
+            with partial.open("ab") as file:
+                file.write(struct.pack("<4sI", b"JUNK", len(MARK)) + MARK + bytes(len(MARK) % 2))
+        say(f"video: {self.video}{self.note}")
 
     def add(self, name: str, picture: np.ndarray, per_second: float) -> bool:
         """Write a picture or frame, or show it; return False when the user has seen enough."""
@@ -936,20 +1346,22 @@ class Viewer:
             self.write_frame(self.folder / f"{name}.avi", picture, per_second)
             return True
         path = self.folder / f"{name}.png"
-        with new_file(path, self.source) as partial:
-            if not cv2.imwrite(str(partial), picture):
-                refuse(f"{path}: cannot be written")
-        print(f"picture: {path}{self.note}")
+        check_target(path, self.source, "--output")
+        with completed(path, "--output") as partial:
+            encoded = cv2.imencode(".png", picture)[1].tobytes()
+            partial.write_bytes(encoded[:33] + chunk(MARK) + encoded[33:])  # after the header
+        say(f"picture: {path}{self.note}")
         return not self.window or self.show(picture, wait=True)
 
     def write_frame(self, path: Path, picture: np.ndarray, per_second: float) -> None:
-        if self.video is None:
-            check_target(path, self.source)
+        if not self.video:
+            check_target(path, self.source, "--output")
             size, code = picture.shape[1::-1], cv2.VideoWriter.fourcc(*"MJPG")
-            self.video = path, cv2.VideoWriter(str(path), code, per_second, size)
-            if not self.video[1].isOpened():
-                refuse(f"{path}: cannot be written")
-        self.video[1].write(picture)
+            self.video = path
+            if not self.writer.open(str(partial_of(path)), code, per_second, size):
+                refuse_target(path, "OpenCV cannot open it", "--output")
+        self.writer.write(picture)
+        self.frames += 1
 
     def show(self, picture: np.ndarray, wait: bool) -> bool:
         """Show a picture, and wait for a key; return False for one that quits."""
@@ -975,12 +1387,6 @@ class Viewer:
         except cv2.error:  # Qt has no such window
             return False
 
-    def close(self) -> None:
-        """Finish the video, if there is one."""
-        if self.video and self.video[1].isOpened():
-            self.video[1].release()
-            print(f"video: {self.video[0]}{self.note}")
-
 
 def has_display() -> bool:
     """Return whether OpenCV can open a window. Another process tries: a failure would abort it."""
@@ -989,4 +1395,5 @@ def has_display() -> bool:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing half-written stays
     run()

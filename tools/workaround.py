@@ -5,8 +5,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from parity.core.cli import InputError, run
+from parity.core.cli import InputError
 from parity.core.params import entry, load_params
+from parity.core.user_code import run
+from parity.core.written import refuse_foreign
 from parity.faults.candidates import REWRITES, write_rewritten
 from parity.faults.exported_file import exported_file
 from parity.faults.workaround import (
@@ -29,6 +31,8 @@ def main(argv: list[str] | None = None) -> None:
     model = entry(params, "models", name)
     if bool(arguments.write) != bool(arguments.output):
         raise InputError("expected both of --write and --output, or neither")
+    if arguments.output:
+        refuse_foreign(arguments.output)
     with exported_file(name) as path:
         blobs = first_blobs(name, model, params)
         if not blobs:
@@ -39,7 +43,8 @@ def main(argv: list[str] | None = None) -> None:
             return
         outcomes = try_model(name, model, params, blobs)
     print(table(outcomes), *conclusion(name, outcomes), sep="\n")
-    sys.exit(0 if any(outcome.passes for outcome in outcomes) else 1)
+    if not any(outcome.passes for outcome in outcomes):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

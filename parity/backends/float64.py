@@ -122,8 +122,9 @@ def _evaluator(model: "ModelProto", prefix: str = "") -> "ReferenceEvaluator":
 
 
 def _float64_operators() -> list[type["OpRun"]]:
-    """Return operators that the evaluator computes in float32 whatever its inputs are."""
+    """Return operators that the evaluator computes wrong, or in float32 whatever its inputs are."""
     from onnx.reference.op_run import OpRun
+    from onnx.reference.ops.op_max_pool import MaxPool as ReferenceMaxPool
     from scipy.special import erf
 
     class Erf(OpRun):
@@ -138,7 +139,14 @@ def _float64_operators() -> list[type["OpRun"]]:
                 return ((0.5 * x * (1 + np.tanh(inner))).astype(x.dtype),)
             return ((0.5 * x * (1 + erf(x / np.sqrt(2)))).astype(x.dtype),)
 
-    return [Erf, Gelu]
+    class MaxPool(ReferenceMaxPool):
+        # With strides of 1 and `ceil_mode` the evaluator's own pads twice.
+        def _run(self, x: np.ndarray, **attributes: object) -> tuple[np.ndarray, ...]:
+            names = ("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads")
+            names += ("storage_order", "strides")
+            return self._max_pool(x, *(attributes.get(name) for name in names))
+
+    return [Erf, Gelu, MaxPool]
 
 
 def _run(

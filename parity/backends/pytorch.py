@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from parity.backends.contract import Forward
+from parity.backends.contract import BackendFailure, Forward
 from parity.core.cli import InputError
 from parity.core.machine import cores
 from parity.core.params import PARAMS, PyTorchParams
@@ -26,6 +26,37 @@ def load_pytorch(network: nn.Module, params: PyTorchParams) -> Forward:
     def forward(blob: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             return network(torch.from_numpy(blob).to(device)).cpu().numpy()
+
+    return forward
+
+
+def load_pytorch_float64(network: nn.Module, threads: int) -> Forward:
+    """Return the network's forward pass in float64, on the CPU; set this process's threads, 0 for
+    all cores.
+
+    The function takes a blob, float32 (N, 3, H, W), and returns float64 logits, (N, C) or
+    (N, C, H, W). Weights keep their float32 values, so only the rounding of intermediate results
+    differs. Raises BackendFailure when the network does not compute in float64.
+    """
+    torch.set_num_threads(threads or cores())
+    network = network.double()
+
+    def forward(blob: np.ndarray) -> np.ndarray:
+        default = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)  # for tensors that the forward pass creates
+        try:
+            with torch.inference_mode():
+                logits = network(torch.from_numpy(blob).double())
+        except Exception as error:  # a network of the user's raises anything
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            message = f"PyTorch cannot run the network in float64: {reason}"
+            raise BackendFailure("error", message) from None
+        finally:
+            torch.set_default_dtype(default)
+        if logits.dtype != torch.float64:
+            found = f"its output is {str(logits.dtype).removeprefix('torch.')}"
+            raise BackendFailure("error", f"the network does not compute in float64: {found}")
+        return logits.numpy()
 
     return forward
 

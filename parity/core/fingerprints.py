@@ -16,7 +16,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from parity.core.files import read_json
+from parity.core.files import read_json_if_whole
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("parity", "stages")
@@ -37,9 +37,18 @@ DISTRIBUTIONS = {
     "torchvision": ("torch", "torchvision"),
 }
 
-# Code that only validates params.yaml cannot change a result, since DVC compares the values
-# themselves. Only the fingerprint of `check_params` includes it.
-VALIDATION = {(f"{__package__}.params", name) for name in ("Params", "load_params")}
+# Code that only validates or looks after files cannot change a result, since DVC compares the
+# values of params.yaml themselves. Only the fingerprint of `check_params` includes it.
+VALIDATION = {
+    (f"{__package__}.{module}", name)
+    for module, names in {
+        "cli": ["last_outputs_left"],
+        "params": ["Params", "load_params"],
+        "places": ["Place", "check_inputs", "locked_places"],
+        "written": ["note_written"],
+    }.items()
+    for name in names
+}
 VALIDATING = "check_params"
 
 # A module, by its dotted name, and a definition in it; None for the module as a whole.
@@ -213,7 +222,7 @@ def stamp(path: Path) -> Stamp:
     """Size in bytes and time of change in ns of a file, None where there is none."""
     try:
         stat = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name that no file can have
         return None
     return [stat.st_size, stat.st_mtime_ns]
 
@@ -231,20 +240,29 @@ def outside_mark(record: Path, before: Path) -> dict[str, str | None]:
     Otherwise the previous mark, in the file `before`, is kept, because DVC treats any other value
     as a change.
     """
-    if record.exists():
-        content = read_json(record)
-        root, noted = Path(content.get("root", "")), content.get("files", {})
+    if noted_files := read_json_if_whole(record, _noted_files):
+        root, noted = noted_files
         now = {name: stamp(root / name) for name in noted}
         if now != noted:
             return {"changed": digest(now)}
-    return read_json(before) if before.exists() else {"changed": None}
+    return read_json_if_whole(before) or {"changed": None}
+
+
+def _noted_files(record: dict) -> tuple[Path, dict[str, Stamp]]:
+    return Path(record.get("root", "")), dict(record.get("files", {}))
 
 
 def loaded_sources(before: Collection[str]) -> list[Path]:
     """The source files of the modules that this process has loaded since `before`, names of
     `sys.modules`: those outside of Python's library, the installed packages and this project."""
-    installed = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib")}
-    own = {ROOT / name for name in (*PACKAGES, "tools", "tests")}
     new = [sys.modules[name] for name in sys.modules.keys() - set(before)]
     files = {Path(file) for module in new if (file := getattr(module, "__file__", None))}
-    return sorted(file for file in files if not (installed | own) & set(file.parents))
+    return sorted(filter(is_users, files))
+
+
+def is_users(source: Path) -> bool:
+    """Whether a source file is outside of Python's library, the installed packages and this
+    project."""
+    installed = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib")}
+    own = {ROOT / name for name in (*PACKAGES, "tools", "tests")}
+    return source.is_absolute() and not (installed | own) & set(source.parents)

@@ -2,7 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +13,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from parity.core.cli import InputError
-from parity.core.files import write_json
+from parity.core.files import (
+    new_directory,
+    new_file,
+    open_regular,
+    read_json_if_whole,
+    write_json,
+)
 
 LOCK, CACHE = Path("dvc.lock"), Path(".dvc/cache/files/md5")
 # What was compared with its hash, with size, time and inode: it need not be read again.
@@ -57,12 +66,24 @@ def locked_outputs(path: Path = LOCK) -> Iterator[Output]:
 
     Raises InputError where the file cannot be read.
     """
+    for stage, entry in locked_stages(path).items():
+        yield from outputs_of(stage, entry)
+
+
+def locked_stages(path: Path = LOCK) -> dict[str, dict]:
+    """The entry of each stage in dvc.lock, none where there is no such file.
+
+    Raises InputError where the file cannot be read.
+    """
     stages, damage = _read_lock(path)
     if damage:
         raise InputError(f"{path}: damaged: {damage}")
-    for stage, entry in stages.items():
-        for out in entry.get("outs", []):
-            yield Output(stage, Path(out["path"]), out["md5"])
+    return stages
+
+
+def outputs_of(stage: str, entry: dict) -> Iterator[Output]:
+    for out in entry.get("outs", []):
+        yield Output(stage, Path(out["path"]), out["md5"])
 
 
 def _read_lock(path: Path) -> tuple[dict, str | None]:
@@ -78,10 +99,10 @@ def _read_lock(path: Path) -> tuple[dict, str | None]:
     if not text.endswith("\n") or not isinstance(content, dict) or "schema" not in content:
         return {}, "it is cut off"
     stages = content.get("stages") or {}
-    return (stages, None) if all(map(_is_whole, stages.values())) else ({}, "it is cut off")
+    return (stages, None) if all(map(_is_whole_entry, stages.values())) else ({}, "it is cut off")
 
 
-def _is_whole(stage: object) -> bool:
+def _is_whole_entry(stage: object) -> bool:
     if not isinstance(stage, dict) or "cmd" not in stage:
         return False
     entries = [*(stage.get("deps") or []), *(stage.get("outs") or [])]
@@ -102,20 +123,35 @@ def is_as_written(output: Output) -> bool:
 
 def md5_of(path: Path) -> str:
     found = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(CHUNK_BYTES):
             found.update(chunk)
     return found.hexdigest()
 
 
-def damaged_files(outputs: Iterator[Output], everything: bool = False) -> dict[Path, Output]:
+def md5_of_folder(files: Mapping[str, str]) -> str:
+    """The hash that DVC gives to a folder, by the path and MD5 of each file in it."""
+    listed = [{"md5": md5, "relpath": path} for path, md5 in sorted(files.items())]
+    return hashlib.md5(json.dumps(listed).encode(), usedforsecurity=False).hexdigest() + OF_FOLDER
+
+
+def damaged_files(outputs: Iterable[Output], everything: bool = False) -> dict[Path, Output]:
     """The files of outputs that do not have the content that their stage wrote.
 
     A file that was found right before, and has the size, time and inode that it had then, is not
     read again unless `everything` is. Missing files are no damage: DVC sees these itself.
     """
-    known = {} if everything else _read_verified()
-    verified, damaged = {}, {}
+    known = {} if everything else read_verified()
+    damaged, verified = compare(outputs, known)
+    with suppress(OSError):  # it saves time alone
+        write_json(VERIFIED, verified)
+    return damaged
+
+
+def compare(outputs: Iterable[Output], known: dict) -> tuple[dict[Path, Output], dict]:
+    """The files of outputs that do not have the content that their stage wrote, and the states of
+    those that have; a file with a state in `known` is not read."""
+    damaged, verified = {}, {}
     for output in outputs:
         for path, expected in (output.files() or {}).items():
             try:
@@ -127,15 +163,12 @@ def damaged_files(outputs: Iterator[Output], everything: bool = False) -> dict[P
                 damaged[path] = output
             else:
                 verified[str(path)] = state
-    write_json(VERIFIED, verified)
-    return damaged
+    return damaged, verified
 
 
-def _read_verified() -> dict:
-    try:
-        return json.loads(VERIFIED.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+def read_verified() -> dict:
+    """The states of the files that `damaged_files` found right last."""
+    return read_json_if_whole(VERIFIED) or {}
 
 
 def discard_damaged_object(md5: str) -> bool:
@@ -146,3 +179,46 @@ def discard_damaged_object(md5: str) -> bool:
         return False
     path.unlink()
     return True
+
+
+def restore_outputs(outputs: Iterable[Output]) -> list[Output]:
+    """Bring back from DVC's cache those outputs that are missing; DVC deletes some before their
+    stage runs. Returns them.
+
+    One whose object in the cache is missing or damaged stays missing, as does one that cannot be
+    written.
+    """
+    restored = []
+    for output in outputs:
+        files = None if os.path.lexists(output.path) else output.files()
+        if files and all(map(_is_whole_in_cache, files.values())):
+            with suppress(OSError):
+                _restore(output, files)
+                restored.append(output)
+    return restored
+
+
+def _is_whole_in_cache(md5: str) -> bool:
+    return cached(md5).is_file() and md5_of(cached(md5)) == md5
+
+
+def _restore(output: Output, files: dict[Path, str]) -> None:
+    if not output.is_folder:
+        with new_file(output.path) as partial:
+            _link(cached(output.md5), partial)
+        return
+    with new_directory(output.path) as partial:
+        for path, md5 in files.items():
+            target = partial / path.relative_to(output.path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _link(cached(md5), target)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Link to an object of the cache, as DVC does. For root, whom its write protection does not
+    stop, and across disks, copy it."""
+    if os.geteuid():
+        with suppress(OSError):
+            target.hardlink_to(source)
+            return
+    shutil.copyfile(source, target)

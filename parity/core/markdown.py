@@ -30,6 +30,13 @@ def difference_text(value: float | None) -> str:
     return f"{value:.1e}" if value else "0"
 
 
+def ratio_text(value: float | None) -> str:
+    """Format a ratio with two decimals below 1, one below 100, none above."""
+    if _is_missing(value):
+        return NOTHING
+    return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
 def agreement_text(percent: float | None) -> str:
     """Format an agreement with three decimals, rounded down: only an exact 100 is `100`."""
     if _is_missing(percent):

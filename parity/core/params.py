@@ -1,5 +1,6 @@
 """params.yaml as typed, validated values: the one reader that every stage uses."""
 
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,21 +14,27 @@ from pydantic import (
     Tag,
     ValidationError,
 )
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from parity.core.cli import InputError
+from parity.core.plain_yaml import read_yaml
 
 PARAMS = Path("params.yaml")
 
 Task = Literal["classification", "segmentation"]
 # The name of an entry has no dot, which DVC takes for the next level of params.yaml.
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", max_length=100)]
 # The name of one of the dataset's lists, or the path of a list file.
-ListName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$|\.txt$")]
+ListName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$|^\P{Cc}+\.txt$", max_length=1000),
+]
 # A function of an importable module: package.module:function.
-Factory = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
-Text = Annotated[str, StringConstraints(min_length=1)]
+Factory = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", max_length=1000)
+]
+# A path or name: no file of the user's has a control character in it.
+PRINTABLE = r"^\P{Cc}+$"
+Text = Annotated[str, StringConstraints(pattern=PRINTABLE, min_length=1, max_length=1000)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -42,9 +49,10 @@ Limit = Annotated[int | Literal["all"], PlainValidator(_limit)]
 Threads = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]  # at most a day, which every wait accepts
 Pixels = Annotated[int, Field(ge=1, le=16384)]
-Mean = Annotated[list[float], Field(min_length=3, max_length=3)]
-Std = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)]
+Mean = Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=3, max_length=3)]
+Std = Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=3, max_length=3)]
 OnCorrupt = Literal["fail", "skip"]
+Exif = Literal["ignore", "apply"]
 Axis = Literal["batch", "height", "width"]
 OFFLINE_WEIGHTS = ("probe", "random")  # `weights` that are computed and not read from a file
 
@@ -53,6 +61,7 @@ RESERVED_DATASETS = (
     "coverage",
     "downloads",
     "evaluation",
+    "fingerprints",
     "predictions",
     "preprocessed",
     "results",
@@ -136,6 +145,7 @@ class ClassificationProfile(Section):
     task: Literal["classification"]
     dataset: Name
     on_corrupt: OnCorrupt
+    exif: Exif = "ignore"
     size: CropParams | None = None
     mean: Mean | None = None
     std: Std | None = None
@@ -148,6 +158,7 @@ class SegmentationProfile(Section):
     task: Literal["segmentation"]
     dataset: Name
     on_corrupt: OnCorrupt
+    exif: Exif = "ignore"
     size: SegmentationSize | None = None
     mean: Mean | None = None
     std: Std | None = None
@@ -235,6 +246,15 @@ class ParityParams(Section):
     images: ParityImages
 
 
+class ExactImages(ByTask):
+    classification: Annotated[int, Field(ge=0)]
+    segmentation: Annotated[int, Field(ge=0)]
+
+
+class ExactParams(Section):
+    images: ExactImages
+
+
 class StabilityParams(Section):
     perturb: Annotated[list[Annotated[int, Field(ge=1, le=255)]], Field(min_length=1)]
     images: Count
@@ -253,7 +273,9 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 class GateLimits(Section):
+    exactness: Relative
     rel: Relative
+    rel_backstop: Relative
     agreement: Percent
     accuracy_loss: Percent
 
@@ -266,6 +288,7 @@ class TaskLimits(ByTask):
 class GateOverride(Section):
     """The limits of a model that differ from its task's."""
 
+    exactness: Relative | None = None
     rel: Relative | None = None
     agreement: Percent | None = None
     accuracy_loss: Percent | None = None
@@ -320,6 +343,7 @@ class Params(Section):
     onnxruntime: BackendParams
     opencv: OpenCVParams
     parity: ParityParams
+    exact: ExactParams
     stability: StabilityParams
     benchmark: BenchmarkParams
     gate: GateParams
@@ -328,18 +352,15 @@ class Params(Section):
 
 
 def load_params(path: Path = PARAMS) -> Params:
-    """Read and validate the whole file, with the parser that DVC uses (YAML 1.2).
+    """Read and validate the whole file.
 
     Raises InputError, naming the key, what was found and what was expected, when the file is
-    missing or not YAML, or a key is unknown, missing, of another type, out of range, or refers to
-    an entry that does not exist.
+    missing or not plain YAML, or a key is unknown, missing, of another type, out of range, or
+    refers to an entry that does not exist.
     """
-    try:
-        raw = YAML(typ="safe").load(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run from the repository's root") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not path.exists():
+        raise InputError(f"{path}: no such file; run from the repository's root")
+    raw = read_yaml(path)
     try:
         params = Params.model_validate(raw)
     except ValidationError as error:
@@ -438,36 +459,49 @@ def _one_line(path: Path, raw: object, error: ValidationError) -> str:
     )
     worst = errors[0]
     key, siblings = _locate(raw, worst["loc"])
-    found = worst["input"]
+    found = _shown(worst["input"])
     match worst["type"]:
         case "extra_forbidden":
             message = f"unknown key{_closest(key.split('.')[-1], siblings)}"
         case "missing":
             message = "missing"
         case "union_tag_invalid":
-            message = f"task: found {found['task']!r}; expected {worst['ctx']['expected_tags']}"
+            found = _shown(worst["input"]["task"])
+            message = f"task: found {found}; expected {worst['ctx']['expected_tags']}"
         case "union_tag_not_found":
             message = "task: missing"
         case "string_pattern_mismatch" if key.endswith(".factory"):
-            message = f"found {found!r}; expected package.module:function"
+            message = f"found {found}; expected package.module:function"
         case "string_pattern_mismatch" if ".sizes." in key:
-            message = f"found {found!r}; expected height x width, such as 224x320"
+            message = f"found {found}; expected height x width, such as 224x320"
+        case "string_pattern_mismatch" if worst["ctx"]["pattern"] == PRINTABLE:
+            message = f"found {found}; expected no control character"
         case "string_pattern_mismatch":
-            message = f"found {found!r}; expected letters, digits, _ and -, not starting with -"
+            message = f"found {found}; expected letters, digits, _ and -, not starting with -"
         case "model_type" | "dict_type" | "model_attributes_type":
-            message = f"found {found!r}; expected keys with values"
-        case "too_short" if not found:
-            message = f"found {found!r}; expected at least one entry"
+            message = f"found {found}; expected keys with values"
+        case "too_short" if not worst["input"]:
+            message = f"found {found}; expected at least one entry"
         case "too_long" if ".sizes." in key:
-            message = f"found {found!r}; expected a single size"
+            message = f"found {found}; expected a single size"
+        case "less_than_equal" if key.split(".")[-2] in ("mean", "std"):
+            message = f"found {found}; expected at most 1: pixels are 0 to 1, so divide by 255"
         case "too_short" | "too_long":
-            message = f"found {found!r}; expected {worst['ctx']['field_type'].lower()} of 3 values"
+            message = f"found {found}; expected {worst['ctx']['field_type'].lower()} of 3 values"
         case _:
             expected = worst["msg"].removeprefix("Value error, ")
             expected = expected.removeprefix("Input should be ").removeprefix("a valid ")
-            message = f"found {found!r}; expected {expected}"
+            expected = expected.removeprefix("String should have ")
+            message = f"found {found}; expected {expected}"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return f"{path}: {key + ': ' if key else ''}{message}{more}"
+
+
+def _shown(value: object) -> str:
+    """A value as Python writes it, a large one in part."""
+    shown = reprlib.Repr()
+    shown.maxstring, shown.maxlevel = 100, 2
+    return shown.repr(value)
 
 
 def _locate(raw: object, location: tuple) -> tuple[str, list[str]]:

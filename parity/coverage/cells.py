@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from parity.core.cli import log
-from parity.core.files import read_json, write_json
+from parity.core.files import read_json_if_whole, write_json
 from parity.core.fingerprints import versions
 from parity.core.machine import machine
 from parity.core.params import Params, Task
-from parity.coverage.memory import ran_out
+from parity.core.system_errors import ran_out
 
 CELLS = Path("data/coverage/cells")
 LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "numpy")
@@ -92,16 +91,15 @@ def write_cell(cell: Cell, figures: Figures, params: Params) -> None:
 
 def read_cell(path: Path) -> Figures | None:
     """Return what a cell holds, or None where it is missing or damaged."""
-    try:
-        figures = read_json(path)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError):
-        figures = None
-    if isinstance(figures, dict) and all(key in figures for key in KEYS):
-        return figures
-    log(f"{path}: damaged; counts as not measured")
-    return None
+    return read_json_if_whole(path, _parse)
+
+
+def _parse(figures: Figures) -> Figures:
+    """Return the figures of a cell, after looking up what reading it again needs."""
+    for key in KEYS:
+        figures[key]
+    figures["depends"]["constants"], figures["depends"]["limits"], _met_a_limit(figures)
+    return figures
 
 
 def read_cells(params: Params) -> list[Figures]:

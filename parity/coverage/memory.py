@@ -1,6 +1,5 @@
 """Limit the memory of a process, and recognise the failures of memory and disk."""
 
-import re
 import resource
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,18 +11,10 @@ import numpy as np
 from parity.backends.contract import BackendFailure
 from parity.backends.isolated import IsolatedForward
 from parity.core.cli import InputError
-from parity.core.files import DISK_FULL
 from parity.core.params import CoverageParams
+from parity.core.system_errors import DISK_FULL, chain, ran_out
 
 Result = TypeVar("Result")
-
-# As Python, C++, PyTorch, ONNX Runtime, OpenCV and the dynamic linker phrase it. "memory" alone
-# would match PyTorch's memory formats.
-RAN_OUT = re.compile(
-    r"MemoryError|bad_alloc|out of memory|(not enough|insufficient) memory|"
-    r"(can't|cannot|failed to|unable to) allocate|failed to map segment",
-    re.IGNORECASE,
-)
 
 
 class OutOfMemory(BackendFailure):
@@ -91,11 +82,6 @@ def with_memory_limit(gigabytes: float, function: Callable[..., Result], *argume
     return function(*arguments)
 
 
-def ran_out(message: str) -> bool:
-    """Whether an error's message says that memory ran out."""
-    return RAN_OUT.search(message) is not None
-
-
 def result_or_disk_error(
     folder: Path, function: Callable[..., Result], *arguments: Any
 ) -> Result | OSError:
@@ -108,23 +94,16 @@ def result_or_disk_error(
     try:
         return function(*arguments)
     except Exception as error:
-        chain = list(_chain(error))
-        for cause in chain:
+        causes = list(chain(error))
+        for cause in causes:
             if isinstance(cause, OSError) and _is_of_the_disk(cause, folder):
                 return OSError(cause.errno, cause.strerror, cause.filename)
-        for cause in chain:
+        for cause in causes:
             if isinstance(cause, MemoryError) or ran_out(str(cause)):
                 message = " ".join(str(cause).split())[:300]
                 kind = "" if isinstance(cause, InputError) else type(cause).__name__
                 raise BackendFailure("error", ": ".join(filter(None, (kind, message)))) from None
         raise
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception, its cause or context, and so on."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _is_of_the_disk(error: OSError, folder: Path) -> bool:

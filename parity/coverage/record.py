@@ -51,9 +51,10 @@ def read_record(source: str | Path) -> Record:
     try:
         record = json.loads(text)
         labels_of(record), record["constants"]["versions"], record["limits_of_a_process"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"{source}: not a record of `make coverage`: {reason}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"not a record of `make coverage`: {type(error).__name__}: {error}"
+        mend = f"; `git checkout {RECORD}` brings it back" if source == RECORD else ""
+        raise InputError(f"{source}: {reason}{mend}") from None
     return record
 
 

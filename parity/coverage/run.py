@@ -8,9 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from parity.core.cli import InputError, log
-from parity.core.files import DISK_FULL, full_disk_refused, locked
+from parity.core.files import full_disk_refused, locked
 from parity.core.params import Params, Task
 from parity.core.processes import in_processes
+from parity.core.system_errors import DISK_FULL
 from parity.coverage.cells import CELLS, is_done
 from parity.coverage.measure import WORK, Job, measure_model
 from parity.coverage.opencv_versions import FOLDER, engines_of, provide

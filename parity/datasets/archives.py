@@ -2,7 +2,6 @@
 
 import sys
 import tarfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -46,11 +45,14 @@ def refuse_bad_archive(name: object) -> Iterator[None]:
         yield
     except tarfile.FilterError as error:
         raise InputError(f"{name}: refused: {error.tarinfo.name!r} {_reason(error)}") from None
-    except (tarfile.TarError, EOFError, zlib.error):
-        raise InputError(f"{name}: not a tar archive, or cut off") from None
+    except InputError:
+        raise
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise InputError(f"{name}: cannot be extracted: {reason}") from None
+    except Exception as error:  # tarfile, the decompressors and torchvision raise anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise InputError(f"{name}: not a tar archive, or cut off ({reason})") from None
 
 
 def _reason(error: Exception) -> str:

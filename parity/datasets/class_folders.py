@@ -1,11 +1,12 @@
 """Class folders: each folder holds the images of one class, as for torchvision's ImageFolder."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
 from parity.core.cli import InputError
 from parity.datasets import imagenet
-from parity.datasets.dataset import Item
+from parity.datasets.dataset import Item, file_identity
 
 FOLDERS = "folders"  # `classes` when the sorted names of the folders are the classes
 
@@ -88,22 +89,41 @@ def read_class_folders(
 
     Raises InputError for a class without an image, and for a name that a text file cannot list.
     """
-    from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
-
     above = folders[0].parent
-    ids = {path.name: ids[path.name] for path in folders}
-    try:
-        images = make_dataset(above, ids, IMG_EXTENSIONS)
-    except FileNotFoundError as error:
-        raise InputError(f"{above}: {' '.join(str(error).split())}") from None
     items, holding = [], {above, *folders}
-    for name, class_id in images:
-        path = Path(name)
-        _check_name(path)
-        items.append(Item(str(path.relative_to(root)), class_id))
-        if path.parent not in holding:
-            holding.update(set(path.parents) - set(above.parents))
+    for folder in folders:
+        images = _images_below(folder)
+        if not images:
+            raise InputError(f"{folder}: found no image; expected one of the class {folder.name!r}")
+        for path in images:
+            _check_name(path)
+            items.append(Item(str(path.relative_to(root)), ids[folder.name]))
+            if path.parent not in holding:
+                holding.update(set(path.parents) - set(above.parents))
     return items, sorted(holding)
+
+
+def _images_below(folder: Path) -> list[Path]:
+    """Return the images below a folder, in the order of torchvision's ImageFolder.
+
+    Links to folders are followed, but no folder is entered twice: a link may lead to one above it.
+    """
+    from torchvision.datasets.folder import is_image_file
+
+    found, entered = [], set()
+    for here, below, names in os.walk(folder, onerror=_refuse, followlinks=True):
+        identity = file_identity(Path(here))
+        if identity in entered:
+            below.clear()
+            continue
+        entered.add(identity)
+        below.sort()
+        found.append((here, sorted(filter(is_image_file, names))))
+    return [Path(here, name) for here, names in sorted(found) for name in names]
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"{error.filename}: {(error.strerror or str(error)).lower()}") from None
 
 
 def _check_name(path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from parity.core.class_ids import IGNORED, voc_palette
 from parity.core.cli import InputError
 from parity.core.params import DatasetParams
-from parity.datasets.list_files import numbered_lines
+from parity.datasets.list_files import numbered_lines, whole_number
 
 PUBLISHED_CLASSES = ("imagenet", "voc")  # `classes` that need no file
 
@@ -28,10 +28,11 @@ def read_classes(params: DatasetParams, root: Path) -> tuple[list[str], list[lis
             names.append(line)
             continue
         name, *color = line.rsplit(maxsplit=3)
-        if len(color) != 3 or not all(value.isdecimal() and int(value) < 256 for value in color):
+        levels = [whole_number(value) for value in color]
+        if len(levels) != 3 or not all(level is not None and level < 256 for level in levels):
             raise InputError(f"{path}:{number}: found {line!r}; expected `name r g b`")
         names.append(name)
-        colors.append([int(value) for value in color])
+        colors.append(levels)
     if len(names) < 2:
         raise InputError(f"{path}: found {len(names)} classes; expected at least 2")
     if params.task == "segmentation" and len(names) > IGNORED:

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from parity.core.cli import InputError, log
 from parity.core.files import read_json, write_json
 from parity.core.fingerprints import stamp
 from parity.core.params import Task
@@ -43,11 +44,38 @@ class Dataset:
 
     @staticmethod
     def load(path: Path) -> "Dataset":
-        content = read_json(path)
-        for split in ("train", "val"):
-            content[split] = [Item(**item) for item in content[split]]
-        fields = Dataset.__dataclass_fields__
-        return Dataset(**{name: content[name] for name in fields})
+        return read_json(path, _parse)
+
+
+def _parse(content: dict) -> Dataset:
+    for split in ("train", "val"):
+        content[split] = [Item(**item) for item in content[split]]
+    return Dataset(**{name: content[name] for name in Dataset.__dataclass_fields__})
+
+
+def file_identity(path: Path) -> tuple[int, int] | Path:
+    """Return what two paths of one file have in common, the path itself if there is no file."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return path
+    return found.st_dev, found.st_ino
+
+
+def count_once(where: str, root: Path, items: list[Item]) -> list[Item]:
+    """Return the items without those whose image is an earlier one's file, under whatever path.
+
+    Raises InputError for one image with two targets.
+    """
+    first: dict[tuple[int, int] | Path, Item] = {}
+    for item in items:
+        other = first.setdefault(file_identity(root / item.image), item)
+        if other.target != item.target:
+            targets = f"{other.target} (as {other.image}) and {item.target}"
+            raise InputError(f"{root / item.image}: found two targets: {targets}; expected one")
+    if repeated := len(items) - len(first):
+        log(f"warning: {where}: left out {repeated} of {len(items)} entries: images listed before")
+    return list(first.values())
 
 
 def stamp_files(dataset: Dataset, depends_on: list[Path]) -> dict[str, list[int] | None]:

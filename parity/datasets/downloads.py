@@ -90,6 +90,9 @@ def download_once(name: str, params: DatasetParams) -> Path:
 
 def _install(source: Download, folder: Path) -> None:
     """Get the archive and extract it; `folder` appears only when it is complete."""
+    if folder.exists():
+        found = f"found no {source.root} in it"
+        raise InputError(f"{folder}: {found}, and a download would replace it; move it away")
     put_there = FOLDER / source.archive
     with new_directory(folder) as partial:
         archive = partial / source.archive

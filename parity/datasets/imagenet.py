@@ -49,7 +49,8 @@ def extract(root: Path) -> None:
         for archive in (images, devkit):
             (scratch / archive.name).symlink_to(archive.resolve())
         ImageNet(scratch, SPLIT)
-        meta_file(scratch).replace(meta_file(root))
+        if not meta_file(root).exists():  # a user's own stays
+            meta_file(scratch).replace(meta_file(root))
         (scratch / SPLIT).replace(folder)
 
 

@@ -18,7 +18,7 @@ from parity.datasets.class_folders import (
     read_class_folders,
 )
 from parity.datasets.class_names import PUBLISHED_CLASSES, read_classes
-from parity.datasets.dataset import NO_TRAIN, Dataset, Item
+from parity.datasets.dataset import NO_TRAIN, Dataset, Item, count_once
 from parity.datasets.list_files import list_path, read_imagenet_list, read_voc_list
 
 VOC_LISTS = Path("ImageSets/Segmentation")
@@ -62,11 +62,13 @@ def read_dataset(
         raise InputError(f"{key}.split: found {NO_TRAIN!r}; expected a list")
     read = _read_classification if params.task == "classification" else _read_segmentation
     layout = read(key, params, root)
-    val = _select(layout.val.items, params, [seed, SHUFFLES["val"]])
-    train = _select(layout.train.items, params, [seed, SHUFFLES["train"]])
+    all_val = count_once(f"{name}: {params.split}", root, layout.val.items)
+    all_train = count_once(f"{name}: {params.train}", root, layout.train.items)
+    val = _select(all_val, params, [seed, SHUFFLES["val"]])
+    train = _select(all_train, params, [seed, SHUFFLES["train"]])
     if params.task == "classification":
-        _check_limit(key, params, params.split, layout.val.items, val)
-        _check_limit(key, params, params.train, layout.train.items, train)
+        _check_limit(key, params, params.split, all_val, val)
+        _check_limit(key, params, params.train, all_train, train)
         if len(val) > 1 and len(_classes(val)) == 1:
             log(f"warning: {name}: all {len(val)} images to evaluate on are of one class")
     depends_on = [*layout.val.depends_on, *layout.train.depends_on]

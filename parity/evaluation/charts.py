@@ -173,16 +173,28 @@ def log_axis(
 def parity_dot(
     axes: Axes, y: float, rel: float | None, pair: str, limits: tuple[float, float]
 ) -> None:
-    """Mark a relative difference: 0 at the left edge, None (not a number) at the right.
+    """Mark the relative difference of a pair of backends."""
+    _, color, marker = PAIR_LOOKS[pair]
+    difference_dot(axes, y, rel, color, marker, limits)
+
+
+def difference_dot(
+    axes: Axes,
+    y: float,
+    value: float | None,
+    color: str,
+    marker: str,
+    limits: tuple[float, float],
+) -> None:
+    """Mark a difference: 0 at the left edge, None (not a number) at the right.
 
     A logarithmic axis has no 0, and a missing number must not look like a missing finding.
     """
     low, high = limits
-    _, color, marker = PAIR_LOOKS[pair]
-    text = f"{rel:.1e}" if rel else "0"
-    if rel is None:
-        rel, color, marker, text = high, ALARM, "X", "not a number"
-    x = max(rel, low * (high / low) ** 0.008)
+    text = f"{value:.1e}" if value else "0"
+    if value is None:
+        value, color, marker, text = high, ALARM, "X", "not a number"
+    x = max(value, low * (high / low) ** 0.008)
     axes.plot(x, y, marker, color=color, markersize=5, clip_on=False)
     place = (-6, "right") if x > high / (high / low) ** 0.08 else (6, "left")
     _label(axes, x, y, text, place, ALARM if color == ALARM else FAINT)

@@ -1,6 +1,7 @@
 """Messages about a backend's outputs, shared by the log, the summary and the verdict."""
 
 from parity.backends.contract import LABELS
+from parity.core.markdown import ratio_text
 from parity.evaluation.results import Stability, StabilityRun, is_number
 
 MAX_FAILURE = 120  # characters of a failure's message, when it is one run among several
@@ -9,6 +10,12 @@ MAX_FAILURE = 120  # characters of a failure's message, when it is one run among
 def nonfinite_text(backend: str, images: int) -> str:
     plural = "" if images == 1 else "s"
     return f"{LABELS[backend]}: NaN or infinity in the outputs of {images:,} image{plural}"
+
+
+def distance_text(backend: str, ratio: float, reference: str, limit: float) -> str:
+    """Say that a backend is farther from the exact answer than rounding explains."""
+    far = f"{ratio_text(ratio)} times as far from the exact answer as {LABELS[reference]} is"
+    return f"{LABELS[backend]}: {far} (limit {limit:g}): rounding does not explain it"
 
 
 def stability_text(stability: Stability) -> str:

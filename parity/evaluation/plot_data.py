@@ -16,6 +16,7 @@ from parity.evaluation.results import PairParity, Results
 PER_CLASS_COLUMNS = ("class", "backend", "label", "value")
 TIME_COLUMNS = ("model", "backend", "label", "median_ms", "p95_ms")
 ACCURACY_COLUMNS = ("model", "backend", "label", "metric", "value")
+EXACTNESS_COLUMNS = ("model", "backend", "label", "rel", "rms", "ratio")
 PARITY_COLUMNS = ("model", "pair", "label", *(field.name for field in fields(PairParity)))
 
 
@@ -57,6 +58,16 @@ def write_parity(path: Path, models: Sequence[Results]) -> None:
         for pair, parity in results.parity.items()
     )
     _write_csv(path, PARITY_COLUMNS, rows)
+
+
+def write_exactness(path: Path, models: Sequence[Results]) -> None:
+    rows = (
+        (results.model, backend, f"{results.model} {backend}", *figures)
+        for results in models
+        for backend, distance in results.exact.distances.items()
+        for figures in [(*astuple(distance), results.exact.ratio.get(backend))]
+    )
+    _write_csv(path, EXACTNESS_COLUMNS, rows)
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from parity.backends.contract import BACKENDS, reference_of
-from parity.core.files import read_json, write_json
+from parity.core.files import read_json, reading, write_json
 from parity.core.params import Task
 from parity.core.paths import (
     benchmark_path,
@@ -56,6 +56,32 @@ class Stability:
     method: str
     stable: bool | None
     runs: tuple[StabilityRun, ...]
+
+
+@dataclass(frozen=True)
+class ExactDistance:
+    """How far a backend's logits are from those of the network in float64; `exactness.ExactSums`
+    defines the figures. An undefined figure is NaN in memory and None once it has been through
+    JSON."""
+
+    rel: float | None
+    rms: float | None
+
+
+@dataclass(frozen=True)
+class Exactness:
+    """The distance of each backend from the exact answer over the first `images` images, and the
+    `ratio` of each candidate's to the reference's. Without images, `reason` says why."""
+
+    images: int
+    reason: str | None
+    distances: dict[str, ExactDistance]
+    ratio: dict[str, float | None]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any candidate can be judged by it."""
+        return any(map(is_number, self.ratio.values()))
 
 
 @dataclass(frozen=True)
@@ -108,6 +134,7 @@ class Results:
     scores: dict[str, dict[str, float | None]]
     nonfinite: dict[str, int]
     parity: dict[str, PairParity]
+    exact: Exactness
     failures: dict[str, dict[str, str]]
     stability: Stability
     benchmark: Benchmark
@@ -129,7 +156,7 @@ class Results:
         return self.parity.get(f"opencv_vs_{self.reference}")
 
 
-_RESULTS = TypeAdapter(Results)
+_RESULTS, _BENCHMARK, _STABILITY = map(TypeAdapter, (Results, Benchmark, Stability))
 
 
 def is_number(figure: float | None) -> bool:
@@ -141,38 +168,67 @@ def gather_results(model: str, task: Task) -> Results:
     """Put together what evaluate, benchmark, stability and weights wrote about a model.
 
     Where a backend failed both in the evaluation and in the benchmark, the evaluation's failure
-    counts.
+    counts. Raises Damaged where one of their files holds something else.
     """
-    metrics, times = read_json(metrics_path(model)), read_json(benchmark_path(model))
-    published = read_json(source_path(model))["published"]
+    metrics = read_json(metrics_path(model), _with_outputs)
+    times = read_json(benchmark_path(model))
+    published = read_json(source_path(model), lambda source: _published_accuracy(source, task))
+    stability = read_json(stability_path(model), _STABILITY.validate_python)
     evaluated = [backend for backend in BACKENDS if backend in metrics]
     reference = reference_of(evaluated)
-    failures = times.get("failures", {}) | metrics.get("failures", {})
-    return _RESULTS.validate_python(
-        {
-            "model": model,
-            "task": task,
-            "images": metrics["images"],
-            "reference": reference,
-            "scores": {
-                backend: {
-                    key: metrics[backend][key] for key in metrics[backend] if key != "nonfinite"
-                }
-                for backend in evaluated
-            },
-            "nonfinite": {backend: metrics[backend]["nonfinite"] for backend in evaluated},
-            "parity": metrics["parity"],
-            "failures": {backend: failures[backend] for backend in BACKENDS if backend in failures},
-            "stability": read_json(stability_path(model)),
-            "benchmark": {
+    with reading(benchmark_path(model)):
+        benchmark = _BENCHMARK.validate_python(
+            {
                 "timings": {backend: times[backend] for backend in BACKENDS if backend in times},
                 "ratio": times[f"opencv_over_{reference}"],
                 "ratio_interval": times[f"opencv_over_{reference}_interval"],
                 **{key: times[key] for key in ("blob", "runs", "environment")},
-            },
-            "published": published["metrics"].get(ACCURACY_METRICS[task]) if published else None,
-        }
-    )
+            }
+        )
+        failures = dict(times.get("failures", {}))
+    with reading(metrics_path(model)):
+        failures |= metrics.get("failures", {})
+        return _RESULTS.validate_python(
+            {
+                "model": model,
+                "task": task,
+                "images": metrics["images"],
+                "reference": reference,
+                "scores": {
+                    backend: {
+                        key: metrics[backend][key] for key in metrics[backend] if key != "nonfinite"
+                    }
+                    for backend in evaluated
+                },
+                "nonfinite": {backend: metrics[backend]["nonfinite"] for backend in evaluated},
+                "parity": metrics["parity"],
+                "exact": _parse_exactness(metrics["exact"]),
+                "failures": {one: failures[one] for one in BACKENDS if one in failures},
+                "stability": stability,
+                "benchmark": benchmark,
+                "published": published,
+            }
+        )
+
+
+def _with_outputs(metrics: dict) -> dict:
+    if not set(BACKENDS) & metrics.keys():
+        raise LookupError("no backend has outputs")
+    return metrics
+
+
+def _parse_exactness(exact: dict) -> dict:
+    return {
+        "images": exact["images"],
+        "reason": exact.get("reason"),
+        "distances": {backend: exact[backend] for backend in BACKENDS if backend in exact},
+        "ratio": exact.get("ratio", {}),
+    }
+
+
+def _published_accuracy(source: dict, task: Task) -> float | None:
+    published = source["published"]
+    return published["metrics"].get(ACCURACY_METRICS[task]) if published else None
 
 
 def write_results(results: Results) -> None:
@@ -180,4 +236,4 @@ def write_results(results: Results) -> None:
 
 
 def read_results(model: str) -> Results:
-    return _RESULTS.validate_python(read_json(results_path(model)))
+    return read_json(results_path(model), _RESULTS.validate_python)

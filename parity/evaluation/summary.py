@@ -5,7 +5,13 @@ import textwrap
 from collections.abc import Sequence
 
 from parity.backends.contract import BACKENDS, LABELS, failure_text
-from parity.core.markdown import NOTHING, agreement_text, difference_text, markdown_table
+from parity.core.markdown import (
+    NOTHING,
+    agreement_text,
+    difference_text,
+    markdown_table,
+    ratio_text,
+)
 from parity.evaluation.messages import nonfinite_text, stability_text
 from parity.evaluation.results import PairParity, Results
 from parity.evaluation.verdict import VACUOUS, is_vacuous
@@ -28,7 +34,7 @@ def summary_table(models: Sequence[Results], least_spread: float) -> str:
     published = has_published(models)
     header = ["model", "task", "images", *(["published %"] if published else [])]
     header += [f"{name} %" for name in HEADINGS.values()]
-    header += ["l1", "linf", "rel", *STEPS.values(), "agree %"]
+    header += ["l1", "linf", "rel", "exact", *STEPS.values(), "agree %"]
     header += [f"{name} ms" for name in HEADINGS.values()]
     header += ["OpenCV/PyTorch"]
     rows = [_cells(results, published, least_spread) for results in models]
@@ -42,8 +48,9 @@ def _cells(results: Results, published: bool, least_spread: float) -> list[str]:
     cells = [results.model, results.task, str(results.images)]
     cells += [accuracy_text(results.published)] if published else []
     cells += [accuracy_text(results.accuracy.get(name)) for name in BACKENDS]
-    differences = (parity.l1, parity.linf, parity.rel, *(step.rel for step in steps))
-    cells += map(difference_text, differences)
+    cells += map(difference_text, (parity.l1, parity.linf, parity.rel))
+    cells += [ratio_text(results.exact.ratio.get("opencv"))]
+    cells += [difference_text(step.rel) for step in steps]
     cells += [agreement_or_vacuous(parity, least_spread)]
     cells += [milliseconds(medians[name]) if name in medians else NOTHING for name in BACKENDS]
     return [*cells, _ratio_text(results)]
@@ -85,9 +92,10 @@ def summary_notes(models: Sequence[Results], least_spread: float) -> str:
     columns = (
         "%: accuracy, of classification acc@1, of segmentation the mean IoU. ORT: ONNX Runtime."
         " l1, linf: mean and largest absolute difference of OpenCV's and PyTorch's logits; rel:"
-        " linf over PyTorch's largest absolute logit. export, engine: rel of the two steps, ONNX"
-        " Runtime against PyTorch and OpenCV against ONNX Runtime. agree: images or pixels with the"
-        " same class."
+        " linf over PyTorch's largest absolute logit. exact: OpenCV's distance from the logits that"
+        " float64 gives, over PyTorch's own; 1.0 is as exact as PyTorch. export, engine: rel of the"
+        " two steps, ONNX Runtime against PyTorch and OpenCV against ONNX Runtime. agree: images or"
+        " pixels with the same class."
         f" ms: median time of a forward pass; OpenCV/PyTorch: their ratio and its {confidence} %"
         " confidence interval."
     )
@@ -95,8 +103,8 @@ def summary_notes(models: Sequence[Results], least_spread: float) -> str:
         columns += " published: torchvision's figure for the weights, on the original dataset."
     if any(results.reference != "pytorch" for results in models):
         columns += (
-            " A model that is an ONNX file from the start has no PyTorch: its differences and its"
-            " ratio, marked ORT, are those to ONNX Runtime."
+            " A model that is an ONNX file from the start has no PyTorch: its differences, its"
+            " `exact` and its ratio, marked ORT, are those to ONNX Runtime."
         )
     compared = [results.parity_with_reference or NOT_COMPARED for results in models]
     if any(agreement_or_vacuous(parity, least_spread) == VACUOUS for parity in compared):
@@ -109,13 +117,16 @@ def summary_notes(models: Sequence[Results], least_spread: float) -> str:
 
 
 def problems(models: Sequence[Results]) -> list[str]:
-    """Say what no column of the table shows: failures, NaN or infinity, instability."""
+    """Say what no column of the table shows: failures, NaN or infinity, instability, why there is
+    no exact answer."""
     lines = []
     for results in models:
         found = [failure_text(*failure) for failure in results.failures.items()]
         found += [nonfinite_text(*counted) for counted in results.nonfinite.items() if counted[1]]
         if results.stability.stable is False:
             found.append(stability_text(results.stability))
+        if results.exact.reason:
+            found.append(f"no exact answer: {results.exact.reason}")
         lines += [f"{results.model}: {textwrap.shorten(text, MAX_FAILURE)}" for text in found]
     return lines
 

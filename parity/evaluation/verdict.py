@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from parity.backends.contract import LABELS, PAIRS, failure_text
 from parity.core.markdown import agreement_text
 from parity.core.params import Params
-from parity.evaluation.messages import nonfinite_text, stability_text
+from parity.evaluation.messages import distance_text, nonfinite_text, stability_text
 from parity.evaluation.results import PairParity, Results, is_number
 
 EXPORT, ENGINE, SUM = "onnxruntime_vs_pytorch", "opencv_vs_onnxruntime", "opencv_vs_pytorch"
@@ -27,12 +27,13 @@ TRAIN_IT = "use trained weights, or `weights: probe`"
 
 @dataclass(frozen=True)
 class Limits:
-    """The largest `rel`, the least `agreement` (percent) and the largest `accuracy_loss`
-    (percentage points) that pass."""
+    """The largest `rel`, the least `agreement` (percent), the largest `accuracy_loss` (percentage
+    points) and the largest ratio of `exactness` that pass; None where that is not known."""
 
     rel: float
     agreement: float
     accuracy_loss: float
+    exactness: float | None = None
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Finding:
     """A fault of a model, or a deviation that only its ties excuse.
 
     `subject` is a pair of backends or a single backend. `figure` is a parity key, `accuracy_loss`,
-    `nonfinite`, `unstable` or the kind of a failure. `found` and `limit` are None for a figure
-    without a number. `words` is the message, one line without the owner.
+    `exactness`, `nonfinite`, `unstable` or the kind of a failure. `found` and `limit` are None for
+    a figure without a number. `words` is the message, one line without the owner.
     """
 
     owner: str
@@ -57,11 +58,13 @@ class Verdict:
     """PASS, FAIL or VACUOUS, with the reasons.
 
     The figures compare OpenCV with the reference, and are None without outputs of both.
-    `agreement` counts ties as the same class.
+    `exactness` is the ratio of their distances from the exact answer, None where that is not known
+    either. `agreement` counts ties as the same class.
     """
 
     verdict: str
     owner: str
+    exactness: float | None
     rel: float | None
     agreement: float | None
     accuracy_loss: float | None
@@ -83,12 +86,19 @@ def parse_verdict(content: dict) -> Verdict:
     return _VERDICT.validate_python(content)
 
 
-def gate_limits(params: Params, name: str) -> Limits:
-    """Return a model's limits: those of its task, with its overrides applied."""
+def gate_limits(params: Params, name: str, exactness_known: bool = False) -> Limits:
+    """Return a model's limits: those of its task, with its overrides applied.
+
+    With `exactness_known` its limit is one of them, and `rel` is only the backstop, unless the
+    model has a `rel` of its own.
+    """
     limits = params.gate.limits.of(params.models[name].task).model_dump()
+    backstop = limits.pop("rel_backstop")
+    if exactness_known:
+        limits["rel"] = backstop
     if name in params.gate.overrides:
         limits |= params.gate.overrides[name].model_dump(exclude_none=True)
-    return Limits(**limits)
+    return Limits(**limits if exactness_known else limits | {"exactness": None})
 
 
 def judge(results: Results, limits: Limits, least_spread: float) -> Verdict:
@@ -97,6 +107,7 @@ def judge(results: Results, limits: Limits, least_spread: float) -> Verdict:
         *failure_findings(results),
         *nonfinite_findings(results),
         *instability_findings(results),
+        *exactness_findings(results, limits),
         *findings_by_pair(results, lambda pair: rel_finding(results, pair, limits)),
         *findings_by_pair(results, lambda pair: agreement_finding(results, pair, limits)),
         *accuracy_findings(results, limits),
@@ -106,6 +117,7 @@ def judge(results: Results, limits: Limits, least_spread: float) -> Verdict:
     return Verdict(
         verdict=FAIL if failures else VACUOUS if vacuous else PASS,
         owner=", ".join(dict.fromkeys(failure.owner for failure in failures)) or "-",
+        exactness=results.exact.ratio.get("opencv"),
         rel=parity and parity.rel,
         agreement=parity and with_ties(parity, limits),
         accuracy_loss=accuracy_loss(results, results.reference, "opencv"),
@@ -198,6 +210,30 @@ def instability_findings(results: Results) -> Iterable[Finding]:
         rel = max((run.rel for run in stability.runs if run.rel is not None), default=None)
         words = f"the same input gives another answer from run to run; {stability_text(stability)}"
         yield Finding("engine", "opencv", "unstable", rel, 0, words)
+
+
+def exactness_findings(results: Results, limits: Limits) -> Iterable[Finding]:
+    """Find the steps that take OpenCV farther from the exact answer than rounding explains.
+
+    The export is one if ONNX Runtime, which reads the same file, is too far as well; the engine is
+    one if the export is not, or if OpenCV is too far even from where ONNX Runtime is.
+    """
+    ratio, limit = results.exact.ratio, limits.exactness
+    opencv, referee = ratio.get("opencv"), ratio.get("onnxruntime")
+    if limit is None or not is_number(opencv) or opencv <= limit:
+        return
+
+    def finding(owner: str, backend: str) -> Finding:
+        words = distance_text(backend, ratio[backend], results.reference, limit)
+        return Finding(owner, backend, "exactness", ratio[backend], limit, words)
+
+    if is_number(referee) and referee > limit:
+        yield finding("export", "onnxruntime")
+        if opencv > limit * referee:
+            yield finding("engine", "opencv")
+    else:
+        is_engine = is_number(referee) or results.reference == "onnxruntime"
+        yield finding("engine" if is_engine else "export or engine", "opencv")
 
 
 def findings_by_pair(results: Results, find: Callable[[str], Finding | None]) -> list[Finding]:

@@ -2,7 +2,13 @@
 
 from collections.abc import Mapping
 
-from parity.core.markdown import agreement_text, difference_text, loss_text, markdown_table
+from parity.core.markdown import (
+    agreement_text,
+    difference_text,
+    loss_text,
+    markdown_table,
+    ratio_text,
+)
 from parity.evaluation.results import Results
 from parity.evaluation.verdict import FAIL, OWNERS, PASS, VACUOUS, Verdict
 
@@ -29,15 +35,17 @@ def verdict_report(verdicts: Mapping[str, Verdict]) -> str:
 
 def verdict_table(verdicts: Mapping[str, Verdict]) -> str:
     """Return one row per model: the verdict, the owner, and OpenCV's figures with their limits."""
-    header = ["model", "verdict", "owner", "rel (limit)", "agree+ties % (limit)", "loss (limit)"]
+    header = ["model", "verdict", "owner", "exact (limit)", "rel (limit)", "agree+ties % (limit)"]
+    header += ["loss (limit)"]
     rows = []
     for name, verdict in verdicts.items():
         figures = (
+            (ratio_text(verdict.exactness), verdict.limits.exactness),
             (difference_text(verdict.rel), verdict.limits.rel),
             (agreement_text(verdict.agreement), verdict.limits.agreement),
             (loss_text(verdict.accuracy_loss), verdict.limits.accuracy_loss),
         )
-        cells = [f"{figure} ({limit:g})" for figure, limit in figures]
+        cells = [figure if limit is None else f"{figure} ({limit:g})" for figure, limit in figures]
         rows.append([name, verdict.verdict, verdict.owner, *cells])
     return markdown_table([header, *rows], left=3)
 
@@ -63,6 +71,7 @@ def overview(results: Results, verdict: Verdict) -> dict:
     return {
         "verdict": verdict.verdict,
         results.metric: results.accuracy,
+        "exact": three_digits(verdict.exactness),
         "rel": three_digits(verdict.rel),
         "agreement": verdict.agreement,
         "ms": {backend: three_digits(medians[backend]) for backend in timed},

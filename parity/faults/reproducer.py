@@ -15,7 +15,7 @@ from onnx import ModelProto
 
 from parity.backends.dirty_heap import NAN_PERTURB
 from parity.backends.opencv import engines
-from parity.core.cli import log
+from parity.core.cli import InputError, log
 from parity.core.files import new_directory, write_text
 from parity.core.params import ModelParams, OpenCVParams, Params
 from parity.faults.bug_report import Evidence, report, same_finding
@@ -29,6 +29,8 @@ from parity.graphs.graph import load_model, save
 TEMPLATE = Path(__file__).with_name("reproducer_template.py")
 # A graph that hangs is run many times while it shrinks: no longer than this each, in seconds.
 HANGS_AFTER = 20.0
+FIXED_FILES = {"REPORT.md", "expected.npy", "model.onnx", "reproduce.py"}
+INPUT_FILE = re.compile(r"input(_[0-9]+)?\.npy")
 ATTEMPTS = 8  # of the script, where the fault depends on what lies in memory
 
 
@@ -208,6 +210,17 @@ def _is_same_finding(folder: Path, target: Path) -> bool:
         (folder / name).read_bytes() == (target / name).read_bytes()
         for name in names - {"REPORT.md"}
     )
+
+
+def check_target(folder: Path) -> None:
+    """Raise InputError for a folder to write to that holds anything else than a reproducer."""
+    if not folder.exists():
+        return
+    names = {file.name for file in folder.iterdir()} if folder.is_dir() else {folder.name}
+    others = {name for name in names - FIXED_FILES if not INPUT_FILE.fullmatch(name)}
+    if others or (names and not names >= FIXED_FILES):
+        found = f"found {min(others or names)!r} there, which would be replaced"
+        raise InputError(f"{folder}: {found}; expected a new or empty folder, or a reproducer")
 
 
 def input_files(feeds: dict[str, np.ndarray]) -> dict[str, str]:

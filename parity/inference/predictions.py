@@ -8,8 +8,16 @@ images, as the logits of all would fill the disk; `nonfinite.npy`, bool (N,): wh
 a NaN or infinite logit.
 
 A backend with nothing to run has `absent.txt` instead, a backend that failed has `failure.json`.
+
+In place of a backend, `exact` has the answer of the network in float64, for the first images:
+float64 logits in the same files. `absent.txt` says why there is none.
 """
 
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -17,27 +25,44 @@ from PIL import Image
 
 from parity.backends.contract import BACKENDS, BackendFailure
 from parity.core.class_ids import IGNORED, NO_CLASS, predicted_classes, voc_palette
-from parity.core.files import new_directory, read_json, sync, write_json, write_text
+from parity.core.files import (
+    Damaged,
+    new_directory,
+    read_json,
+    reading,
+    sync,
+    write_json,
+    write_text,
+)
 from parity.core.paths import prediction_folder
-from parity.preprocessing.splits import RowFile, Split, read_rows, write_array
+from parity.preprocessing.splits import RowFile, Split, read_array, read_rows, write_array
 
+EXACT = "exact"
 ABSENT = "absent.txt"
 FAILURE = "failure.json"
 
 
 def read_logits(model: str, backend: str, start: int, stop: int) -> np.ndarray:
-    """Return a classification's logits of images `start` to `stop`, float32 (N, C)."""
+    """Return a classification's logits of images `start` to `stop`, (N, C)."""
     return read_rows(prediction_folder(model, backend) / "logits.npy", start, stop)
 
 
 def read_pixel_logits(model: str, backend: str, name: str) -> np.ndarray:
-    """Return a segmentation's logits of an image that kept them, float32 (C, H, W)."""
-    return np.load(prediction_folder(model, backend) / "logits" / f"{name}.npy")
+    """Return a segmentation's logits of an image that kept them, (C, H, W)."""
+    return read_array(prediction_folder(model, backend) / "logits" / f"{name}.npy")
+
+
+def read_image_logits(model: str, backend: str, split: Split, index: int) -> np.ndarray:
+    """Return the logits of one image, (1, C) or (C, H, W)."""
+    if split.task == "classification":
+        return read_logits(model, backend, index, index + 1)
+    return read_pixel_logits(model, backend, split.names[index])
 
 
 def read_predicted_mask(model: str, backend: str, name: str) -> np.ndarray:
     """Return the predicted class ids of one image, uint8 (H, W), IGNORED where a logit is NaN."""
-    with Image.open(prediction_folder(model, backend) / "masks" / f"{name}.png") as image:
+    path = prediction_folder(model, backend) / "masks" / f"{name}.png"
+    with reading(path), Image.open(path) as image:
         return np.asarray(image)
 
 
@@ -49,7 +74,7 @@ def read_predicted_classes(model: str, backend: str, name: str) -> np.ndarray:
 
 def count_nonfinite_images(model: str, backend: str) -> int:
     """Count a segmentation's images with a NaN or infinite logit."""
-    return int(np.load(prediction_folder(model, backend) / "nonfinite.npy").sum())
+    return int(read_array(prediction_folder(model, backend) / "nonfinite.npy").sum())
 
 
 def predicting_backends(model: str) -> tuple[str, ...]:
@@ -65,7 +90,13 @@ def predicting_backends(model: str) -> tuple[str, ...]:
 def read_failures(model: str) -> dict[str, dict[str, str]]:
     """Return the `kind` and `message` of each failed backend's failure."""
     paths = {backend: prediction_folder(model, backend) / FAILURE for backend in BACKENDS}
-    return {backend: read_json(path) for backend, path in paths.items() if path.exists()}
+    return {
+        backend: read_json(path, _parse_failure) for backend, path in paths.items() if path.exists()
+    }
+
+
+def _parse_failure(content: dict) -> dict[str, str]:
+    return {key: str(content[key]) for key in ("kind", "message")}
 
 
 def write_absence(model: str, backend: str, reason: str) -> None:
@@ -74,29 +105,74 @@ def write_absence(model: str, backend: str, reason: str) -> None:
         write_text(partial / ABSENT, f"{reason}\n")
 
 
+def read_absence(model: str, backend: str) -> str | None:
+    """Return why there is nothing in place of a backend's predictions; None where they are."""
+    path = prediction_folder(model, backend) / ABSENT
+    if not path.exists():
+        return None
+    with reading(path):
+        return path.read_text(encoding="utf-8").strip()
+
+
+def images_with_logits(model: str, backend: str, split: Split) -> int:
+    """Count the first images of a split whose logits were kept."""
+    folder = prediction_folder(model, backend)
+    if split.task == "classification":
+        path = folder / "logits.npy"
+        with reading(path):
+            return len(np.load(path, mmap_mode="r"))
+    kept = takewhile(lambda name: (folder / "logits" / f"{name}.npy").exists(), split.names)
+    return sum(1 for _ in kept)
+
+
 def write_failure(folder: Path, failure: BackendFailure) -> None:
     """Record a backend's failure in place of its predictions."""
     write_json(folder / FAILURE, failure.content())
 
 
-class LogitsWriter:
+class Writer:
+    """Writes the results of a backend, image by image; `checksum` is that of all of them."""
+
+    checksum = 0
+
+    def resume(self, done: int, checksum: int) -> bool:
+        """Go on after `done` images; start over and return False unless their results are there as
+        they were written, by the checksum."""
+        self.checksum = 0
+        with suppress(OSError, EOFError, Damaged):
+            for content in self._written(done):
+                self._count(content)
+        if self.checksum == checksum:
+            return True
+        self.checksum = 0
+        return False
+
+    def _written(self, done: int) -> Iterator[bytes | np.ndarray]:
+        """Yield what `write` counted for the first `done` images."""
+        raise NotImplementedError
+
+    def _count(self, content: bytes | np.ndarray) -> None:
+        self.checksum = zlib.crc32(content, self.checksum)
+
+
+class LogitsWriter(Writer):
     """Write a classification's logits into `out`, which may hold those of the first images."""
 
-    def __init__(self, out: Path, split: Split, classes: int) -> None:
-        self.rows = RowFile(out / "logits.npy", (classes,), np.float32)
+    def __init__(self, out: Path, split: Split, classes: int, dtype: type = np.float32) -> None:
+        self.rows = RowFile(out / "logits.npy", (classes,), dtype)
         self.images = len(split)
-
-    def holds(self, done: int) -> bool:
-        """Return whether the results of the first `done` images are there."""
-        path = self.rows.path
-        return not done or (path.exists() and path.stat().st_size >= self.rows.size(done))
 
     def write(self, start: int, logits: np.ndarray) -> None:
         self.rows.write(start, logits)
+        self._count(np.ascontiguousarray(logits, self.rows.dtype))
 
-    def sync(self) -> None:
-        """Wait until everything written is on the disk."""
+    def _written(self, done: int) -> Iterator[bytes]:
+        yield from self.rows.read(done)
+
+    def sync(self) -> int:
+        """Wait until everything written is on the disk; return its checksum."""
         sync(self.rows.path)
+        return self.checksum
 
     def missing_bytes(self, done: int) -> int:
         """Return the disk space that the images after the first `done` take."""
@@ -106,7 +182,7 @@ class LogitsWriter:
         self.rows.finish(range(self.images))
 
 
-class MaskWriter:
+class MaskWriter(Writer):
     """Write a segmentation's masks, and the logits of its first `keep_logits` images."""
 
     def __init__(self, out: Path, split: Split, keep_logits: int) -> None:
@@ -119,29 +195,39 @@ class MaskWriter:
         for folder in self.folders:
             folder.mkdir(exist_ok=True)
 
-    def holds(self, done: int) -> bool:
-        masks = map(self._mask, self.names[:done])
-        logits = map(self._logits, self.names_with_logits[:done])
-        return not done or all(path.exists() for path in (*masks, *logits, self.nonfinite.path))
-
     def write(self, start: int, logits: np.ndarray) -> None:
-        self.nonfinite.write(start, ~np.isfinite(logits).all(axis=(1, 2, 3)))
+        nonfinite = ~np.isfinite(logits).all(axis=(1, 2, 3))
+        self.nonfinite.write(start, nonfinite)
         for index, image_logits in enumerate(logits, start):
             path = self._mask(self.names[index])
             classes = predicted_classes(image_logits, axis=0)
             mask = Image.fromarray(np.where(classes == NO_CLASS, IGNORED, classes).astype(np.uint8))
             mask.putpalette(self.palette)
-            mask.save(path)
+            png = io.BytesIO()
+            mask.save(png, "PNG")
+            path.write_bytes(png.getvalue())
             self.unsynced.append(path)
+            self._count(nonfinite[index - start].tobytes())
+            self._count(png.getvalue())
             if index < len(self.names_with_logits):
                 path = self._logits(self.names[index])
                 write_array(path, image_logits)
                 self.unsynced.append(path)
+                self._count(np.ascontiguousarray(image_logits))
 
-    def sync(self) -> None:
+    def _written(self, done: int) -> Iterator[bytes | np.ndarray]:
+        nonfinite = b"".join(self.nonfinite.read(done))
+        for index, name in enumerate(self.names[:done]):
+            yield nonfinite[index : index + 1]
+            yield self._mask(name).read_bytes()
+            if index < len(self.names_with_logits):
+                yield read_array(self._logits(name))
+
+    def sync(self) -> int:
         for path in (*self.unsynced, self.nonfinite.path, *self.folders):
             sync(path)
         self.unsynced.clear()
+        return self.checksum
 
     def missing_bytes(self, done: int) -> int:
         """Estimate it from the mean file sizes of the first `done` images."""

@@ -12,7 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from parity.core.cli import log
-from parity.core.files import locked, new_directory, new_file, read_json, sync
+from parity.core.files import (
+    locked,
+    new_directory,
+    new_file,
+    read_json_if_whole,
+    sync,
+)
 
 NOTE = "progress.json"
 MAX_SAVING_SHARE = 0.005  # of a run's time
@@ -24,20 +30,20 @@ class Unfinished:
 
     def __init__(self, target: Path, folder: Path, depends: dict[str, str]) -> None:
         self.target, self.folder, self.depends = target, folder, depends
-        self.done = 0
+        self.done = self.checksum = 0
         self.began, self.saving_s = time.perf_counter(), 0.0
 
-    def save(self, done: int, flush: Callable[[], None]) -> None:
+    def save(self, done: int, flush: Callable[[], int]) -> None:
         """Note that `done` images are complete, unless saving has used up its share of the time.
 
-        `flush` writes their results to the disk, which must happen before the note is written.
+        `flush` writes their results to the disk, which must happen before the note is written, and
+        returns the results' checksum.
         """
         began = time.perf_counter()
         if self.saving_s > MAX_SAVING_SHARE * (began - self.began):
             return
-        flush()
+        note = {"images": done, "checksum": flush(), "depends": self.depends}
         with new_file(self.folder / NOTE) as partial:
-            note = {"images": done, "depends": self.depends}
             partial.write_text(json.dumps(note, indent=2), encoding="utf-8")
             sync(partial)
         sync(self.folder)
@@ -68,7 +74,7 @@ def unfinished(target: Path, folder: Path, depends: dict[str, str]) -> Iterator[
     # Two processes in one folder would overwrite each other's results.
     with locked(folder, "another process works in this folder; wait until it ends"):
         try:
-            work.done = _images_done(folder, depends)
+            work.done, work.checksum = _noted(folder, depends)
             if not work.done:
                 work.clear()
             yield work
@@ -83,17 +89,23 @@ def unfinished(target: Path, folder: Path, depends: dict[str, str]) -> Iterator[
                 _remove_empty(folder.parent)
 
 
-def _images_done(folder: Path, depends: dict[str, str]) -> int:
-    """Return how many images the interrupted run completed; 0 if `depends` has changed since."""
-    note = folder / NOTE
-    if note.exists():
-        found = read_json(note)
-        if found["depends"] == depends:
-            log(f"{folder}: resuming after {found['images']} images")
-            return found["images"]
-        changed = [name for name in depends if found["depends"].get(name) != depends[name]]
-        log(f"{folder}: starting over; changed since: {', '.join(changed)}")
-    return 0
+def _noted(folder: Path, depends: dict[str, str]) -> tuple[int, int]:
+    """Return how many images the interrupted run completed, and the checksum of their results; 0
+    if `depends` has changed since, or the note is damaged."""
+    noted = read_json_if_whole(folder / NOTE, _parse_note)
+    if noted is None:
+        return 0, 0
+    done, checksum, before = noted
+    if before == depends:
+        log(f"{folder}: resuming after {done} images")
+        return done, checksum
+    changed = [name for name in depends if before.get(name) != depends[name]]
+    log(f"{folder}: starting over; changed since: {', '.join(changed)}")
+    return 0, 0
+
+
+def _parse_note(note: dict) -> tuple[int, int, dict]:
+    return int(note["images"]), int(note["checksum"]), dict(note["depends"])
 
 
 def _remove_empty(folder: Path) -> None:

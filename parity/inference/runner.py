@@ -1,8 +1,8 @@
 """Run a backend over the val split of a model's data, resuming an interrupted run."""
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,12 @@ from tqdm import tqdm
 
 from parity.backends.contract import BackendFailure, Forward, failure_text
 from parity.core.cli import log
-from parity.core.files import full_disk_refused
+from parity.core.files import full_disk_refused, write_text
 from parity.core.fingerprints import digest, fingerprint, stamp
 from parity.core.machine import machine
 from parity.core.params import ModelParams, Params, Task, count_kept
 from parity.core.paths import prediction_folder, unfinished_folder
-from parity.inference.predictions import LogitsWriter, MaskWriter, write_failure
+from parity.inference.predictions import ABSENT, EXACT, LogitsWriter, MaskWriter, write_failure
 from parity.inference.resume import Unfinished, unfinished
 from parity.preprocessing.images import normalize
 from parity.preprocessing.profile import read_normalization
@@ -46,6 +46,59 @@ def run_backend(
         "keep_logits": count_kept(params.parity.images.of(model.task), len(split)),
         **read_normalization(model.preprocess),
     }
+    with _resumable(backend, name, split, inputs, options) as work:
+        try:
+            predict(load, split, work, **options)
+        except BackendFailure as failure:
+            if not failure_is_result:
+                raise
+            work.clear()
+            write_failure(work.folder, failure)
+            log(f"{name}: {failure_text(backend, failure.content())}")
+
+
+def run_exact(
+    name: str,
+    model: ModelParams,
+    images: int,
+    batch_size: int,
+    load: Callable[[], Forward],
+    inputs: Mapping[str, object],
+) -> None:
+    """Compute a model's exact answer to the first `images` val images and write it.
+
+    `load` returns the function from blob to float64 logits; `inputs` is as for `run_backend`. A
+    BackendFailure leaves its reason in place of the answer.
+    """
+    # Whole batches, for a file that takes no others.
+    split = Split(model.preprocess, "val", model.task).first(-(-images // batch_size) * batch_size)
+    options = {
+        "classes": len(read_classes(model.preprocess)),
+        "batch_size": batch_size,
+        "keep_logits": len(split),
+        "dtype": np.float64,
+        **read_normalization(model.preprocess),
+    }
+    with _resumable(EXACT, name, split, inputs, options) as work:
+        try:
+            predict(load, split, work, **options)
+        except BackendFailure as failure:
+            work.clear()
+            reason = " ".join(str(failure).split())
+            write_text(work.folder / ABSENT, f"{reason}\n")
+            log(f"{name}: no exact answer: {reason}")
+
+
+@contextmanager
+def _resumable(
+    backend: str,
+    name: str,
+    split: Split,
+    inputs: Mapping[str, object],
+    options: Mapping[str, object],
+) -> Iterator[Unfinished]:
+    """Yield the unfinished predictions of an interrupted run on the same inputs, or none; on
+    success they become the predictions."""
     reached = fingerprint(f"stages.infer_{backend}")
     depends = {
         "images": digest([split.names, *map(stamp, split.image_files())]),
@@ -57,14 +110,7 @@ def run_backend(
     }
     out, folder = prediction_folder(name, backend), unfinished_folder(name, backend)
     with unfinished(out, folder, {key: str(value) for key, value in depends.items()}) as work:
-        try:
-            predict(load, split, work, **options)
-        except BackendFailure as failure:
-            if not failure_is_result:
-                raise
-            work.clear()
-            write_failure(work.folder, failure)
-            log(f"{name}: {failure_text(backend, failure.content())}")
+        yield work
 
 
 def predict(
@@ -77,21 +123,23 @@ def predict(
     keep_logits: int,
     mean: list[float],
     std: list[float],
+    dtype: type = np.float32,
 ) -> None:
     """Run a backend over the remaining images of a split and write its predictions, in constant
     memory.
 
     `load` returns the backend's forward pass; it is called only if images remain, and a forward
     pass that is a context manager is closed at the end. A segmentation keeps the logits of its
-    first `keep_logits` images.
+    first `keep_logits` images. `dtype` is that of the logits.
     Raises BackendFailure of kind `shape` when the outputs do not fit the blob and `classes`, and
     InputError when the disk is full.
     """
     if split.task == "classification":
-        writer = LogitsWriter(work.folder, split, classes)
+        writer = LogitsWriter(work.folder, split, classes, dtype)
     else:
         writer = MaskWriter(work.folder, split, keep_logits)
-    if not writer.holds(work.done):
+    if not (0 <= work.done <= len(split) and writer.resume(work.done, work.checksum)):
+        log(f"{work.folder}: not as they were written; starting over")
         work.done = 0
     before, remaining = work.done, len(split) - work.done
     if not remaining:

@@ -13,7 +13,7 @@ import torchvision
 
 from parity.core.cli import InputError
 from parity.core.params import PARAMS, ExportParams, ModelParams, Params, Task
-from parity.preprocessing.profile import read_normalization, read_size
+from parity.preprocessing.profile import how_turned, read_exif, read_normalization, read_size
 
 INPUT, OUTPUT = "input", "output"
 
@@ -91,7 +91,7 @@ def usage_metadata(
     """Return what a user of a model needs to know, whoever exported it."""
     size = read_size(model.preprocess, model.task)
     profile = {"task": model.task, "size": size if isinstance(size, str) else size.model_dump()}
-    profile |= read_normalization(model.preprocess)
+    profile |= read_normalization(model.preprocess) | how_turned(read_exif(model.preprocess))
     return {
         "model": name,
         "task": model.task,

@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from parity.core.cli import InputError, log
+from parity.core.files import read_regular
 from parity.core.params import PARAMS, ModelParams
 from parity.networks.external_data import places, shown
 
@@ -24,21 +25,15 @@ def parse(path: Path) -> ModelProto:
     Raises InputError when it is not a regular file, not a protobuf message of a model, or larger
     than such a message can be, and when external data is refused by `places`.
     """
+    content = read_regular(path, LARGEST - 1)
     try:
-        if not path.exists():
-            raise InputError(f"{path}: no such file")
-        if not path.is_file():
-            raise InputError(f"{path}: cannot be read: expected a regular file")
-        _check_size(path, path.stat().st_size)
-        model = ModelProto.FromString(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, DecodeError) as error:  # a name with a NUL, or no such message
+        model = ModelProto.FromString(content)
+    except DecodeError as error:
         raise InputError(f"{path}: not a valid ONNX file: {_one_line(error)}") from None
     if not model.HasField("graph"):  # as in an empty file
         raise InputError(f"{path}: not a valid ONNX file: it holds no graph")
     data = sum(place.length for place in places(path, model))
-    _check_size(path, path.stat().st_size + data)
+    _check_size(path, len(content) + data)
     return model
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from parity.core.class_ids import IGNORED
-from parity.networks.heads import find_heads
+from parity.networks.heads import NoHead, find_linear_heads
 
 # The logits fitted for "not this class" and "this class": far enough apart for a confident softmax.
 TARGET_OFF, TARGET_ON = 0.0, 10.0
@@ -71,13 +71,14 @@ def fit_head(
 
     Each batch is a blob, float32 (N, 3, H, W), and its targets: int64 class ids, (N,) for
     classification or (N, H, W) for segmentation, where 255 is ignored. The normal equations are
-    summed in float64, so memory does not grow with the number of batches.
+    summed in float64, so memory does not grow with the number of batches. Raises NoHead for a
+    network whose last layer cannot be fitted.
     """
     network.eval()  # dropout would hide half of the features from the fit
     gram, moment, total = torch.zeros(()), torch.zeros(()), 0
     layers: list[nn.Module] = []
     for blob, target in batches:
-        layers = layers or find_heads(network, classes, blob[:1])
+        layers = layers or find_linear_heads(network, classes, blob[:1])
         features, labels = _features(network, layers, blob, target)
         features = torch.cat([features, torch.ones(len(features), 1)], dim=1).double()
         targets = torch.full((len(labels), classes), TARGET_OFF, dtype=torch.float64)
@@ -106,7 +107,11 @@ def _solve(gram: torch.Tensor, moment: torch.Tensor, ridge: float) -> torch.Tens
 def _recorded_inputs(layers: list[nn.Module]) -> Iterator[list[torch.Tensor]]:
     inputs: list[torch.Tensor] = []
     hooks = [
-        layer.register_forward_pre_hook(lambda _, args: inputs.append(args[0])) for layer in layers
+        layer.register_forward_pre_hook(
+            lambda _, args, named: inputs.append(args[0] if args else named["input"]),
+            with_kwargs=True,
+        )
+        for layer in layers
     ]
     try:
         yield inputs
@@ -121,7 +126,11 @@ def _features(
     """Return the last layer's input, (M, F), and the class of each row, (M,)."""
     with torch.inference_mode(), _recorded_inputs(layers) as inputs:
         network(blob)
+    if len(inputs) != len(layers):
+        raise NoHead("the last layer runs several times for one image")
     features = torch.cat([value.clone() for value in inputs], dim=1)
+    if features.ndim != 4 and (features.ndim, target.ndim) != (2, 1):
+        raise NoHead(f"the input of the last layer has {features.ndim} axes")
     if target.ndim == 1:
         # The network averages a convolutional head over the image; averaging its input is the same.
         return (features.mean(dim=(2, 3)) if features.ndim == 4 else features), target

@@ -16,6 +16,7 @@ import torchvision
 from torchvision.models import WeightsEnum
 
 from parity.core.cli import InputError, log
+from parity.core.files import open_regular
 from parity.core.http import downloading
 from parity.networks.checkpoints import unpickling_reason
 
@@ -72,12 +73,9 @@ def check_hash(path: Path, url: str) -> None:
     torch.hub checks what it downloads, but not what lies in its cache.
     """
     expected, sha256 = expected_hash(path), hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                sha256.update(chunk)
-    except OSError as error:
-        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    with open_regular(path) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            sha256.update(chunk)
     found = sha256.hexdigest()[: len(expected)]
     if found != expected:
         raise InputError(

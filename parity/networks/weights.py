@@ -1,6 +1,7 @@
 """A model's weights: a linear probe, random, torchvision's published ones, or a checkpoint."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -10,7 +11,9 @@ from tqdm import tqdm
 
 from parity.core.cli import InputError, log
 from parity.core.params import OFFLINE_WEIGHTS, PARAMS, ModelParams, Params
-from parity.networks.checkpoints import load_state, read_checkpoint
+from parity.networks.checkpoints import load_state, no_plain_tensor, read_checkpoint
+from parity.networks.factory import reason_of
+from parity.networks.heads import NoHead
 from parity.networks.network import Logits, build, check_name, pick_output, published_weights
 from parity.networks.probe import calibrate, damp_residuals, fit_head, seeded
 from parity.networks.published import load_published
@@ -101,14 +104,31 @@ def _offline_network(name: str, model: ModelParams, params: Params, classes: int
     batches = labelled_batches(images, total, model, params, "calibrate")
     blobs = (blob for blob, _ in batches)
     scale = params.probe.residual_scale
-    if model.weights == "random":
-        spread_logits(logits, blobs, classes, scale)
-        return network
-    damp_residuals(network, scale)
-    calibrate(logits, blobs)
-    labelled = labelled_batches(train, len(train), model, params, "fit")
-    fit_head(logits, labelled, classes, params.probe.ridge)
+    with _refused_networks(name, model):
+        if model.weights == "random":
+            spread_logits(logits, blobs, classes, scale)
+            return network
+        damp_residuals(network, scale)
+        calibrate(logits, blobs)
+        labelled = labelled_batches(train, len(train), model, params, "fit")
+        fit_head(logits, labelled, classes, params.probe.ridge)
     return network
+
+
+@contextmanager
+def _refused_networks(name: str, model: ModelParams) -> Iterator[None]:
+    """Raise InputError where weights cannot be computed for the network of a factory."""
+    key = f"{PARAMS}: models.{name}.weights: found {model.weights!r}"
+    try:
+        yield
+    except NoHead as error:
+        expected = "expected a linear layer or a 1x1 convolution, or `random`, or a checkpoint"
+        raise InputError(f"{key}, which fits the last layer, but {error}; {expected}") from None
+    except Exception as error:  # the user's code raises anything
+        if not model.factory or isinstance(error, InputError):
+            raise
+        reason = f"which cannot be computed for the network of {model.factory}"
+        raise InputError(f"{key}, {reason}: {reason_of(error)}") from None
 
 
 def labelled_batches(
@@ -154,9 +174,9 @@ def check_output(name: str, model: ModelParams, network: nn.Module, classes: int
         with torch.inference_mode():
             output = network.eval()(blob)
     except Exception as error:  # the user's code raises anything
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        where = f"{key}.factory: {model.factory}" if model.factory else key
         ran = f"the network cannot run a blob {tuple(blob.shape)}"
-        raise InputError(f"{key}: {ran}: {reason}") from None
+        raise InputError(f"{where}: {ran}: {reason_of(error)}") from None
     try:
         logits = pick_output(output, model.output)
     except (LookupError, TypeError):
@@ -165,6 +185,8 @@ def check_output(name: str, model: ModelParams, network: nn.Module, classes: int
         found = f"found {model.output!r}" if model.output is not None else "missing"
         returned = f"the network returns {_describe_output(output)}"
         raise InputError(f"{key}.output: {found}; {returned}: name the entry to use")
+    if kind := no_plain_tensor(logits) or (logits.dtype != torch.float32 and str(logits.dtype)):
+        raise InputError(f"{key}: the output is {kind}; expected torch.float32")
     if model.factory and model.output is None and isinstance(output, dict) and len(output) > 1:
         returned = f"the network returns {_describe_output(output)}"
         log(f"{name}: {returned}; 'out' is compared: models.{name}.output names another")

@@ -1,14 +1,19 @@
-"""Decode an image file with OpenCV, resize and crop it, and normalise images to a blob."""
+"""Decode an image file as PIL does, resize and crop it, and normalise images to a blob."""
 
 import io
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from parity.core.cli import InputError
-from parity.core.params import CropParams, ResizeParams
+from parity.core.files import read_regular
+from parity.core.params import CropParams, Exif, ResizeParams
+from parity.preprocessing.decoder import DamagedImage, decode, why_unreadable
 
 INTERPOLATIONS = {
     "nearest": cv2.INTER_NEAREST,
@@ -19,48 +24,51 @@ INTERPOLATIONS = {
 # A small file may claim more pixels than fit into memory. Cameras end near 100 million; this many
 # take 400 MB in each process that decodes.
 MAX_PIXELS = 2**27
+MAX_BYTES = 2**30  # MAX_PIXELS of four 16-bit channels
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, which only warns up to twice its value
-JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
-PNG_START, PNG_END = b"\x89PNG", b"IEND"
+# Pillow knows others, some of which start a program.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "SUN", "TIFF", "WEBP")
+WITH_WARNINGS = ("JPEG", "MPO", "PNG")  # formats that `decode` reads
+SAME_PIXELS = ("1", "L", "LA", "P", "RGB", "RGBA")  # modes that it decodes as Pillow does
+ORIENTATION = 0x0112  # EXIF's tag
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Decode an image file into uint8 (H, W, 3), RGB, as `cv2.imread` does.
+def read_image(path: Path, exif: Exif = "ignore") -> np.ndarray:
+    """Decode an image file into uint8 (H, W, 3): the pixels of PIL's `convert("RGB")`.
 
-    Raises InputError when the file is missing, empty, cut off or not an image, or has too many
-    pixels.
+    With `exif: apply` the image is turned as by PIL's `exif_transpose`. Raises InputError when the
+    file is missing, empty, damaged or not an image, or has too many pixels.
     """
     data = read_bytes(path)
-    if _is_cut_off(data):
-        raise InputError(f"{path}: the image is cut off, its end is missing ({len(data)} bytes)")
-    _open(path, data)  # refuses too many pixels before decoding any
+    image = _open(path, data)
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise InputError(f"{path}: OpenCV refuses the image: {error.err}") from None
-    if image is None:
-        raise InputError(f"{path}: not an image that OpenCV can read")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        pixels = decode(data) if image.format in WITH_WARNINGS else None
+        if pixels is None or image.mode not in SAME_PIXELS:
+            pixels = _load(image.convert, "RGB")
+        return _turned(pixels, image) if exif == "apply" else pixels
+    except DamagedImage as damage:
+        raise InputError(f"{path}: {damage}") from None
 
 
-def read_mask(path: Path, classes: int, ignored: int) -> np.ndarray:
+def read_mask(path: Path, classes: int, ignored: int, exif: Exif = "ignore") -> np.ndarray:
     """Decode a mask of class ids, a palette or grey PNG, into uint8 (H, W).
 
-    Raises InputError when it is missing, empty, cut off, in colour, has too many pixels, or holds
-    a value that is neither below `classes` nor `ignored`.
+    With `exif: apply` it is turned as its own file says. Raises InputError when it is missing,
+    empty, damaged, in colour, has too many pixels, or holds a value that is neither below `classes`
+    nor `ignored`.
     """
     data = read_bytes(path)
-    if _is_cut_off(data):
-        raise InputError(f"{path}: the mask is cut off, its end is missing")
     image = _open(path, data)
     if image.mode not in ("P", "L"):
         wanted = "expected a palette (P) or grey (L) image of class ids"
         raise InputError(f"{path}: found an image of mode {image.mode}; {wanted}")
     try:
-        mask = np.asarray(image)
-    except Exception as error:  # Pillow raises anything for a damaged file
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not a readable mask: {reason}") from None
+        if image.format in WITH_WARNINGS:
+            decode(data, cv2.IMREAD_GRAYSCALE)  # a palette's indices are only in Pillow's pixels
+        mask = _load(np.asarray, image)
+        mask = _turned(mask, image) if exif == "apply" else mask
+    except DamagedImage as damage:
+        raise InputError(f"{path}: {damage}") from None
     wrong = mask[(mask >= classes) & (mask != ignored)]
     if wrong.size:
         expected = f"expected 0 to {classes - 1}, or {ignored} for no class"
@@ -69,11 +77,9 @@ def read_mask(path: Path, classes: int, ignored: int) -> np.ndarray:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the content of a file; raises InputError when it is missing or empty."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    """Return the content of a file; raises InputError when it is missing, empty, too large or not a
+    regular file."""
+    data = read_regular(path, MAX_BYTES)
     if not data:
         raise InputError(f"{path}: the file is empty")
     return data
@@ -83,9 +89,9 @@ def _open(path: Path, data: bytes) -> Image.Image:
     """Read an image's header alone; raises InputError when the file is not an image or has too many
     pixels."""
     try:
-        image = Image.open(io.BytesIO(data))
+        image = _quietly(Image.open, io.BytesIO(data), formats=FORMATS)
     except Exception:  # Pillow raises anything for a damaged file
-        raise InputError(f"{path}: not a readable image") from None
+        raise InputError(f"{path}: {why_unreadable(data)}") from None
     width, height = image.size
     if width * height > MAX_PIXELS:
         found = f"found {width}x{height} pixels, {width * height} in total"
@@ -93,19 +99,42 @@ def _open(path: Path, data: bytes) -> Image.Image:
     return image
 
 
-def _is_cut_off(data: bytes) -> bool:
-    """Return whether a JPEG or PNG lacks its end, which some decoders refuse and others fill with
-    grey.
+def _load(read: Callable[..., Any], *arguments: Any) -> np.ndarray:
+    """Return the pixels that a function of Pillow's reads; raises DamagedImage."""
+    try:
+        return np.asarray(_quietly(read, *arguments))
+    except Exception as error:  # Pillow raises anything for a damaged file
+        raise DamagedImage(f"the image is damaged: {_one_line(error)}") from None
 
-    No marker occurs by chance inside a JPEG's scan (every 0xff is stuffed), so an end marker
-    without a start of scan after it belongs to the image and not to a thumbnail.
+
+def _turned(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
+    """Return uint8 (H, W) or (H, W, 3) turned by the orientation in the image's EXIF, 2 to 8.
+
+    Any other, or none that can be read, leaves it as it is. Pillow has turned a TIFF already, whose
+    orientation is no EXIF, and has removed the tag.
     """
-    if data.startswith(JPEG_START):
-        end = data.rfind(JPEG_END)
-        return end < 0 or data.find(JPEG_SCAN, end) >= 0
-    if data.startswith(PNG_START):
-        return PNG_END not in data[-64:]
-    return False
+    try:
+        orientation = _quietly(lambda: image.getexif().get(ORIENTATION))
+    except Exception as error:  # Pillow raises anything for a damaged file
+        raise DamagedImage(f"its EXIF data cannot be read: {_one_line(error)}") from None
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _quietly(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """Call a function of Pillow's without its warnings, which are about metadata."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return function(*arguments, **named)
 
 
 def check_resized(path: Path, image: np.ndarray, size: CropParams | ResizeParams) -> None:

@@ -13,6 +13,7 @@ from parity.core.params import (
     PARAMS,
     ClassificationProfile,
     CropParams,
+    Exif,
     ResizeParams,
     SegmentationProfile,
     Task,
@@ -65,21 +66,41 @@ def _interpolation(mode: "InterpolationMode") -> str:
     return {"nearest": "nearest", "bilinear": "linear", "bicubic": "cubic"}[mode.value]
 
 
-def write_transform(folder: Path, size: Size, normalization: Normalization) -> None:
-    """Write `size.json` and `normalization.json`."""
-    content = size if isinstance(size, str) else size.model_dump()
-    write_json(folder / "size.json", {"size": content})
+def write_transform(
+    folder: Path, size: Size, normalization: Normalization, exif: Exif = "ignore"
+) -> None:
+    """Write `size.json`, which also says whether images are turned, and `normalization.json`."""
+    content = {"size": size if isinstance(size, str) else size.model_dump()}
+    write_json(folder / "size.json", content | how_turned(exif))
     write_json(folder / "normalization.json", normalization)
 
 
 def read_size(profile: str, task: Task) -> Size:
     """Return the size of a profile's images, OWN when each keeps its own."""
-    content = read_json(transform_folder(profile) / "size.json")["size"]
-    if isinstance(content, str):
-        return content
-    return CropParams(**content) if task == "classification" else ResizeParams(**content)
+
+    def parse(content: dict) -> Size:
+        size = content["size"]
+        if isinstance(size, str):
+            return size
+        return CropParams(**size) if task == "classification" else ResizeParams(**size)
+
+    return read_json(transform_folder(profile) / "size.json", parse)
+
+
+def read_exif(profile: str) -> Exif:
+    """Return whether a profile applies the EXIF orientation of its images."""
+    return read_json(transform_folder(profile) / "size.json").get("exif", "ignore")
+
+
+def how_turned(exif: Exif) -> dict[str, Exif]:
+    """Return the entry `exif` of a file; without one, the orientation is ignored."""
+    return {"exif": exif} if exif == "apply" else {}
 
 
 def read_normalization(profile: str) -> Normalization:
     """Return mean and std of red, green and blue, each 0 to 1: arguments of `images.normalize`."""
-    return read_json(transform_folder(profile) / "normalization.json")
+
+    def parse(content: dict) -> Normalization:
+        return {key: [float(value) for value in content[key]] for key in ("mean", "std")}
+
+    return read_json(transform_folder(profile) / "normalization.json", parse)

@@ -10,12 +10,16 @@ import io
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from pathlib import Path
 
 import numpy as np
 
+from parity.core.files import reading
 from parity.core.params import Task
 from parity.core.paths import profile_folder
+
+CHUNK_BYTES = 1 << 20
 
 
 class Split:
@@ -24,16 +28,27 @@ class Split:
     def __init__(self, profile: str, split: str, task: Task) -> None:
         self.folder = profile_folder(profile) / split
         self.task = task
-        self.names = (self.folder / "names.txt").read_text(encoding="utf-8").splitlines()
+        path = self.folder / "names.txt"
+        self.names = read_lines(path)
+        with reading(path):
+            if split == "val" and not self.names:  # only train may be empty
+                raise ValueError("no names")
+        self.stored = len(self.names)  # images in the files, of which `first` keeps some
 
     def __len__(self) -> int:
         return len(self.names)
 
+    def first(self, images: int) -> "Split":
+        """Return a split of the first images, at most all of this one's."""
+        split = copy(self)
+        split.names = self.names[:images]
+        return split
+
     def images(self, start: int, stop: int) -> np.ndarray:
         """Return images `start` to `stop`, which have one size: uint8 (N, H, W, 3), RGB."""
         if self.task == "classification":
-            return read_rows(self.folder / "images.npy", start, stop)
-        return np.stack([np.load(self._path("images", name)) for name in self.names[start:stop]])
+            return read_rows(self.folder / "images.npy", start, stop, self.stored)
+        return np.stack([read_array(self._path("images", name)) for name in self.names[start:stop]])
 
     def image_files(self) -> Iterator[Path]:
         """Yield the files that hold the images."""
@@ -44,11 +59,11 @@ class Split:
 
     def labels(self) -> np.ndarray:
         """Return the class ids of all images, int64 (N,); for classification."""
-        return np.load(self.folder / "labels.npy")
+        return read_rows(self.folder / "labels.npy", 0, len(self), self.stored)
 
     def mask(self, index: int) -> np.ndarray:
         """Return an image's class ids, uint8 (H, W), 255 ignored; for segmentation."""
-        return np.load(self._path("masks", self.names[index]))
+        return read_array(self._path("masks", self.names[index]))
 
     def cut_to_common_size(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Return a batch's images and targets: uint8 (N, H, W, 3) with int64 (N,) or uint8
@@ -58,7 +73,7 @@ class Split:
         """
         if self.task == "classification":
             return self.images(start, stop), self.labels()[start:stop]
-        images = [np.load(self._path("images", name)) for name in self.names[start:stop]]
+        images = [read_array(self._path("images", name)) for name in self.names[start:stop]]
         height = min(image.shape[0] for image in images)
         width = min(image.shape[1] for image in images)
         masks = [self.mask(index)[:height, :width] for index in range(start, stop)]
@@ -75,16 +90,37 @@ class Split:
 
 def read_classes(profile: str) -> list[str]:
     """Return the class names of a profile's dataset."""
-    path = profile_folder(profile) / "classes.txt"
-    return path.read_text(encoding="utf-8").splitlines()
+    return read_lines(profile_folder(profile) / "classes.txt")
 
 
-def read_rows(path: Path, start: int, stop: int) -> np.ndarray:
-    """Return rows `start` to `stop` of an .npy file.
+def read_lines(path: Path) -> list[str]:
+    """Read what `write_lines` wrote."""
+    with reading(path):
+        text = path.read_text(encoding="utf-8")
+        if text and not text.endswith("\n"):
+            raise ValueError("the last line is cut off")
+        return text.splitlines()
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Read what `write_array` wrote."""
+    with reading(path):
+        array = np.load(path)
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"found {type(array).__name__}; expected an array")
+        return array
+
+
+def read_rows(path: Path, start: int, stop: int, count: int | None = None) -> np.ndarray:
+    """Return rows `start` to `stop` of an .npy file, which has `count` rows if that is known.
 
     The memory map is closed at once, so that its pages do not count as this process's memory.
     """
-    return np.array(np.load(path, mmap_mode="r")[start:stop])
+    with reading(path):
+        rows = np.load(path, mmap_mode="r")
+        if count not in (None, len(rows)):
+            raise ValueError(f"found {len(rows)} rows; expected {count}")
+        return np.array(rows[start:stop])
 
 
 class RowFile:
@@ -100,6 +136,21 @@ class RowFile:
         """Write rows (N, *row_shape) from row `start` on."""
         data = np.ascontiguousarray(rows, self.dtype).reshape(-1).view(np.uint8).data
         self._write(self.size(start), data)
+
+    def read(self, rows: int) -> Iterator[bytes]:
+        """Yield the bytes of the first rows, in parts; raises EOFError where the file ends before
+        them."""
+        missing = self.size(rows) - self.size(0)
+        if not missing:
+            return
+        with self.path.open("rb") as file:
+            file.seek(self.size(0))
+            while missing:
+                part = file.read(min(CHUNK_BYTES, missing))
+                if not part:
+                    raise EOFError(self.path)
+                missing -= len(part)
+                yield part
 
     def finish(self, rows: Sequence[int]) -> None:
         """Keep these rows alone, which are in ascending order, and write the header."""

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from parity.core.class_ids import IGNORED
 from parity.core.cli import InputError, log
 from parity.core.machine import cores
-from parity.core.params import CropParams, OnCorrupt, ResizeParams
+from parity.core.params import CropParams, Exif, OnCorrupt, ResizeParams
 from parity.core.processes import in_processes
 from parity.datasets.dataset import NO_TRAIN, Dataset, Item
 from parity.preprocessing.images import (
@@ -55,7 +55,9 @@ def describe_space_needed(dataset: Dataset, size: Size) -> str:
     return f"{images * size.crop**2 * 3 / 1e6:.1f} MB needed for {images} images"
 
 
-def write_profile(folder: Path, dataset: Dataset, size: Size, on_corrupt: OnCorrupt) -> list[int]:
+def write_profile(
+    folder: Path, dataset: Dataset, size: Size, on_corrupt: OnCorrupt, exif: Exif = "ignore"
+) -> list[int]:
     """Write the classes and both splits; return the number of train and of val images written.
 
     With `on_corrupt: fail`, raises InputError for the first image that cannot be decoded; with
@@ -68,16 +70,21 @@ def write_profile(folder: Path, dataset: Dataset, size: Size, on_corrupt: OnCorr
     written = []
     for split, items in (("train", dataset.train), ("val", dataset.val)):
         (folder / split).mkdir()
-        written.append(write(folder / split, dataset, items, size, on_corrupt))
+        written.append(write(folder / split, dataset, items, size, on_corrupt, exif))
     return written
 
 
 def _write_classification(
-    folder: Path, dataset: Dataset, items: list[Item], size: CropParams, on_corrupt: OnCorrupt
+    folder: Path,
+    dataset: Dataset,
+    items: list[Item],
+    size: CropParams,
+    on_corrupt: OnCorrupt,
+    exif: Exif,
 ) -> int:
     """Write `images.npy` (N, crop, crop, 3) uint8 and `labels.npy` (N,) int64; return N."""
     images = RowFile(folder / "images.npy", (size.crop, size.crop, 3), np.uint8)
-    save = partial(_save_classification, images, Path(dataset.root), size)
+    save = partial(_save_classification, images, Path(dataset.root), size, exif)
     kept = decode(folder, dataset.root, items, save, on_corrupt)
     images.finish(kept)
     labels = np.array([items[index].target for index in kept], np.int64)
@@ -86,31 +93,37 @@ def _write_classification(
 
 
 def _save_classification(
-    images: RowFile, root: Path, size: CropParams, index: int, item: Item
+    images: RowFile, root: Path, size: CropParams, exif: Exif, index: int, item: Item
 ) -> None:
     path = root / item.image
-    image = read_image(path)
+    image = read_image(path, exif)
     check_resized(path, image, size)
     images.write(index, resize_and_crop(image, size)[None])
 
 
 def _write_segmentation(
-    folder: Path, dataset: Dataset, items: list[Item], size: Size, on_corrupt: OnCorrupt
+    folder: Path,
+    dataset: Dataset,
+    items: list[Item],
+    size: Size,
+    on_corrupt: OnCorrupt,
+    exif: Exif,
 ) -> int:
     """Write each image and mask, uint8 (H, W, 3) and (H, W), resized or at its own size; return
     how many."""
     (folder / "images").mkdir()
     (folder / "masks").mkdir()
-    save = partial(_save_segmentation, folder, Path(dataset.root), len(dataset.classes), size)
+    root, classes = Path(dataset.root), len(dataset.classes)
+    save = partial(_save_segmentation, folder, root, classes, size, exif)
     return len(decode(folder, dataset.root, items, save, on_corrupt))
 
 
 def _save_segmentation(
-    folder: Path, root: Path, classes: int, size: Size, index: int, item: Item
+    folder: Path, root: Path, classes: int, size: Size, exif: Exif, index: int, item: Item
 ) -> None:
     path = root / str(item.target)
-    image = read_image(root / item.image)
-    mask = read_mask(path, classes, IGNORED)
+    image = read_image(root / item.image, exif)
+    mask = read_mask(path, classes, IGNORED, exif)
     if mask.shape != image.shape[:2]:
         found = f"found {mask.shape[1]}x{mask.shape[0]} pixels"
         raise InputError(f"{path}: {found}; its image has {image.shape[1]}x{image.shape[0]}")

@@ -140,3 +140,16 @@ def test_a_file_may_list_its_weights_among_its_inputs(tmp_path):
     model.graph.input.extend(listed)
     onnx.save(model, path)
     np.testing.assert_array_equal(load_float64(path)(blob), expected)
+
+
+@pytest.mark.parametrize("ceil_mode", [0, 1])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("kernel", [2, 3])
+def test_pooling_pads_once(kernel, stride, ceil_mode):
+    """Inception's branches pool with strides of 1, padding and `ceil_mode`."""
+    window = f"kernel_shape = [{kernel}, {kernel}], pads = [1, 1, 1, 1]"
+    window += f", strides = [{stride}, {stride}], ceil_mode = {ceil_mode}"
+    values = np.random.default_rng(0).normal(size=(1, 2, 9, 8)).astype(np.float32)
+    found = run_float64(parsed(f"y = MaxPool <{window}> (x)"), {"x": values}, ["y"])["y"]
+    pool = nn.MaxPool2d(kernel, stride, padding=1, ceil_mode=bool(ceil_mode))
+    np.testing.assert_array_equal(found, pool(torch.from_numpy(values).double()).numpy())

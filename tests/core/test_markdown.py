@@ -9,6 +9,7 @@ from parity.core.markdown import (
     difference_text,
     loss_text,
     markdown_table,
+    ratio_text,
     replace_block,
 )
 
@@ -29,6 +30,21 @@ def test_a_table_is_aligned():
 )
 def test_only_no_difference_is_0(value, text):
     assert difference_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.732, "0.73"),
+        (1.0, "1.0"),
+        (48.24, "48.2"),
+        (2529916.4, "2,529,916"),
+        (None, "-"),
+        (math.nan, "-"),
+    ],
+)
+def test_a_ratio_has_no_more_digits_than_it_needs(value, text):
+    assert ratio_text(value) == text
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@ import pytest
 from helpers.refusals import refused
 
 from parity.core.cli import InputError
-from parity.coverage.memory import ran_out, result_or_disk_error
+from parity.core.system_errors import ran_out
+from parity.coverage.memory import result_or_disk_error
 
 
 def raise_all(*errors: Exception) -> None:

@@ -1,6 +1,7 @@
 """Class folders: which layouts are recognised, and which class a folder's name stands for."""
 
 import os
+from pathlib import Path
 
 import pytest
 from helpers.datasets import read, targets_of, write_classes
@@ -8,6 +9,7 @@ from helpers.fingerprints import changed_outside
 from helpers.images import noise, write_image
 from helpers.params import own, write_params
 from helpers.refusals import refused
+from torchvision.datasets import ImageFolder
 
 from parity.datasets.class_folders import class_folders_of_root
 from parity.datasets.dataset import Item
@@ -83,6 +85,55 @@ def test_images_lie_at_any_depth_beside_other_files(tmp_path):
     assert targets_of(dataset) == {"val/cat/1.png": 0, "val/dog/far/below/1.png": 1}
 
 
+@pytest.mark.parametrize("target", [".", "../cat", "deeper", "deeper/../."])
+def test_a_link_to_a_folder_of_the_same_class_adds_no_image(tmp_path, target):
+    write_classes(tmp_path / "val", "cat", "dog")
+    write_image(tmp_path / "val/cat/deeper/2.png")
+    expected = read(tmp_path, classes="folders").val
+    (tmp_path / "val/cat/link").symlink_to(target)
+    found = read(tmp_path, classes="folders").val
+    assert found == expected
+
+
+def test_links_to_folders_elsewhere_are_followed(tmp_path):
+    write_classes(tmp_path / "elsewhere", "more")
+    write_classes(tmp_path / "val", "cat", "dog")
+    (tmp_path / "elsewhere/more/back").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "val/cat/linked").symlink_to(tmp_path / "elsewhere/more")
+    assert list(targets_of(read(tmp_path, classes="folders"))) == [
+        "val/cat/1.png",
+        "val/cat/linked/1.png",
+        "val/dog/1.png",
+    ]
+
+
+def test_a_file_under_several_names_counts_once(tmp_path, capsys):
+    write_classes(tmp_path / "val", "cat", "dog")
+    (tmp_path / "val/cat/2.png").symlink_to("1.png")
+    (tmp_path / "val/cat/3.png").symlink_to("2.png")
+    (tmp_path / "val/cat/4.png").hardlink_to(tmp_path / "val/cat/1.png")
+    assert targets_of(read(tmp_path, classes="folders")) == {"val/cat/1.png": 0, "val/dog/1.png": 1}
+    assert "left out 3 of 5 entries" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["1.png", "2.png", "all"])
+def test_a_file_in_two_classes_is_refused_with_both(tmp_path, place):
+    write_classes(tmp_path / "val", "cat", "dog")
+    (tmp_path / "val/dog" / place).unlink(missing_ok=True)
+    (tmp_path / "val/dog" / place).symlink_to("../cat" if place == "all" else "../cat/1.png")
+    found = tmp_path / "val/dog" / (place if place != "all" else "all/1.png")
+    with refused(f"{found}: found two targets: 0 (as val/cat/1.png) and 1"):
+        read(tmp_path, classes="folders")
+
+
+def test_the_order_is_that_of_imagefolder(tmp_path):
+    for name in ("b/2.png", "b/10.png", "b/a/1.png", "b-a/1.png", "B/z.png", "é/1.jpg"):
+        write_image(tmp_path / "val/cat" / name)
+        write_image(tmp_path / "val/dog" / name)
+    expected = [Path(name) for name, _ in ImageFolder(tmp_path / "val").samples]
+    assert [tmp_path / item.image for item in read(tmp_path, classes="folders").val] == expected
+
+
 @pytest.mark.parametrize("train", ["train", "none"])
 def test_train_folders_are_read_on_request(tmp_path, train):
     write_classes(tmp_path / "val", "cat", "dog")
@@ -121,7 +172,7 @@ def test_a_folder_whose_name_is_not_exactly_one_label_is_refused(tmp_path, label
 def test_a_class_without_an_image_is_refused(tmp_path):
     write_classes(tmp_path / "val", "cat", "dog")
     (tmp_path / "val/bird").mkdir()
-    with refused(f"{tmp_path / 'val'}: Found no valid file for the classes bird"):
+    with refused(f"{tmp_path / 'val/bird'}: found no image"):
         read(tmp_path, classes="folders")
 
 

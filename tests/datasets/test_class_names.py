@@ -17,7 +17,10 @@ def test_a_blank_line_which_would_shift_the_classes_is_refused(imagenet):
         read(imagenet)
 
 
-@pytest.mark.parametrize("line", ["plant", "plant 0 64", "plant 0 64 256", "plant 0 64 x"])
+@pytest.mark.parametrize(
+    "line",
+    ["plant", "plant 0 64", "plant 0 64 256", "plant 0 64 x", "plant 0 64 00000000000000000001"],
+)
 def test_a_classes_line_without_a_colour_is_refused_with_its_number(voc, line):
     path = voc / "classes.txt"
     path.write_text(f"background 0 0 0\n{line}\n")

@@ -159,6 +159,15 @@ def test_voc_may_be_evaluated_on_another_list(project):
     assert len(fetched("shapes").val) == 2
 
 
+def test_a_users_folder_of_that_name_is_not_replaced(project):
+    photo = project / "data/downloads/imagenette/mine.jpg"
+    photo.parent.mkdir(parents=True)
+    photo.write_bytes(b"mine")
+    with refused("data/downloads/imagenette: found no imagenette2-160 in it"):
+        fetched("textures")
+    assert photo.read_bytes() == b"mine"
+
+
 @every_source
 def test_data_is_downloaded_once_and_stored_once(project, server, name, archive, capsys):
     before = fetched(name)

@@ -190,6 +190,13 @@ def test_the_official_archives_are_extracted_beside_them_once(official, capsys):
     assert "extracting" not in capsys.readouterr().err
 
 
+def test_a_meta_file_of_the_users_is_not_replaced(official):
+    (official / "meta.bin").write_bytes(b"mine")
+    with refused("mine/meta.bin: not a file that torchvision extracts"):
+        fetched()
+    assert (official / "meta.bin").read_bytes() == b"mine"
+
+
 def test_a_missing_train_list_is_refused_before_the_extraction(official):
     write_params(official.parent, own(classes="imagenet", train="train"))
     with refused("params.yaml: datasets.textures.train: found 'train', but mine has no train.txt"):

@@ -111,7 +111,8 @@ def test_a_limit_that_keeps_one_class_of_several_is_refused(tmp_path):
 
 
 def test_a_limit_may_keep_the_only_class_of_a_list(imagenet, capsys):
-    (imagenet / "val.txt").write_text("a.png 2\n" * 3)
+    write_image(imagenet / "images/c.png")
+    (imagenet / "val.txt").write_text("a.png 2\nb.png 2\nc.png 2\n")
     assert len(read(imagenet, limit=2).val) == 2
     assert "all 2 images to evaluate on are of one class" in capsys.readouterr().err
 

@@ -3,10 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.datasets import read
+from helpers.folders import replace_by
 from helpers.images import write_image
 from helpers.refusals import refused
 
 from parity.datasets.dataset import Item
+from parity.datasets.list_files import MAX_BYTES
 
 
 def test_an_imagenet_list_gives_images_with_class_ids(imagenet):
@@ -74,6 +76,8 @@ def test_voc_names_with_shell_syntax_are_kept(voc, name):
         ("b.png 1.0", "found 'b.png 1.0'; expected `name class_id`"),
         ("b.png ²", "found 'b.png ²'; expected `name class_id`"),
         ("b.png 3", "found class 3; expected 0 to 2"),
+        (f"b.png {'1' * 5000}", "found 'b.png 1111"),
+        ("b\0.png 1", "found a NUL byte; expected a text file in UTF-8"),
         ("../b.png 0", "'../b.png' leaves the dataset's folder"),
         ("/etc/hostname 0", "'/etc/hostname' leaves the dataset's folder"),
     ],
@@ -84,6 +88,52 @@ def test_a_wrong_line_is_refused_with_its_number(imagenet, split, line, expected
     path.write_text(f"a.png 0\n\n{line}\n")
     with refused(f"{path}:3: {expected}"):
         read(imagenet, train="train" if split == "train" else "none")
+
+
+def test_an_image_that_a_list_names_twice_counts_once(imagenet, capsys):
+    (imagenet / "images/link.png").symlink_to("a.png")
+    (imagenet / "val.txt").write_text("a.png 0\nb.png 2\na.png 0\n./a.png 0\nlink.png 0\n")
+    dataset = read(imagenet)
+    assert dataset.val == [Item("images/a.png", 0), Item("images/b.png", 2)]
+    assert "warning: mine: val: left out 3 of 5 entries" in capsys.readouterr().err
+    assert len(read(imagenet, limit=2).val) == 2
+
+
+@pytest.mark.parametrize("other", ["./a.png", "link.png", "hard.png"])
+def test_an_image_with_two_classes_is_refused(imagenet, other):
+    (imagenet / "images/link.png").symlink_to("a.png")
+    (imagenet / "images/hard.png").hardlink_to(imagenet / "images/a.png")
+    (imagenet / "val.txt").write_text("a.png 0\nb.png 2\n\na.png 1\n")
+    where = imagenet / "val.txt"
+    with refused(f"{where}:4: found class 1 for 'a.png', which has class 0 on line 1"):
+        read(imagenet)
+    where.write_text(f"a.png 0\n{other} 1\n")
+    with refused(imagenet / "images" / other, "two targets: 0 (as images/a.png) and 1"):
+        read(imagenet)
+
+
+def test_an_image_may_be_in_both_splits(imagenet):
+    (imagenet / "train.txt").write_text("a.png 1\na.png 1\n")
+    dataset = read(imagenet, train="train")
+    assert len(dataset.val) == 2 and dataset.train == [Item("images/a.png", 1)]
+
+
+def test_missing_images_are_not_one_file(imagenet):
+    (imagenet / "val.txt").write_text("a.png 0\nx.png 0\ny.png 1\nx.png 0\n")
+    assert [item.name for item in read(imagenet).val] == ["a", "x", "y"]
+
+
+def test_an_image_that_a_voc_list_names_twice_counts_once(voc, capsys):
+    (voc / "ImageSets/Segmentation/val.txt").write_text("a\nb\na\na\n")
+    assert [item.name for item in read(voc, "segmentation").val] == ["a", "b"]
+    assert "left out 2 of 4 entries" in capsys.readouterr().err
+
+
+def test_an_image_with_two_masks_is_refused(voc):
+    (voc / "JPEGImages/b.jpg").unlink()
+    (voc / "JPEGImages/b.jpg").symlink_to("a.jpg")
+    with refused(voc / "JPEGImages/b.jpg", "two targets: SegmentationClass/a.png (as"):
+        read(voc, "segmentation")
 
 
 @pytest.mark.parametrize(
@@ -116,6 +166,21 @@ def test_a_voc_list_gives_images_with_masks(voc):
         Item("JPEGImages/a.jpg", "SegmentationClass/a.png"),
         Item("JPEGImages/b.jpg", "SegmentationClass/b.png"),
     ]
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "folder", "device"])
+@pytest.mark.parametrize("name", ["val.txt", "classes.txt"])
+def test_a_list_that_is_no_regular_file_is_refused(imagenet, name, kind):
+    path = replace_by(imagenet / name, kind)
+    with refused(f"{path}: found a {kind}; expected a regular file"):
+        read(imagenet)
+
+
+def test_a_list_of_no_end_is_refused(imagenet):
+    with (imagenet / "val.txt").open("ab") as file:
+        file.truncate(MAX_BYTES + 1)  # a hole, which takes no space
+    with refused(f"val.txt: found {MAX_BYTES + 1} bytes; expected at most {MAX_BYTES}"):
+        read(imagenet)
 
 
 @pytest.mark.parametrize("line", ["a 1", "../a", "x/a", "/a"])

@@ -3,9 +3,15 @@
 from pathlib import Path
 
 import numpy as np
-from helpers.results import ENGINE, EXPORT, SUM, faithful, without
+from helpers.results import ENGINE, EXPORT, NO_EXACT_ANSWER, SUM, faithful, without
 
-from parity.evaluation.plot_data import write_accuracy, write_parity, write_per_class, write_times
+from parity.evaluation.plot_data import (
+    write_accuracy,
+    write_exactness,
+    write_parity,
+    write_per_class,
+    write_times,
+)
 
 
 def lines(path: Path) -> list[str]:
@@ -39,6 +45,17 @@ def test_times_and_accuracy_have_a_row_per_model_and_backend(tmp_path):
         "one,pytorch,one pytorch,acc@1,90.0",
     ]
     assert len(lines(tmp_path / "accuracy.csv")) == 1 + 3 + 2
+
+
+def test_exactness_has_a_row_per_model_and_backend_and_a_ratio_for_each_candidate(tmp_path):
+    models = [faithful(model="one"), faithful(model="two", exact=NO_EXACT_ANSWER)]
+    write_exactness(tmp_path / "a.csv", models)
+    assert lines(tmp_path / "a.csv") == [
+        "model,backend,label,rel,rms,ratio",
+        "one,pytorch,one pytorch,4e-07,3e-07,",
+        "one,onnxruntime,one onnxruntime,4e-07,3e-07,1.0",
+        "one,opencv,one opencv,4e-07,3e-07,1.0",
+    ]
 
 
 def test_parity_keeps_every_digit_and_leaves_undefined_figures_empty(tmp_path):

@@ -9,6 +9,8 @@ from helpers.results import faithful, without
 from parity.core.files import write_json
 from parity.core.paths import benchmark_path, metrics_path, source_path, stability_path
 from parity.evaluation.results import (
+    ExactDistance,
+    Exactness,
     PairParity,
     RatioInterval,
     Timing,
@@ -20,6 +22,7 @@ from parity.evaluation.results import (
 
 NAME = "mine"
 FIGURES = {"l1": 1e-7, "linf": 1e-5, "rel": 1e-6, "agreement": 100.0, "ties": 0.0, "spread": 0.5}
+EXACT = {"images": 0, "reason": "turned off"}
 TIMING = {"median_ms": 2.0, "p95_ms": 3.0, "images_per_s": 500.0}
 CRASHED = {"kind": "crashed", "message": "SIGSEGV"}
 TIMED_OUT = {"kind": "timeout", "message": "120 s"}
@@ -27,7 +30,7 @@ TIMED_OUT = {"kind": "timeout", "message": "120 s"}
 
 def write_stages_files(metrics: dict, times: dict, published: dict | None = None) -> None:
     """Write what the stages before `results` write."""
-    write_json(metrics_path(NAME), {"images": 10} | metrics)
+    write_json(metrics_path(NAME), {"images": 10, "exact": EXACT} | metrics)
     interval = {"low": 0.4, "high": 0.6, "confidence": 95.0}
     environment = {"cpu": "a processor", "opencv": {"threads": 2}}
     measured = {"batch_size": 1, "runs": 3, "blob": [1, 3, 64, 64], "environment": environment}
@@ -80,6 +83,20 @@ def test_failures_of_both_stages_are_gathered_and_the_evaluations_counts(project
     assert results.failures == {"onnxruntime": TIMED_OUT, "opencv": CRASHED}
     assert list(results.failures) == ["onnxruntime", "opencv"]
     assert results.parity_with_reference is None
+
+
+def test_the_exactness_of_each_backend_is_gathered(project):
+    figures = {"rel": 1e-6, "rms": 5e-7}
+    exact = {"images": 2, "pytorch": figures, "opencv": figures, "ratio": {"opencv": 1.0}}
+    metrics = {"pytorch": scored(90.0), "opencv": scored(90.0), "parity": {}}
+    write_stages_files(metrics | {"exact": exact}, {})
+    found = gather_results(NAME, "classification").exact
+    distances = dict.fromkeys(("pytorch", "opencv"), ExactDistance(**figures))
+    assert found == Exactness(2, None, distances, {"opencv": 1.0}) and found.is_known
+
+    write_stages_files(metrics, {})
+    found = gather_results(NAME, "classification").exact
+    assert found == Exactness(0, "turned off", {}, {}) and not found.is_known
 
 
 def test_results_come_back_from_their_file_as_they_were(project):

@@ -3,7 +3,17 @@
 from dataclasses import replace
 
 import pytest
-from helpers.results import BENCHMARK, EQUAL, STABLE, SUM, every_pair, faithful, onnx_only, without
+from helpers.results import (
+    BENCHMARK,
+    EQUAL,
+    NO_EXACT_ANSWER,
+    STABLE,
+    SUM,
+    every_pair,
+    faithful,
+    onnx_only,
+    without,
+)
 
 from parity.evaluation.results import Results, StabilityRun
 from parity.evaluation.summary import (
@@ -40,6 +50,7 @@ def test_a_row_has_accuracy_differences_and_times_of_every_backend():
         "l1": "2.0e-07",
         "linf": "3.0e-05",
         "rel": "4.0e-06",
+        "exact": "1.0",
         "export": "1.0e-06",
         "engine": "1.0e-06",
         "agree %": "100",
@@ -100,6 +111,12 @@ def test_what_no_column_shows_is_listed_below_the_table():
         "squeezenet1_1: OpenCV failed (crashed): ended by SIGSEGV",
         "squeezenet1_1: PyTorch: NaN or infinity in the outputs of 3 images",
     ]
+
+
+def test_the_reason_for_no_exact_answer_is_listed_below_the_table():
+    results = faithful(exact=NO_EXACT_ANSWER)
+    assert cells(results)["exact"] == "-"
+    assert problems([results]) == ["squeezenet1_1: no exact answer: turned off"]
 
 
 def test_instability_is_listed_below_the_table():

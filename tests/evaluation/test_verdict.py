@@ -10,8 +10,10 @@ from helpers.refusals import refused
 from helpers.results import (
     ENGINE,
     EQUAL,
+    EXACT,
     EXPORT,
     NEVER_RAN,
+    NO_EXACT_ANSWER,
     REFUSED,
     SAME_RUN,
     STABLE,
@@ -37,6 +39,7 @@ from parity.evaluation.verdict import (
 
 CLS, SEG = "squeezenet1_1", "fcn_resnet50"
 LIMITS, SPREAD = Limits(rel=1e-4, agreement=99.9, accuracy_loss=0.1), 0.01
+EXACTNESS = replace(LIMITS, exactness=10.0)
 NAN = math.nan
 
 
@@ -122,6 +125,50 @@ def test_a_model_that_is_an_onnx_file_has_an_engine_alone():
     assert owners(onnx_only({"opencv": 80.0})) == [("engine", ENGINE, "accuracy_loss")]
     nonfinite = replace(onnx_only(), nonfinite={"onnxruntime": 3, "opencv": 3})
     assert owners(nonfinite) == [("model", "onnxruntime", "nonfinite")]
+
+
+# Exactness
+
+
+EXPORT_AND_ENGINE = [("export", "onnxruntime"), ("engine", "opencv")]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "expected"),
+    [
+        ({"onnxruntime": 1.0, "opencv": 10.0}, []),
+        ({"onnxruntime": 1.0, "opencv": 10.1}, [("engine", "opencv")]),
+        ({"onnxruntime": 48.0, "opencv": 48.0}, [("export", "onnxruntime")]),
+        ({"onnxruntime": 48.0, "opencv": 481.0}, EXPORT_AND_ENGINE),
+        ({"onnxruntime": 48.0, "opencv": 1.0}, []),
+        ({"onnxruntime": None, "opencv": 48.0}, [("export or engine", "opencv")]),
+        ({"opencv": 48.0}, [("export or engine", "opencv")]),
+        ({"onnxruntime": 48.0}, []),
+        ({"onnxruntime": 1.0, "opencv": None}, []),
+        ({}, []),
+    ],
+)
+def test_what_rounding_does_not_explain_fails_with_its_owner(ratio, expected):
+    results = faithful(exact=replace(EXACT, ratio=ratio))
+    found = judge(results, EXACTNESS, SPREAD).failures
+    assert [(one.owner, one.subject) for one in found] == expected
+    assert {(one.figure, one.limit) for one in found} <= {("exactness", 10.0)}
+    assert judge(results, EXACTNESS, SPREAD).exactness == ratio.get("opencv")
+
+
+def test_an_onnx_file_has_an_engine_alone_to_be_inexact():
+    results = replace(onnx_only(), exact=replace(EXACT, ratio={"opencv": 48.2}))
+    (failure,) = judge(results, EXACTNESS, SPREAD).failures
+    assert (failure.owner, failure.words) == (
+        "engine",
+        "OpenCV: 48.2 times as far from the exact answer as ONNX Runtime is (limit 10): rounding"
+        " does not explain it",
+    )
+
+
+def test_an_unknown_exactness_is_not_judged():
+    assert judge(faithful(exact=NO_EXACT_ANSWER), EXACTNESS, SPREAD).verdict == "pass"
+    assert owners(faithful(exact=replace(EXACT, ratio={"opencv": 1e9}))) == []
 
 
 # Accuracy
@@ -359,6 +406,10 @@ def test_an_override_changes_one_limit_of_one_model(project):
     params = load_params()
     assert gate_limits(params, CLS) == Limits(rel=0.002, agreement=99.9, accuracy_loss=0.1)
     assert gate_limits(params, SEG) == Limits(rel=1e-4, agreement=99.5, accuracy_loss=0.1)
+    known = Limits(rel=0.002, agreement=99.9, accuracy_loss=0.1, exactness=10.0)
+    assert gate_limits(params, CLS, exactness_known=True) == known
+    known = Limits(rel=1e-3, agreement=99.5, accuracy_loss=0.1, exactness=10.0)
+    assert gate_limits(params, SEG, exactness_known=True) == known
     bad = faithful(parity={ENGINE: {"rel": 0.001}})
     assert judge(bad, gate_limits(params, CLS), SPREAD).verdict == "pass"
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from helpers.results import (
     ENGINE,
+    NO_EXACT_ANSWER,
     REFUSED,
     SUM,
     every_pair,
@@ -15,7 +16,12 @@ from helpers.results import (
 
 from parity.evaluation.results import Results
 from parity.evaluation.verdict import Limits, Verdict, judge
-from parity.evaluation.verdict_report import overview, verdict_report, worst_verdict
+from parity.evaluation.verdict_report import (
+    overview,
+    verdict_report,
+    verdict_table,
+    worst_verdict,
+)
 
 LIMITS = Limits(rel=1e-4, agreement=99.9, accuracy_loss=0.1)
 TIES = {"agreement": 99.0, "ties": 1.0}
@@ -51,6 +57,15 @@ def test_the_report_has_the_table_then_each_finding_then_the_count():
     assert report.endswith("2 of 5 models pass; 2 fail: broken, unread; 1 vacuous: dead\n")
 
 
+def test_the_limit_of_exactness_is_shown_where_it_is_judged():
+    known = verdict_table({"a": judge(GOOD, replace(LIMITS, exactness=10.0), 0.01)})
+    unknown = verdict_table(judged(replace(GOOD, exact=NO_EXACT_ANSWER)))
+    assert [table.splitlines()[2].split("|")[4].strip() for table in (known, unknown)] == [
+        "1.0 (10)",
+        "-",
+    ]
+
+
 def test_the_column_of_the_agreement_says_that_it_counts_ties():
     """The summary's does not: 99 there and 100 here are no contradiction."""
     header, _, row = verdict_report(judged(TIED)).splitlines()[:3]
@@ -81,6 +96,7 @@ def test_the_overview_has_the_few_figures_that_one_compares():
     assert overview_of(GOOD) == {
         "verdict": "pass",
         "acc@1": {"pytorch": 90.0, "onnxruntime": 90.0, "opencv": 90.0},
+        "exact": 1.0,
         "rel": 1e-6,
         "agreement": 100.0,
         "ms": {"pytorch": 4.0, "opencv": 2.0},

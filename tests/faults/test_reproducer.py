@@ -9,11 +9,13 @@ import onnx
 import pytest
 from helpers.checkout import ROOT
 from helpers.faulty import parse, unstable
+from helpers.refusals import refused
 from onnx import ModelProto
 
 from parity.faults.reproducer import (
     Reproducer,
     Suspect,
+    check_target,
     find_symptom,
     publish,
     write_reproducer,
@@ -87,6 +89,22 @@ def test_an_operator_that_is_not_supported_remains_alone(tmp_path, engine):
     assert operators(tmp_path / "out") == ["GlobalLpPool"]
     run = run_script(tmp_path / "out", tmp_path)
     assert run.code == 1 and "GlobalLpPool" in run.text
+
+
+@pytest.mark.parametrize("names", [["mine.txt"], ["model.onnx"], ["input.npy"], ["REPORT.md"]])
+def test_a_folder_of_the_users_is_not_replaced(tmp_path, names):
+    check_target(tmp_path / "new")
+    check_target(tmp_path)
+    for name in names:
+        (tmp_path / name).write_text("mine")
+    with refused(f"{tmp_path}: found '{names[0]}' there, which would be replaced"):
+        check_target(tmp_path)
+    with refused(f"{tmp_path / names[0]}: found "):
+        check_target(tmp_path / names[0])
+    for name in ("REPORT.md", "model.onnx", "expected.npy", "reproduce.py", "input_2.npy"):
+        (tmp_path / name).touch()
+    if names != ["mine.txt"]:
+        check_target(tmp_path)
 
 
 @pytest.mark.process

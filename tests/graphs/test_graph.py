@@ -38,7 +38,7 @@ def test_a_file_that_is_not_onnx_is_refused_by_name(tmp_path, content):
 
 
 def test_a_folder_is_refused_by_name(tmp_path):
-    with refused(f"{tmp_path}: cannot be read: "):
+    with refused(f"{tmp_path}: found a folder; expected a regular file"):
         load_model(tmp_path)
 
 

@@ -68,6 +68,8 @@ SMALL_PIPELINE = {
     "opencv.threads": 0,
     "inference.batch_size.classification": 50,
     "parity.images.segmentation": 2,
+    "exact.images.classification": 3,
+    "exact.images.segmentation": 1,
     "benchmark.runs": 2,
     "benchmark.warmup": 0,
     "benchmark.resamples": 100,
@@ -153,13 +155,18 @@ def fingerprinted(root: Path, ok: bool = True) -> Run:
 
 def make(root: Path, *target: str) -> Run:
     """Run make with this Python in place of `.venv`."""
+    return run(root, *make_command(root, *target), ok=False)
+
+
+def make_command(root: Path, *target: str) -> list[str]:
+    """The command line of `make`, and what it takes for an installed `.venv`: this Python."""
     installed = root / ".dvc/tmp/installed"
     version = f"Python {sys.version.split()[0]}\n{root}\n"
     requirements = (root / "requirements.txt").read_text(encoding="utf-8")
     installed.write_text(version + requirements, encoding="utf-8")
     hidden = ("-uMAKEFLAGS", "-uMAKELEVEL")
     settings = (f"VENV={sys.prefix}", f"INSTALLED={installed}", "PYTHON=false")
-    return run(root, "env", *hidden, "make", *settings, *target, ok=False)
+    return ["env", *hidden, "make", *settings, *target]
 
 
 def copied(root: Path, to: Path) -> Path:

@@ -12,6 +12,16 @@ def with_head_of_zeros(classes: int = 10) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
 
 
+class _Single(nn.Module):
+    def forward(self, blob):
+        return blob.mean((2, 3)) @ torch.ones(3, 10, dtype=torch.float32)
+
+
+def bound_to_float32() -> nn.Module:
+    """A classifier that refuses a blob in float64."""
+    return _Single()
+
+
 class TwoAnswers(nn.Module):
     """A classifier that returns a dict, like torchvision's segmentation models."""
 

@@ -84,6 +84,13 @@ def fall_silent(request: Request, content: bytes) -> None:
     request.wait(30)
 
 
+def send_for_ever(request: Request, content: bytes) -> None:
+    request.send_response(200)
+    request.end_headers()
+    while not request.server.ends.is_set():
+        request.wfile.write(content)
+
+
 def say_nothing(request: Request, content: bytes) -> None:
     request.wait(30)
 

@@ -82,6 +82,7 @@ SMALL = {
         "time_limit": 60,
     },
     "parity": {"images": {"classification": "all", "segmentation": 2}},
+    "exact": {"images": {"classification": 2, "segmentation": 1}},
     "stability": {"perturb": [1, 165], "images": 2},
     "benchmark": {
         "batch_size": {"classification": 1, "segmentation": 1},
@@ -92,8 +93,14 @@ SMALL = {
     },
     "gate": {
         "limits": {
-            "classification": {"rel": 1e-4, "agreement": 99.9, "accuracy_loss": 0.1},
-            "segmentation": {"rel": 1e-4, "agreement": 99.9, "accuracy_loss": 0.1},
+            task: {
+                "exactness": 10.0,
+                "rel": 1e-4,
+                "rel_backstop": 1e-3,
+                "agreement": 99.9,
+                "accuracy_loss": 0.1,
+            }
+            for task in ("classification", "segmentation")
         },
         "spread": 0.01,
         "overrides": {},

@@ -9,11 +9,13 @@ from parity.core.cli import InputError
 
 
 @contextmanager
-def refused(*parts: object) -> Iterator[None]:
-    """Expect an InputError of one line that holds all `parts`."""
+def refused(*parts: object) -> Iterator[list[str]]:
+    """Expect an InputError of one line that holds all `parts`; yields a list that it puts into."""
+    line: list[str] = []
     with pytest.raises(InputError) as caught:
-        yield
+        yield line
     message = str(caught.value)
+    line.append(message)
     missing = [str(part) for part in parts if str(part) not in message]
     if missing or "\n" in message:
         pytest.fail(f"found {message!r}; expected one line with {missing}")

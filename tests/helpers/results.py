@@ -4,10 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from helpers.params import changed, write_params
+from parity.backends.contract import LABELS
 from parity.core.params import Task
 from parity.evaluation.results import (
     ACCURACY_METRICS,
     Benchmark,
+    ExactDistance,
+    Exactness,
     PairParity,
     RatioInterval,
     Results,
@@ -18,6 +21,13 @@ from parity.evaluation.results import (
 )
 
 EXPORT, ENGINE, SUM = "onnxruntime_vs_pytorch", "opencv_vs_onnxruntime", "opencv_vs_pytorch"
+EXACT = Exactness(
+    images=8,
+    reason=None,
+    distances={name: ExactDistance(rel=4e-7, rms=3e-7) for name in LABELS},
+    ratio={"onnxruntime": 1.0, "opencv": 1.0},
+)
+NO_EXACT_ANSWER = Exactness(0, "turned off", {}, {})
 EQUAL = PairParity(l1=0.0, linf=1e-5, rel=1e-6, agreement=100.0, ties=0.0, spread=0.5)
 SAME_RUN = StabilityRun("again", same=True, rel=0.0, failure=None)
 STABLE = Stability(images=2, method="MALLOC_PERTURB_", stable=True, runs=(SAME_RUN,))
@@ -71,6 +81,7 @@ def faithful(
         scores={name: {ACCURACY_METRICS[task]: value} for name, value in accuracy.items()},
         nonfinite=dict.fromkeys(BACKENDS, 0) | (nonfinite or {}),
         parity={pair: replace(EQUAL, **changed) for pair, changed in figures.items()},
+        exact=EXACT,
         failures={},
         stability=STABLE,
         benchmark=BENCHMARK,
@@ -94,6 +105,11 @@ def without(
         "scores": {key: one for key, one in results.scores.items() if key != backend},
         "nonfinite": {key: one for key, one in results.nonfinite.items() if key != backend},
         "parity": {pair: one for pair, one in results.parity.items() if backend not in pair},
+        "exact": replace(
+            EXACT,
+            distances={key: one for key, one in EXACT.distances.items() if key != backend},
+            ratio={key: one for key, one in EXACT.ratio.items() if key != backend},
+        ),
         "failures": {backend: {"kind": kind, "message": message}},
         "benchmark": replace(BENCHMARK, timings=timings),
     } | changes
@@ -110,6 +126,7 @@ def onnx_only(accuracy: dict[str, float] | None = None, **figures: float | None)
         scores={key: one for key, one in results.scores.items() if key != "pytorch"},
         nonfinite={"onnxruntime": 0, "opencv": 0},
         parity={ENGINE: replace(EQUAL, **figures)},
+        exact=replace(EXACT, ratio={"opencv": 1.0}),
         benchmark=replace(BENCHMARK, timings=timings),
     )
 

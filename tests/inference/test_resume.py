@@ -132,12 +132,72 @@ def test_removed_results_are_computed_again(prepared, saves_each_batch, profile,
     assert file_contents(OUT) == expected
 
 
+@TASKS
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-2] + bytes([content[-2] ^ 1]) + content[-1:],
+        lambda content: bytes(len(content)),
+    ],
+    ids=["empty", "cut off", "another bit", "zeros"],
+)
+def test_damaged_results_are_computed_again(
+    prepared, saves_each_batch, capsys, profile, task, damage
+):
+    split = Split(profile, "val", task)
+    whole = run(split)
+    expected = file_contents(OUT)
+    for name in sorted(str(path) for path in expected):
+        run(split, until=2)
+        path = next(iter(FOLDER.rglob(Path(name).name)), None)
+        if path is None:
+            continue  # of an image that is not done yet
+        path.write_bytes(damage(path.read_bytes()))
+        assert run(split) == whole
+        assert "not as they were written; starting over" in capsys.readouterr().err
+        assert file_contents(OUT) == expected
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", "{}", "null", "[" * 100_000, "\0" * 500, "\xff"),
+        '{"images": 3, "checksum": 1}',
+        '{"images": "many", "checksum": 1, "depends": {}}',
+        '{"images": 3, "checksum": null, "depends": {"all": ""}}',
+        '{"images": 3, "checksum": 1, "depends": 7}',
+    ],
+)
+def test_a_damaged_note_starts_over(prepared, saves_each_batch, capsys, content):
+    split = Split("imagenet", "val", "classification")
+    whole = run(split)
+    expected = file_contents(OUT)
+    run(split, until=2)
+    NOTE.write_text(content, encoding="latin-1")
+    assert run(split) == whole
+    assert f"{NOTE}: damaged; it is made again" in capsys.readouterr().err
+    assert file_contents(OUT) == expected
+    assert not (prepared / "data/unfinished").exists()
+
+
+@pytest.mark.parametrize("images", [-3, 0, 2, 1_000_000])
+def test_a_note_of_other_images_starts_over(prepared, saves_each_batch, images):
+    split = Split("imagenet", "val", "classification")
+    whole = run(split)
+    run(split, until=2)
+    NOTE.write_text(json.dumps(json.loads(NOTE.read_text()) | {"images": images}))
+    assert run(split) == whole
+
+
 def test_saving_takes_at_most_its_share_of_the_time(tmp_path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(resume.time, "perf_counter", lambda: now[0])
 
-    def flush() -> None:
+    def flush() -> int:
         now[0] += 1
+        return 0
 
     noted = []
     monkeypatch.chdir(tmp_path)
@@ -247,7 +307,7 @@ def test_a_full_disk_is_named_and_finished_images_are_kept(long):
     assert done.returncode == 2 and done.stdout == ""
     line = done.stderr.splitlines()[-1]
     kept = noted(NOTE)
-    assert line.startswith(f"error: {FOLDER}: file too large: ")
+    assert line.startswith(f"error: {FOLDER}: file too large, ")
     needed = f"about {(600 - kept) * 40 / 1e6:.3f} MB needed"
     assert line.endswith(f"{needed} for {600 - kept} images; the other {kept} are kept")
     assert 0 < kept < 300 and file_contents(OUT) == expected

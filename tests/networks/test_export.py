@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ from helpers.refusals import refused
 from torch import nn
 
 from parity.core.params import load_params
+from parity.core.paths import transform_folder
 from parity.networks import export as onnx_export
+from parity.networks.export import usage_metadata
 from parity.networks.network import Logits, build
+from parity.preprocessing.profile import write_transform
 
 pytestmark = pytest.mark.process
 
@@ -85,6 +89,17 @@ def test_a_segmentation_takes_any_number_of_images_of_any_size(segmentation):
     batch, _, height, width = axes(model.graph.output[0])
     assert batch and height and width
     assert_same(path, network, (1, 3, 64, 64), (3, 3, 64, 64), (1, 3, 70, 91), (2, 3, 49, 120))
+
+
+def test_the_metadata_says_when_images_are_turned(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = transform_folder("any")
+    folder.mkdir(parents=True)
+    for how, expected in (("ignore", {}), ("apply", {"exif": "apply"})):
+        write_transform(folder, "own", {"mean": [0.5] * 3, "std": [0.5] * 3}, how)
+        metadata = usage_metadata("x", model_entry("segmentation"), [], "random")
+        written = json.loads(metadata["preprocess"])
+        assert {key: written[key] for key in ("exif",) if key in written} == expected
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)

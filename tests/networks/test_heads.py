@@ -1,8 +1,9 @@
 import pytest
 import torch
 from helpers.params import model_entry
+from torch import nn
 
-from parity.networks.heads import find_heads
+from parity.networks.heads import NoHead, find_heads, find_linear_heads
 from parity.networks.network import build
 
 
@@ -26,3 +27,22 @@ def test_lraspp_adds_two_heads(classes):
     network = build("lraspp_mobilenet_v3_large", model_entry("segmentation"), classes).eval()
     found = find_heads(network, classes, torch.zeros(1, 3, 64, 64))
     assert found == [network.classifier.low_classifier, network.classifier.high_classifier]
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (nn.Identity(), "no layer of the network has 5 outputs"),
+        (nn.Conv2d(3, 5, 3), "is Conv2d(3, 5, kernel_size=(3, 3)"),
+        (nn.ConvTranspose2d(3, 5, 1), "is ConvTranspose2d("),
+        (nn.Sequential(nn.Conv2d(3, 5, 1), nn.Conv2d(5, 5, 1, groups=5)), "groups=5"),
+        (
+            nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 5, 1)),
+            "the weight of the last layer with 5 outputs is no parameter",
+        ),
+    ],
+)
+def test_a_network_without_a_linear_head_is_refused(layer, expected):
+    with pytest.raises(NoHead) as caught:
+        find_linear_heads(nn.Sequential(layer), 5, torch.zeros(1, 3, 4, 4))
+    assert expected in str(caught.value)

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import re
+import resource
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from helpers.http_server import (
     say_nothing,
     send,
     send_another_file,
+    send_for_ever,
     send_half,
     send_login_page,
     serving,
@@ -163,6 +165,16 @@ def test_a_failed_download_leaves_nothing_and_names_two_remedies(
     server.answer = send
     weights.main([NAME])
     assert_written(content)
+
+
+def test_a_server_that_sends_without_end_is_cut_off(cache, server, content, publish, monkeypatch):
+    monkeypatch.setattr(connection, "MAX_BYTES", 100_000)
+    name = publish(content, server)
+    server.answer = send_for_ever
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with refused(f"{server.url}/{name}: cannot be downloaded (", "File too large"):
+        weights.main([NAME])
+    assert files(cache) == [] and resource.getrlimit(resource.RLIMIT_FSIZE) == before
 
 
 def test_an_unreachable_server_is_named(cache, content, publish):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from helpers.params import MEAN, STD, model_entry, write_params
@@ -145,6 +147,109 @@ def test_features_without_a_classifier_are_refused_with_weights_that_have_one(pr
         "expected one of IMAGENET1K_V1, DEFAULT"
     ):
         network("vgg16", weights="IMAGENET1K_FEATURES")
+
+
+# Computed for the network of a factory
+
+MODULE = """
+import torch
+from torch import nn
+
+class Network(nn.Module):
+    def __init__(self, head):
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 8, 3), head
+    def forward(self, blob):
+        return self.head(self.stem(blob).mean((2, 3)))
+
+class NoHead(Network):
+    def forward(self, blob):
+        return super().forward(blob).repeat(1, 2)[:, :10]
+
+class Tokens(Network):
+    def forward(self, blob):
+        return self.head(self.stem(blob).flatten(2).transpose(1, 2)).mean(1)
+
+class Twice(Network):
+    def forward(self, blob):
+        return super().forward(blob) + super().forward(-blob)
+
+class OneByOne(Network):
+    def forward(self, blob):
+        if len(blob) > 1:
+            raise ValueError("one at a time")
+        return super().forward(blob)
+
+class Raises(Network):
+    def forward(self, blob):
+        raise KeyError("x" * 5000)
+
+class Returns(Network):
+    def __init__(self, change):
+        super().__init__(nn.Linear(8, 10))
+        self.change = change
+    def forward(self, blob):
+        return self.change(super().forward(blob))
+
+class Named(Network):
+    def forward(self, blob):
+        return self.head(input=self.stem(blob).mean((2, 3)))
+
+def no_head(): return NoHead(nn.Linear(8, 8))
+def wide(): return nn.Sequential(nn.Conv2d(3, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+def tokens(): return Tokens(nn.Linear(8, 10))
+def twice(): return Twice(nn.Linear(8, 10))
+def normed(): return Network(nn.utils.parametrizations.weight_norm(nn.Linear(8, 10)))
+def one_by_one(): return OneByOne(nn.Linear(8, 10))
+def scripted(): return torch.jit.script(Network(nn.Linear(8, 10)))
+def raises(): return Raises(nn.Linear(8, 10))
+def double(): return Network(nn.Linear(8, 10)).double()
+def integers(): return Returns(lambda logits: logits.long())
+def half(): return Returns(lambda logits: logits.half())
+def sparse(): return Returns(lambda logits: logits.to_sparse())
+def named(): return Named(nn.Linear(8, 10))
+"""
+LAST = "found 'probe', which fits the last layer, but "
+
+
+@pytest.fixture
+def factories(prepared, monkeypatch) -> Path:
+    (prepared / "strange_networks.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(prepared)
+    return prepared
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("function", "weights", "expected"),
+    [
+        ("no_head", "probe", f"weights: {LAST}no layer of the network has 10 outputs; expected a"),
+        ("wide", "probe", f"weights: {LAST}the last layer with 10 outputs is Conv2d(3, 10, kernel"),
+        ("tokens", "probe", f"weights: {LAST}the input of the last layer has 3 axes"),
+        ("twice", "probe", f"weights: {LAST}the last layer runs several times"),
+        ("normed", "probe", f"weights: {LAST}the weight of the last layer"),
+        ("one_by_one", "probe", "weights: found 'probe', which cannot be computed"),
+        ("one_by_one", "random", "ValueError: one at a time ("),
+        ("scripted", "random", "weights: found 'random', which cannot be computed"),
+        ("raises", "random", "factory: strange_networks:raises: the network cannot run a blob"),
+        ("raises", "probe", "strange_networks.py:"),
+        ("double", "random", "factory: strange_networks:double: the network cannot run a blob"),
+        ("integers", "random", " the output is torch.int64; expected torch.float32"),
+        ("half", "probe", " the output is torch.float16; expected torch.float32"),
+        ("sparse", "random", " the output is a sparse tensor; expected torch.float32"),
+    ],
+)
+def test_weights_that_cannot_be_computed_are_refused(factories, function, weights, expected):
+    with refused("params.yaml: models.mine", expected) as message:
+        network("mine", factory=f"strange_networks:{function}", weights=weights)
+    assert len(message[0]) < 1000
+
+
+@pytest.mark.parametrize(
+    ("function", "weights"), [("no_head", "random"), ("normed", "random"), ("named", "probe")]
+)
+def test_other_networks_get_weights(factories, function, weights):
+    network("mine", factory=f"strange_networks:{function}", weights=weights)
 
 
 # The output of a network of the user's

@@ -67,7 +67,7 @@ def test_every_stage_follows_from_the_check_of_params_yaml(index):
             assert check in networkx.descendants(index.graph, stage), stage.name
 
 
-@pytest.mark.parametrize("name", ["export_onnx", "infer_pytorch", "benchmark"])
+@pytest.mark.parametrize("name", ["export_onnx", "infer_pytorch", "infer_exact", "benchmark"])
 def test_what_builds_a_network_reruns_when_the_code_of_a_factory_changes(name):
     """Its weights may be the same; source.json holds the stamps of the code."""
     assert "models/${key}/source.json" in template(name)["deps"]
@@ -117,7 +117,7 @@ def test_the_files_of_a_model_are_the_contracts(index, model):
     assert made >= {
         f"models/{model}/weights.pth",
         f"models/{model}/model.onnx",
-        *(f"data/predictions/{model}/{backend}" for backend in BACKENDS),
+        *(f"data/predictions/{model}/{backend}" for backend in (*BACKENDS, "exact")),
         f"metrics/{model}.json",
         f"metrics/stability/{model}.json",
         f"metrics/benchmark/{model}.json",

@@ -139,6 +139,7 @@ STAGES = (
     "infer_pytorch",
     "infer_onnxruntime",
     "infer_opencv",
+    "infer_exact",
     "evaluate",
     "stability",
     "benchmark",

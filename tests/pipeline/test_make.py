@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from helpers.dvc_runs import CLS, digests, dvc, make
+from helpers.dvc_runs import CLS, digests, dvc, edit, make
 
 pytestmark = pytest.mark.pipeline
 
@@ -39,6 +39,13 @@ def test_a_cut_off_lock_without_a_copy_is_one_line_that_names_the_way_back(copy)
     assert lines[0].endswith("`git checkout dvc.lock` brings back the committed one")
     subprocess.run(["git", "checkout", "--quiet", "dvc.lock"], cwd=copy, check=True)
     assert make(copy).code == 0
+
+
+@pytest.mark.parametrize("left", ["", '{"write": {"/data', "\0\0"])
+def test_a_list_of_files_in_use_that_a_killed_run_left_cut_off_is_no_hindrance(copy, left):
+    (copy / ".dvc/tmp/rwlock").write_text(left, encoding="utf-8")
+    done = make(copy)
+    assert (done.code, done.stages) == (0, []), done.output
 
 
 def test_a_folder_without_git_works(copy):
@@ -104,6 +111,21 @@ def test_verify_reads_every_byte(copy):
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # looks as it was
     done = make(copy, "verify")
     assert done.code and f"models/{CLS}/model.onnx: not what " in done.output
+
+
+def test_a_factory_that_ends_the_process_fails_make_and_no_earlier_table_is_shown(pipeline, copy):
+    (copy / "mine.py").write_text("import os\n\n\ndef build():\n    os._exit(0)\n")
+    factory = {"factory": "mine:build", "weights": "random"}
+    edit(copy, {f"models.{CLS}": {"task": "classification", "preprocess": "imagenet", **factory}})
+    done = make(copy)
+    assert done.code and done.stages[-1] == f"weights@{CLS}"
+    named = f"params.yaml: models.{CLS}.factory: mine:build: its code ended the process with exit"
+    assert f"error: {named} code 0; expected it to return\n" in done.output
+    assert digests(copy, *KEPT) == digests(pipeline, *KEPT)
+    for target in ("summary", "gate"):
+        told = make(copy, target)
+        assert told.code and "| model" not in done.output + told.output
+        assert "not of the present inputs: params.yaml: models" in told.output
 
 
 def test_plain_repro_still_works_beside_make(copy):

@@ -54,7 +54,16 @@ def make(folder: Path, *words: str, **environment: str) -> subprocess.CompletedP
 
 def test_every_variable_that_a_recipe_takes_from_the_user_is_listed():
     """In `$(NAME)` make would expand the value into the shell's text."""
-    ours = {"CURDIR", "DVC", "DEMO_FLAGS", "LOCK_BEFORE", "LOCK_IS_WHOLE", "MAKE", "MAKEFILE_LIST"}
+    ours = {
+        "CAN_CLEAN",
+        "CURDIR",
+        "DVC",
+        "DEMO_FLAGS",
+        "LOCK_BEFORE",
+        "LOCK_IS_WHOLE",
+        "MAKE",
+        "MAKEFILE_LIST",
+    }
     asked_only = re.sub(r"\$\(filter-out 0,\$\(\w+\)\)", "", MAKEFILE)  # whether it is empty
     recipes = [line for line in asked_only.splitlines() if line.startswith("\t")]
     assert {name for line in recipes for name in re.findall(r"\$\((\w+)\)", line)} <= ours

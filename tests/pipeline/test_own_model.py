@@ -12,6 +12,7 @@ import pytest
 import torch
 from helpers.checkout import stage_process
 from helpers.fingerprints import changed_outside
+from helpers.folders import file_contents
 from helpers.images import write_image
 from helpers.params import own, write_params
 from helpers.refusals import refused
@@ -68,6 +69,7 @@ MODEL_STAGES = (
     "infer_pytorch",
     "infer_onnxruntime",
     "infer_opencv",
+    "infer_exact",
     "evaluate",
     "stability",
     "benchmark",
@@ -160,7 +162,7 @@ def run_stages(name: str) -> dict:
     return json.loads(Path(f"metrics/{name}.json").read_text())
 
 
-def test_a_network_from_elsewhere_is_converted_and_evaluated(trained, capsys):
+def test_a_network_from_elsewhere_is_converted_and_evaluated(trained):
     use(small_net=entry())
     check_params.main([])
     metrics = run_stages("small_net")
@@ -169,9 +171,8 @@ def test_a_network_from_elsewhere_is_converted_and_evaluated(trained, capsys):
         assert metrics[backend]["acc@1"] == 100
     assert metrics["parity"]["opencv_vs_pytorch"]["rel"] < 1e-5
     summary.main([])
-    capsys.readouterr()
-    summary.main(["--print"])
-    assert "| small_net | classification |     12 |    100.00 |" in capsys.readouterr().out
+    table = Path("plots/summary.md").read_text()
+    assert "| small_net | classification |     12 |    100.00 |" in table
 
 
 def test_a_model_that_is_onnx_already_is_compared_with_onnx_runtime(trained, capsys):
@@ -397,3 +398,44 @@ def test_a_gpu_that_is_not_there_ends_with_code_2(trained):
     process = stage_process("check_params", cwd=Path())
     assert process.communicate()[1].startswith("error: params.yaml: pytorch.device: found 'cuda'")
     assert process.returncode == 2
+
+
+ENDING = """
+import os
+from torch import nn
+
+
+class Ending(nn.Conv2d):
+    def forward(self, blob):
+        if "END" in os.environ:
+            exec(os.environ["END"])
+        return super().forward(blob).mean((2, 3))
+
+
+def build():
+    return Ending(3, 3, 1)
+"""
+
+
+def test_a_network_that_ends_the_process_fails_every_stage_that_runs_it(trained, monkeypatch):
+    Path("ending.py").write_text(ENDING)
+    monkeypatch.syspath_prepend(trained)
+    use(ending=entry(factory="ending:build", arguments=None, output=None, weights="random"))
+    for stage in ("weights", "export_onnx"):
+        importlib.import_module(f"stages.{stage}").main(["ending"])
+    before = file_contents(Path("models"))
+    ends = {
+        "weights": "os._exit(0)",
+        "export_onnx": "raise SystemExit(0)",
+        "locate": "os._exit(1)",
+    }
+    for stage, end in ends.items():
+        monkeypatch.setenv("END", end)
+        process = stage_process(stage, "ending", cwd=Path())
+        _, err = process.communicate()
+        assert process.returncode == 2, err
+        (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+        named = "params.yaml: models.ending.factory: ending:build: its code ended the process"
+        assert named in line or (stage == "export_onnx" and "SystemExit" in line)
+        assert "Traceback" not in err
+    assert file_contents(Path("models")) == before

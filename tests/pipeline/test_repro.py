@@ -108,8 +108,8 @@ FOLLOWING = ("summary", "gate")
 INFER = tuple(f"infer_{backend}" for backend in BACKENDS)
 SHOWN = ("results", "plot")
 REPORTED = ("evaluate", "stability", "benchmark", *SHOWN)
-CONVERTED = ("export_onnx", "infer_onnxruntime", "infer_opencv", *REPORTED)
-FROM_WEIGHTS = ("weights", "export_onnx", *INFER, *REPORTED)
+CONVERTED = ("export_onnx", "infer_onnxruntime", "infer_opencv", "infer_exact", *REPORTED)
+FROM_WEIGHTS = ("weights", "export_onnx", *INFER, "infer_exact", *REPORTED)
 CHANGES = [
     (f"models.{CLS}.weights", "random", of(*FROM_WEIGHTS, models=(CLS,))),
     (
@@ -120,6 +120,11 @@ CHANGES = [
     (
         "preprocess.imagenet.size.interpolation",
         "area",
+        {"transform@imagenet", "preprocess@imagenet"} | of(*FROM_WEIGHTS, models=(CLS,)),
+    ),
+    (
+        "preprocess.imagenet.exif",
+        "apply",
         {"transform@imagenet", "preprocess@imagenet"} | of(*FROM_WEIGHTS, models=(CLS,)),
     ),
     (
@@ -148,7 +153,8 @@ CHANGES = [
     ("export.dynamic_axes.segmentation", ["batch"], of(*CONVERTED, models=(SEG,))),
     ("inference.batch_size.classification", 4, of(*INFER, "evaluate", *SHOWN, models=(CLS,))),
     ("parity.images.segmentation", 1, of(*INFER, "evaluate", *SHOWN, models=(SEG,))),
-    ("pytorch.threads", 2, of("infer_pytorch", "evaluate", "benchmark", *SHOWN)),
+    ("exact.images.classification", 0, of("infer_exact", "evaluate", *SHOWN, models=(CLS,))),
+    ("pytorch.threads", 2, of("infer_pytorch", "infer_exact", "evaluate", "benchmark", *SHOWN)),
     ("onnxruntime.threads", 1, of("infer_onnxruntime", "evaluate", "benchmark", *SHOWN)),
     ("opencv.threads", 1, of("infer_opencv", *REPORTED)),
     ("opencv.engine", "classic", of("infer_opencv", *REPORTED)),
@@ -163,7 +169,8 @@ CODE = [
     ("parity/networks/probe.py", of("weights")),
     ("stages/export_onnx.py", of("export_onnx")),
     ("stages/infer_opencv.py", of("infer_opencv")),
-    ("parity/inference/runner.py", of(*INFER)),
+    ("parity/inference/runner.py", of(*INFER, "infer_exact")),
+    ("stages/infer_exact.py", of("infer_exact")),
     ("parity/evaluation/scores.py", of("evaluate", "stability", "plot")),
     ("stages/stability.py", of("stability")),
     ("stages/benchmark.py", of("benchmark")),
@@ -199,8 +206,12 @@ def test_changed_code_reruns_the_stages_that_use_it(fingerprintable, path, expec
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("gate.limits.segmentation.rel", 1e-3), ("gate.overrides", {CLS: {"agreement": 99.0}})],
-    ids=["limit", "override"],
+    [
+        ("gate.limits.segmentation.rel", 1e-3),
+        ("gate.limits.classification.exactness", 3.0),
+        ("gate.overrides", {CLS: {"agreement": 99.0}}),
+    ],
+    ids=["limit", "exactness", "override"],
 )
 def test_a_changed_limit_reruns_the_gate_alone(editable, key, value):
     edit(editable, {key: value})
@@ -305,7 +316,7 @@ def test_metrics_show_lists_the_few_figures_of_every_model_that_one_compares(pip
     assert list(shown) == [OVERVIEW]
     for model, metric in ((CLS, "acc@1"), (SEG, "mean_iou")):
         figures = shown[OVERVIEW]["data"][model]
-        assert list(figures) == ["verdict", metric, "rel", "agreement", "ms"]
+        assert list(figures) == ["verdict", metric, "exact", "rel", "agreement", "ms"]
         assert figures["verdict"] == "pass" and figures[metric].keys() == set(BACKENDS)
         assert figures["ms"].keys() == {"pytorch", "opencv"}
 
@@ -371,7 +382,8 @@ def test_a_verdict_that_fails_is_a_result_like_any_other(pipeline, copy):
 
 
 def test_an_experiment_that_does_not_pass_is_kept(copy):
-    done = dvc(copy, "exp", "run", "--name", "strict", "-S", "gate.limits.classification.rel=1e-12")
+    limit = "gate.limits.classification.exactness=1e-3"
+    done = dvc(copy, "exp", "run", "--name", "strict", "-S", limit)
     assert done.stages == ["check_params", "gate"]
     table = dvc(copy, "exp", "show", "--csv").output
     header, *rows = [line.split(",") for line in table.splitlines()]
@@ -630,6 +642,8 @@ def test_metrics_have_the_contracts_keys_and_show_parity(pipeline, model, names,
     parity = ("l1", "linf", "rel", "agreement", "ties", "spread")
     expected = {f"{backend}.{name}" for backend in BACKENDS for name in (*names, "nonfinite")}
     expected |= {f"parity.{pair}.{name}" for pair in PAIRS for name in parity}
+    expected |= {f"exact.{backend}.{name}" for backend in BACKENDS for name in ("rel", "rms")}
+    expected |= {"exact.images", "exact.ratio.onnxruntime", "exact.ratio.opencv"}
     assert keys(metrics) == {"images"} | expected
     assert metrics["images"] == images
     assert all(0 <= metrics[backend][name] <= 100 for backend in BACKENDS for name in names)
@@ -638,6 +652,7 @@ def test_metrics_have_the_contracts_keys_and_show_parity(pipeline, model, names,
         assert metrics["parity"][pair]["rel"] <= 1e-4
         assert metrics["parity"][pair]["agreement"] >= 99.9
         assert metrics["parity"][pair]["spread"] > 0
+    assert 0 < metrics["exact"]["ratio"]["opencv"] < 10
 
 
 @pytest.mark.parametrize("model", [CLS, SEG])

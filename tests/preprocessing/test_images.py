@@ -1,4 +1,5 @@
 import io
+import struct
 import warnings
 import zlib
 
@@ -6,10 +7,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers.images import noise, png, write_image
+from helpers.folders import replace_by
+from helpers.images import encoded, exif, noise, png, png_chunk, write_image
 from helpers.params import MEAN, STD
 from helpers.refusals import refused
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision.transforms import v2
 from torchvision.transforms.functional import to_tensor
 
@@ -24,13 +26,11 @@ from parity.preprocessing.images import (
 
 
 def jpeg(height: int, width: int, **options) -> bytes:
-    data = io.BytesIO()
-    Image.fromarray(noise(height, width)).save(data, "JPEG", **options)
-    return data.getvalue()
+    return encoded(noise(height, width), "JPEG", **options)
 
 
 def with_thumbnail(image: bytes, thumbnail: bytes) -> bytes:
-    """Insert an EXIF segment that holds a thumbnail after the start of a JPEG."""
+    """Insert an EXIF segment that holds a thumbnail, or anything, after the start of a JPEG."""
     segment = b"Exif\0\0" + thumbnail
     return image[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + image[2:]
 
@@ -61,26 +61,210 @@ def test_a_grey_jpeg_has_three_equal_channels(tmp_path):
     assert (image == image[..., :1]).all()
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "1", "I;16"])
-def test_any_kind_of_png_becomes_three_bytes_a_pixel(tmp_path, mode):
-    if mode == "I;16":
-        image = Image.fromarray(np.full((6, 4), 128 * 257, np.uint16))
-    else:
-        image = Image.new("RGB", (4, 6), (128, 128, 128)).convert(mode)
-    image.save(tmp_path / "a.png")
-    assert read_image(tmp_path / "a.png").shape == (6, 4, 3)
-    assert read_image(tmp_path / "a.png").dtype == np.uint8
+COLORS = Image.fromarray(noise(24, 32))
+DEEP = (np.arange(24 * 32).reshape(24, 32) * 83 % 65536).astype(np.uint16)
+MODES = {
+    "1": COLORS.convert("1"),
+    "L": COLORS.convert("L"),
+    "LA": Image.fromarray(noise(24, 32)[..., :2]),
+    "P": COLORS.quantize(200),
+    "PA": COLORS.quantize(200).convert("PA"),
+    "RGB": COLORS,
+    "RGBA": Image.fromarray(np.dstack([noise(24, 32), noise(24, 32, seed=1)[..., 0]])),
+    "CMYK": Image.fromarray(np.dstack([noise(24, 32), noise(24, 32, seed=1)[..., 0]]), "CMYK"),
+    "YCbCr": COLORS.convert("YCbCr"),
+    "LAB": Image.fromarray(noise(24, 32), "LAB"),
+    "I;16": Image.fromarray(DEEP),
+    "I;16, all dark": Image.fromarray(DEEP % 256),
+    "I": Image.fromarray(DEEP.astype(np.int32)),
+    "F": Image.fromarray(DEEP.astype(np.float32) / 100),
+}
+KINDS = {
+    "PNG": {},
+    "JPEG": {"quality": 90},
+    "TIFF": {},
+    "BMP": {},
+    "GIF": {},
+    "WEBP": {"quality": 60},
+    "PPM": {},
+    "AVIF": {},
+    "JPEG2000": {},
+}
 
 
-def test_a_jpeg_is_decoded_as_opencv_does(tmp_path):
-    path = write_image(tmp_path / "a.jpg")
-    np.testing.assert_array_equal(read_image(path), cv2.imread(str(path))[..., ::-1])
+def images_of_all_modes() -> dict[str, bytes]:
+    files = {}
+    for kind, options in KINDS.items():
+        for mode, image in MODES.items():
+            try:
+                files[f"{kind} {mode}"] = encoded(image, kind, **options)
+            except (OSError, ValueError, KeyError):  # the format has no such mode
+                continue
+    return files | pngs_of_all_depths() | deep_files() | jpegs_of_all_kinds()
+
+
+def pngs_of_all_depths() -> dict[str, bytes]:
+    """Kinds of PNG that PIL does not write: by bits a value, with and without a transparent one."""
+    files = {}
+    for color, channels, depths in (
+        (0, 1, (1, 2, 4, 8, 16)),
+        (2, 3, (8, 16)),
+        (3, 1, (1, 2, 4, 8)),
+    ):
+        for depth in depths:
+            width = 32 * channels * depth // 8
+            pixels = noise(24, width, seed=depth)[..., 0]
+            data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in pixels))
+            chunks = {"PLTE": noise(1, 2**depth).tobytes()} if color == 3 else {}
+            transparent = {"tRNS": b"\0" if color == 3 else b"\0\1" * channels}
+            for more in ({}, transparent, {"gAMA": struct.pack(">I", 100_000)}):
+                name = f"PNG of colour type {color}, depth {depth}, {' '.join(more) or 'plain'}"
+                files[name] = png(32, 24, data, depth, color, **chunks, **more)
+    for color, channels in ((4, 2), (6, 4)):
+        pixels = np.random.default_rng(0).integers(0, 256, (24, 32 * channels * 2), np.uint8)
+        data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in pixels))
+        files[f"PNG of colour type {color}, depth 16"] = png(32, 24, data, 16, color)
+    return files
+
+
+def deep_files() -> dict[str, bytes]:
+    """Files of 16 bits, as OpenCV writes them."""
+    deep = np.random.default_rng(0).integers(0, 65536, (24, 32, 4), np.uint16)
+    kinds = {"grey": deep[..., 0], "RGB": deep[..., :3], "RGBA": deep}
+    written = {".png": kinds, ".tiff": kinds, ".ppm": ["RGB"], ".pgm": ["grey"]}
+    return {
+        f"{suffix} {name} of 16 bits": cv2.imencode(suffix, kinds[name])[1].tobytes()
+        for suffix, names in written.items()
+        for name in names
+    }
+
+
+def jpegs_of_all_kinds() -> dict[str, bytes]:
+    image = COLORS.resize((61, 47))
+    return {
+        f"JPEG {subsampling} progressive={progressive} {extra}": encoded(
+            image, "JPEG", subsampling=subsampling, progressive=progressive, **extra
+        )
+        for subsampling in (0, 1, 2)
+        for progressive in (False, True)
+        for extra in ({}, {"quality": 30, "optimize": True}, {"restart_marker_blocks": 3})
+    } | {"JPEG of red, green and blue": encoded(image, "JPEG", subsampling=0, keep_rgb=True)}
+
+
+IMAGES = images_of_all_modes()
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_the_pixels_are_those_of_pils_conversion_to_rgb(tmp_path, name):
+    (tmp_path / "a.image").write_bytes(IMAGES[name])
+    expected = np.asarray(Image.open(io.BytesIO(IMAGES[name])).convert("RGB"))
+    for orientation in ("ignore", "apply"):
+        image = read_image(tmp_path / "a.image", orientation)
+        np.testing.assert_array_equal(image, expected)
+        assert image.dtype == np.uint8 and image.flags.c_contiguous
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("part", [0.3, 0.5, 0.8])
+def test_half_a_file_of_any_format_is_refused(tmp_path, kind, part):
+    options = {"lossless": True} if kind == "WEBP" else KINDS[kind]
+    data = encoded(noise(96, 128), kind, **options)
+    path = tmp_path / "a.image"
+    path.write_bytes(data[: int(part * len(data))])
+    with refused(path):
+        read_image(path)
+
+
+def test_a_file_of_a_program_is_refused(tmp_path):
+    """Pillow starts Ghostscript for it."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with refused(f"{path}: not a readable image"):
+        read_image(path)
+
+
+# EXIF orientation
+
+
+ORIENTED = [
+    *((kind, mode) for kind in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF") for mode in ("RGB", "L")),
+    *(("JPEG", "CMYK"), ("TIFF", "CMYK"), ("MPO", "RGB"), ("PNG", "I;16"), ("PNG", "P")),
+]
+
+
+@pytest.mark.parametrize(("kind", "mode"), ORIENTED)
+@pytest.mark.parametrize("orientation", range(10))
+def test_the_orientation_is_ignored_or_applied_as_by_pil(tmp_path, kind, orientation, mode):
+    data = encoded(MODES[mode], kind, exif=exif(orientation))
+    path = tmp_path / "a.image"
+    path.write_bytes(data)
+    image = Image.open(io.BytesIO(data))
+    np.testing.assert_array_equal(read_image(path), np.asarray(image.convert("RGB")))
+    image = Image.open(io.BytesIO(data))
+    turned = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    np.testing.assert_array_equal(read_image(path, "apply"), turned)
+    assert (turned.shape[0] == 32) == (orientation in (5, 6, 7, 8))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["P", "L"])
+def test_a_mask_is_turned_by_its_own_files_orientation(tmp_path, orientation, mode):
+    mask = noise(6, 9)[..., 0] % 3
+    image = Image.fromarray(mask)
+    if mode == "P":
+        image.putpalette(list(range(256)) * 3)
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(image, "PNG", exif=exif(orientation)))
+    np.testing.assert_array_equal(read_mask(path, 3, 255), mask)
+    turned = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    np.testing.assert_array_equal(read_mask(path, 3, 255, "apply"), turned)
+
+
+def test_the_orientation_may_come_behind_the_pixels_of_a_png(tmp_path):
+    data = encoded(noise(6, 9), "PNG")
+    block = png_chunk(b"eXIf", exif(6).tobytes()[6:])
+    path = tmp_path / "a.png"
+    path.write_bytes(data[:-12] + block + data[-12:])
+    np.testing.assert_array_equal(read_image(path), noise(6, 9))
+    np.testing.assert_array_equal(read_image(path, "apply"), np.rot90(noise(6, 9), -1))
+
+
+BROKEN = {
+    "empty": b"",
+    "no TIFF": b"garbage, garbage",
+    "header alone": b"II*\0",
+    "offset out of the block": b"II*\0\xff\xff\xff\xff",
+    "more entries than bytes": b"II*\0\x08\0\0\0\xff\xff" + bytes(30),
+    "cut off": exif(6).tobytes()[6:-8],
+    "text": b"II*\0\x08\0\0\0\1\0\x12\1\2\0\4\0\0\0six\0\0\0\0\0",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.filterwarnings("error")
+def test_an_image_whose_exif_cannot_be_read_stays_as_it_is(tmp_path, name):
+    image = jpeg(12, 16)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(with_thumbnail(image, BROKEN[name]))
+    for orientation in ("ignore", "apply"):
+        assert read_image(path, orientation).shape == (12, 16, 3)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("order", ["II", "MM"])
+def test_the_orientation_is_read_in_both_byte_orders(tmp_path, order, count):
+    form = "<" if order == "II" else ">"
+    entry = struct.pack(f"{form}HHIHHI", 0x0112, 3, count, 6, 3, 0)
+    block = order.encode() + struct.pack(f"{form}HIH", 42, 8, 1) + entry
+    path = tmp_path / "a.jpg"
+    path.write_bytes(with_thumbnail(jpeg(12, 16), block))
+    assert read_image(path, "apply").shape == (16, 12, 3)
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (None, "no such file or directory"),
+        (None, "no such file"),
         (b"", "the file is empty"),
         (b"two lines\nof text\n", "not a readable image"),
         (b"\xff\xd8\xff\xd9", "not a readable image"),
@@ -94,9 +278,11 @@ def test_a_file_that_is_not_an_image_is_refused_by_name(tmp_path, content, expec
         read_image(path)
 
 
-def test_a_folder_is_refused(tmp_path):
-    with refused(f"{tmp_path}: is a directory"):
-        read_image(tmp_path)
+@pytest.mark.parametrize("kind", ["folder", "FIFO", "device"])
+def test_what_is_no_regular_file_is_refused(tmp_path, kind):
+    path = replace_by(tmp_path / "a.jpg", kind)
+    with refused(f"{path}: found a {kind}; expected a regular file"):
+        read_image(path)
 
 
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.99])
@@ -215,7 +401,7 @@ def test_a_mask_in_colour_is_refused_by_name(tmp_path, mode):
 def test_a_truncated_mask_is_refused_by_name(tmp_path, part):
     path = write_image(tmp_path / "a.png", noise(64, 48)[..., 0] % 3)
     path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
-    with refused(f"{path}: the mask is cut off"):
+    with refused(path, "cut off"):
         read_mask(path, 3, 255)
 
 

@@ -11,6 +11,7 @@ from helpers.refusals import refused
 from PIL import Image
 from torchvision.models import get_model_weights, get_weight
 
+from parity.core.files import read_json
 from parity.core.params import (
     ClassificationProfile,
     CropParams,
@@ -18,10 +19,11 @@ from parity.core.params import (
     SegmentationProfile,
     Task,
 )
+from parity.core.paths import transform_folder
 from parity.datasets.sample import write_classification, write_segmentation
 from parity.networks.network import model_names
 from parity.preprocessing.images import normalize, read_image, resize_and_crop, resize_shorter
-from parity.preprocessing.profile import read_normalization, read_size, resolve
+from parity.preprocessing.profile import read_exif, read_normalization, read_size, resolve
 from stages import transform
 
 HALF = [0.5, 0.5, 0.5]
@@ -127,6 +129,11 @@ def test_later_stages_read_what_the_stage_writes(project):
     assert read_normalization("imagenet") == {"mean": MEAN, "std": STD}
     transform.main(["voc"])
     assert read_size("voc", "segmentation") == "own"
+    assert read_exif("imagenet") == read_exif("voc") == "ignore"
+    assert "exif" not in read_json(transform_folder("voc") / "size.json")
+    write_params(project, {"preprocess.voc.exif": "apply"})
+    transform.main(["voc"])
+    assert read_size("voc", "segmentation") == "own" and read_exif("voc") == "apply"
 
 
 # OpenCV beside PIL

@@ -115,3 +115,12 @@ def test_the_classes_are_the_datasets(prepared):
 def test_lines_end_with_a_newline(tmp_path):
     write_lines(tmp_path / "a.txt", ["é", "b"])
     assert (tmp_path / "a.txt").read_bytes() == "é\nb\n".encode()
+
+
+def test_the_first_images_of_a_split_are_a_split(prepared):
+    whole = Split("imagenet", "val", "classification")
+    first = whole.first(3)
+    assert len(first) == 3 and first.names == whole.names[:3]
+    np.testing.assert_array_equal(first.images(1, 3), whole.images(1, 3))
+    np.testing.assert_array_equal(first.labels(), whole.labels()[:3])
+    assert len(whole.first(99)) == len(whole.first(3).first(99)) + 7 == 10

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.images import png, write_image
+from helpers.images import encoded, exif, noise, png, write_image
+from helpers.params import write_params
 from helpers.refusals import refused
+from PIL import Image, ImageOps
 
 from parity.core.class_ids import IGNORED
 from parity.core.files import new_directory
@@ -18,6 +20,7 @@ from parity.preprocessing.images import read_image, read_mask, resize_and_crop
 from parity.preprocessing.profile import read_size
 from parity.preprocessing.splits import Split
 from parity.preprocessing.write_splits import check_files, decode, write_profile
+from stages import preprocess, transform
 
 IMAGES = Path("data/textures/images")
 
@@ -44,6 +47,62 @@ def test_each_image_is_resized_and_cropped_in_order(prepared):
             image = read_image(Path("data/textures") / item.image)
             np.testing.assert_array_equal(images[index], resize_and_crop(image, size))
         assert split.labels().tolist() == [item.target for item in items]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_and_masks_are_turned_by_their_own_files_or_not_at_all(tmp_path, orientation):
+    mask = noise(8, 6)[..., 0] % 3
+    (tmp_path / "image.png").write_bytes(encoded(noise(8, 6), "PNG", exif=exif(orientation)))
+    (tmp_path / "turned.png").write_bytes(encoded(mask, "PNG", exif=exif(orientation)))
+    (tmp_path / "plain.png").write_bytes(encoded(mask, "PNG"))
+    expected = {"ignore": Image.fromarray(noise(8, 6)), "apply": Image.open(tmp_path / "image.png")}
+    expected["apply"] = ImageOps.exif_transpose(expected["apply"])
+    swaps = orientation >= 5
+    for how, image in expected.items():
+        for name in ("turned.png", "plain.png"):
+            dataset = Dataset("segmentation", str(tmp_path), ["a", "b", "c"], [], [], [])
+            dataset.val.append(Item("image.png", name))
+            with new_directory(tmp_path / "out") as out:
+                if swaps and how == "apply" and name == "plain.png":
+                    with refused(tmp_path / name, "found 6x8 pixels; its image has 8x6"):
+                        write_profile(out, dataset, "own", "fail", how)
+                    continue
+                write_profile(out, dataset, "own", "fail", how)
+            written = np.load(tmp_path / "out/val/images/image.npy")
+            np.testing.assert_array_equal(written, np.asarray(image))
+            written = np.load(tmp_path / "out/val/masks/image.npy")
+            turned = Image.open(tmp_path / name)
+            turned = ImageOps.exif_transpose(turned) if how == "apply" else turned
+            np.testing.assert_array_equal(written, np.asarray(turned))
+
+
+def test_the_stage_applies_the_orientation_of_the_profile(prepared):
+    before = np.load("data/preprocessed/imagenet/val/images.npy")
+    first = Path("data/textures") / dataset_of("imagenet").val[0].image
+    with Image.open(first) as image:
+        image.save(first, quality=95, exif=exif(3))
+    for how, orientation in (("apply", "apply"), ("ignore", "ignore")):
+        write_params(prepared, {"preprocess.imagenet.exif": how})
+        transform.main(["imagenet"])
+        preprocess.main(["imagenet"])
+        after = np.load("data/preprocessed/imagenet/val/images.npy")
+        size = read_size("imagenet", "classification")
+        expected = resize_and_crop(read_image(first, orientation), size)
+        np.testing.assert_array_equal(after[0], expected)
+        np.testing.assert_array_equal(after[1:], before[1:])
+
+
+def test_an_image_that_the_decoder_warns_of_is_left_out_with_its_reason(prepared, capsys):
+    item = dataset_of("imagenet").val[0]
+    path = Path("data/textures") / item.image
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] + b"\xff\xd9")
+    with refused(f"{path}: the image is damaged: Corrupt JPEG data: premature end"):
+        rewrite("imagenet")
+    rewrite("imagenet", "skip")
+    skipped = (profile_folder("imagenet") / "val/skipped.txt").read_text()
+    assert skipped.startswith(f"{item.image}: the image is damaged: Corrupt JPEG data")
+    assert f"skipped: {path}" in capsys.readouterr().err
 
 
 def test_an_image_of_a_segmentation_keeps_its_size(prepared):

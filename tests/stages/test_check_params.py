@@ -34,7 +34,7 @@ def test_an_onnx_file_that_no_stage_can_use_is_refused_by_name(project, name):
 
 def test_a_pipe_in_place_of_an_onnx_file_is_not_waited_for(project):
     os.mkfifo(path := use(project))
-    with refused(f"{path}: cannot be read: expected a regular file"):
+    with refused(f"{path}: found a FIFO; expected a regular file"):
         check_params.main([])
 
 

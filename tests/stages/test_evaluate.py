@@ -10,7 +10,12 @@ from helpers.params import write_params
 
 from parity.backends.contract import BACKENDS, BackendFailure
 from parity.core.paths import prediction_folder
-from parity.inference.predictions import LogitsWriter, MaskWriter, write_failure
+from parity.inference.predictions import (
+    LogitsWriter,
+    MaskWriter,
+    write_absence,
+    write_failure,
+)
 from parity.preprocessing.splits import Split, write_lines
 from stages import evaluate
 
@@ -31,11 +36,16 @@ def classification(logits: dict[str, np.ndarray], labels: list[int]) -> None:
     np.save(folder / "labels.npy", np.array(labels))
     split = Split("imagenet", "val", "classification")
     for backend, rows in logits.items():
-        out = prediction_folder("squeezenet1_1", backend)
-        out.mkdir(parents=True)
-        writer = LogitsWriter(out, split, rows.shape[1])
-        writer.write(0, rows)
-        writer.close()
+        write_logits(backend, rows, split)
+    write_absence("squeezenet1_1", "exact", "turned off")
+
+
+def write_logits(backend: str, rows: np.ndarray, split: Split, dtype: type = np.float32) -> None:
+    out = prediction_folder("squeezenet1_1", backend)
+    out.mkdir(parents=True, exist_ok=True)
+    writer = LogitsWriter(out, split, rows.shape[1], dtype)
+    writer.write(0, rows)
+    writer.close()
 
 
 def metrics(name: str = "squeezenet1_1") -> dict:
@@ -56,7 +66,9 @@ def five(project) -> dict[str, np.ndarray]:
 def test_classification_against_a_case_by_hand(project, five, batch_size):
     write_params(project, {"inference.batch_size.classification": batch_size})
     result = metrics()
-    assert list(result) == ["images", *BACKENDS, "parity"] and list(result["parity"]) == PAIRS
+    assert (
+        list(result) == ["images", *BACKENDS, "parity", "exact"] and list(result["parity"]) == PAIRS
+    )
     assert result["images"] == 5
     # Image 3 is wrong everywhere, image 4 in OpenCV; the right class is among the first five.
     assert result["pytorch"] == {"acc@1": 80, "acc@5": 100, "nonfinite": 0}
@@ -98,6 +110,55 @@ def test_a_nan_is_null_in_the_metrics_and_never_right(project):
     assert log.endswith("OpenCV: NaN or infinity in the outputs of 6 images\n")
 
 
+# Exactness
+
+
+def write_exact(rows: np.ndarray) -> None:
+    """Replace the absence of the exact answer by that to the first images."""
+    shutil.rmtree(prediction_folder("squeezenet1_1", "exact"))
+    split = Split("imagenet", "val", "classification").first(len(rows))
+    write_logits("exact", rows, split, np.float64)
+
+
+def test_exactness_against_a_case_by_hand(project, five):
+    """The fifth image, the only one in which OpenCV differs, is not among the first two."""
+    exact = 4 * np.eye(6)[:2]
+    exact[0, 5], exact[1, 5] = 3e-9, 4e-9
+    write_exact(exact)
+    found = metrics()["exact"]
+    assert list(found) == ["images", *BACKENDS, "ratio"] and found["images"] == 2
+    near = {"rel": pytest.approx(1e-9), "rms": pytest.approx(5e-9 / np.sqrt(32))}
+    assert [found[backend] for backend in BACKENDS] == [near] * 3
+    ratio = pytest.approx(near["rms"].expected * 2**24)
+    assert found["ratio"] == {"onnxruntime": ratio, "opencv": ratio}, "PyTorch has no luck"
+
+
+def test_exactness_of_all_images_sees_opencvs_fault(project, five):
+    write_exact((4 + 4e-6) * np.eye(6)[:5])
+    found = metrics()["exact"]
+    assert found["pytorch"] == {name: pytest.approx(1e-6, rel=1e-3) for name in ("rel", "rms")}
+    assert found["ratio"]["onnxruntime"] == pytest.approx(1)
+    assert found["ratio"]["opencv"] == pytest.approx(8 / np.sqrt(80) / 1e-6, rel=1e-3)
+    log = Path("metrics/logs/squeezenet1_1.log").read_text()
+    assert log.splitlines()[-1].startswith("rms from float64, 5 images: pytorch 1e-06  onnxruntime")
+
+
+def test_without_an_exact_answer_there_is_its_reason(project, five):
+    assert metrics()["exact"] == {"images": 0, "reason": "turned off"}
+    log = Path("metrics/logs/squeezenet1_1.log").read_text()
+    assert log.endswith("exactness unknown: turned off\n")
+
+
+def test_the_exactness_of_a_nan_is_null(project, five):
+    rows = 4 * np.eye(6, dtype=np.float32)[:5]
+    rows[0, 0] = np.nan
+    write_logits("opencv", rows, Split("imagenet", "val", "classification"))
+    write_exact((4 + 4e-6) * np.eye(6)[:5])
+    found = metrics()["exact"]
+    assert found["opencv"] == {"rel": None, "rms": None} and found["ratio"]["opencv"] is None
+    assert found["ratio"]["onnxruntime"] == pytest.approx(1)
+
+
 def fail(backend: str, model: str = "squeezenet1_1") -> dict[str, str]:
     """Replace a backend's predictions by a failure."""
     folder = prediction_folder(model, backend)
@@ -111,7 +172,7 @@ def fail(backend: str, model: str = "squeezenet1_1") -> dict[str, str]:
 def test_a_backend_that_failed_is_left_out_with_its_pairs_and_named(project, five, capsys):
     failure = fail("opencv")
     result = metrics()
-    assert list(result) == ["images", "pytorch", "onnxruntime", "parity", "failures"]
+    assert list(result) == ["images", "pytorch", "onnxruntime", "parity", "exact", "failures"]
     assert list(result["parity"]) == ["onnxruntime_vs_pytorch"]
     assert result["failures"] == {"opencv": failure}
     line = "OpenCV failed (crashed): the process was ended by SIGSEGV\n"
@@ -122,7 +183,7 @@ def test_a_backend_that_failed_is_left_out_with_its_pairs_and_named(project, fiv
 def test_a_reference_left_alone_keeps_its_scores(project, five):
     failures = {backend: fail(backend) for backend in ("onnxruntime", "opencv")}
     result = metrics()
-    assert list(result) == ["images", "pytorch", "parity", "failures"]
+    assert list(result) == ["images", "pytorch", "parity", "exact", "failures"]
     assert result["parity"] == {} and result["failures"] == failures
 
 
@@ -183,8 +244,19 @@ def test_segmentation_against_a_case_by_hand(project):
             writer.write(index, logits)
         writer.close()
 
+    out = prediction_folder("fcn_resnet50", "exact") / "logits"
+    out.mkdir(parents=True)
+    for name in split.names:  # of b no backend kept its logits
+        exact = (1 + 1e-6) * np.eye(6)[predicted[name]].transpose(2, 0, 1)
+        np.save(out / f"{name}.npy", exact)
+
     result = metrics("fcn_resnet50")
     assert result["images"] == 2
+    assert result["exact"]["images"] == 1
+    assert result["exact"]["pytorch"]["rms"] == pytest.approx(1e-6, rel=1e-3)
+    # Two of a's pixels: one logit from 1 to 0 and one from 0 to 2, of 6 logits of 1.
+    assert result["exact"]["opencv"]["rms"] == pytest.approx(np.sqrt(5 / 6), rel=1e-3)
+    assert result["exact"]["opencv"]["rel"] == pytest.approx(2, rel=1e-3)
     assert result["pytorch"] == {
         "pixel_acc": pytest.approx(100 * 5 / 6),
         "mean_acc": pytest.approx(100 * (1 / 2 + 1 + 1) / 3),
@@ -226,6 +298,7 @@ def test_a_nan_in_a_pixel_is_no_class_0_and_an_infinity_is_counted(project):
                 logits[0, 0, 0, 1] = np.inf
             writer.write(index, logits)
         writer.close()
+    write_absence("fcn_resnet50", "exact", "turned off")
     result = metrics("fcn_resnet50")
     assert result["opencv"]["nonfinite"] == 2 and result["pytorch"]["nonfinite"] == 0
     assert result["opencv"]["pixel_acc"] == pytest.approx(100 * 11 / 12)

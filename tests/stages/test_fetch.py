@@ -25,6 +25,24 @@ def test_a_users_folder_is_used_in_place(mine):
     assert [path.name for path in (mine.parent / "data/textures").iterdir()] == ["dataset.json"]
 
 
+@pytest.mark.parametrize("name", ["images", "images/a.png", "val.txt"])
+def test_a_link_to_where_the_pipeline_writes_is_refused(mine, name):
+    inside = mine.parent / "data/textures/mine"
+    inside.mkdir(parents=True)
+    (mine / name).rename(inside / "moved")
+    (mine / name).symlink_to(inside / "moved")
+    with refused("params.yaml: datasets.textures.source: found ", "lies in data/textures"):
+        fetch.main(["textures"])
+    assert (inside / "moved").exists()
+
+
+def test_a_list_beside_the_pipelines_folders_is_allowed(mine):
+    (mine.parent / "data/shapes").mkdir(parents=True)
+    (mine / "val.txt").rename("list.txt")
+    write_params(mine.parent, own(classes="labels.txt", split="list.txt"))
+    fetch.main(["textures"])
+
+
 def test_a_tilde_is_the_home_folder(mine, monkeypatch):
     monkeypatch.setenv("HOME", str(mine.parent))
     write_params(mine.parent, own(classes="labels.txt", source="~/mine"))
@@ -77,3 +95,30 @@ def test_wrong_input_ends_a_stage_with_code_2_and_one_line(tmp_path, changes, ex
     assert process.returncode == 2 and out == ""
     assert err.splitlines() == [err.rstrip("\n")]
     assert err.startswith(f"error: params.yaml: {expected}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"source": "mine/val.txt"}, "datasets.textures.source: no such folder: mine/val.txt"),
+        ({"classes": "images"}, "mine/images: found a folder; expected a regular file"),
+        ({"split": "mine/images.txt"}, "mine/images.txt: found a folder"),
+        ({"split": "mine/none.txt"}, "mine/none.txt: no such file"),
+        ({"classes": "link"}, "mine/link: no such file"),
+        ({"classes": "a\0b"}, "datasets.textures.classes: found"),
+    ],
+)
+def test_a_file_in_place_of_a_folder_and_the_reverse_are_refused(mine, changes, expected):
+    (mine / "images.txt").mkdir()
+    (mine / "link").symlink_to("nowhere")
+    write_params(mine.parent, own(**({"classes": "labels.txt"} | changes)))
+    with refused(expected):
+        fetch.main(["textures"])
+
+
+def test_names_that_no_file_can_have_are_left_to_preprocess(mine):
+    """It refuses or skips them, as it does every image that cannot be read."""
+    (mine / "val.txt").write_text(f"a.png 0\n{'b' * 300}.png 1\n")
+    fetch.main(["textures"])
+    content = json.loads((mine.parent / "data/textures/dataset.json").read_text())
+    assert len(content["val"]) == 2 and content["files"][f"images/{'b' * 300}.png"] is None

@@ -43,6 +43,7 @@ def test_every_stage_has_a_file_with_its_code_and_libraries(project):
     [
         ("infer_opencv", {"opencv-python", "numpy"}, {"torch", "onnxruntime"}),
         ("infer_onnxruntime", {"onnxruntime", "numpy"}, {"torch"}),
+        ("infer_exact", {"torch", "onnx", "scipy", "numpy"}, {"onnxruntime"}),
         ("infer_pytorch", {"torch", "torchvision", "numpy"}, {"onnxruntime"}),
         ("export_onnx", {"torch", "onnx", "onnxscript"}, {"opencv-python", "onnxruntime"}),
         ("stability", {"opencv-python"}, {"torch", "onnxruntime"}),

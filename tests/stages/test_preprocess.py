@@ -17,6 +17,7 @@ from parity.preprocessing.splits import Split, read_classes
 from stages import (
     evaluate,
     fetch,
+    infer_exact,
     infer_onnxruntime,
     infer_opencv,
     infer_pytorch,
@@ -63,7 +64,7 @@ def test_skipped_images_are_logged_and_not_evaluated(converted, capsys):
     preprocess.main(["imagenet"])
     *_, last = capsys.readouterr().err.splitlines()
     assert last == "imagenet: 20 train and 7 val images preprocessed, 3 skipped"
-    for stage in (infer_pytorch, infer_onnxruntime, infer_opencv, evaluate):
+    for stage in (infer_pytorch, infer_onnxruntime, infer_opencv, infer_exact, evaluate):
         stage.main(["squeezenet1_1"])
     assert json.loads(Path("metrics/squeezenet1_1.json").read_text())["images"] == 7
 

@@ -6,7 +6,15 @@ import pytest
 from helpers.checkout import stage_process
 
 from parity.evaluation.results import read_results
-from stages import benchmark, evaluate, infer_onnxruntime, infer_opencv, infer_pytorch, stability
+from stages import (
+    benchmark,
+    evaluate,
+    infer_exact,
+    infer_onnxruntime,
+    infer_opencv,
+    infer_pytorch,
+    stability,
+)
 from stages import results as results_stage
 
 NAME = "squeezenet1_1"
@@ -15,7 +23,8 @@ NAME = "squeezenet1_1"
 @pytest.fixture
 def measured(converted) -> Path:
     """A project in which every stage before `results` ran."""
-    for stage in (infer_pytorch, infer_onnxruntime, infer_opencv, evaluate, stability, benchmark):
+    infer = (infer_pytorch, infer_onnxruntime, infer_opencv, infer_exact)
+    for stage in (*infer, evaluate, stability, benchmark):
         stage.main([NAME])
     return converted
 
@@ -26,6 +35,7 @@ def test_the_stage_gathers_what_the_stages_before_it_measured(measured, capsys):
     assert (found.model, found.task, found.images) == (NAME, "classification", 10)
     assert found.accuracy.keys() == {"pytorch", "onnxruntime", "opencv"}
     assert found.parity_with_reference.rel < 1e-4 and found.stability.stable is True
+    assert found.exact.images == 2 and 0 < found.exact.ratio["opencv"] < 10
     assert found.benchmark.medians["opencv"] > 0 and found.published is None
     assert f"{NAME}: gathered in data/results/{NAME}.json" in capsys.readouterr().err
 

@@ -4,14 +4,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from helpers.checkout import ROOT
+from helpers.lock import locked_entry, write_lock
 from helpers.params import write_params
 from helpers.refusals import refused
 from helpers.results import every_pair, faithful, onnx_only, without, write_models
 
 from stages import summary
 
-PICTURES = ("inference_time", "accuracy", "parity")
+PICTURES = ("inference_time", "accuracy", "parity", "exactness")
+
+
+def lock() -> None:
+    """Write the dvc.lock that DVC writes after the stage."""
+    outs = [str(path) for path in Path("plots").iterdir()]
+    write_lock({"summary": locked_entry(outs, ("data/results",), ("models", "gate.spread"))})
 
 
 def test_the_stage_writes_the_table_the_pictures_and_their_data(project):
@@ -44,6 +52,7 @@ def test_the_gates_least_spread_makes_an_agreement_vacuous(project):
 def test_print_shows_the_last_table_and_its_pictures_without_numpy(project):
     write_models(faithful())
     summary.main([])
+    lock()
     picture = Path("plots/models/squeezenet1_1/confusion.png")
     picture.parent.mkdir(parents=True)
     picture.touch()
@@ -55,7 +64,7 @@ def test_print_shows_the_last_table_and_its_pictures_without_numpy(project):
     assert found.stdout.startswith(Path("plots/summary.md").read_text()), found.stderr
     assert found.stdout.splitlines()[-4:] == [
         "Pictures",
-        "overview       plots/inference_time.png  plots/accuracy.png  plots/parity.png",
+        "overview       " + "  ".join(f"plots/{name}.png" for name in PICTURES),
         f"squeezenet1_1  {picture}",
         "[]",
     ]
@@ -64,3 +73,29 @@ def test_print_shows_the_last_table_and_its_pictures_without_numpy(project):
 def test_without_a_table_print_says_what_writes_it(project):
     with refused("plots/summary.md: no such file; run `make`"):
         summary.main(["--print"])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda: write_models(faithful(model="other")), "params.yaml: models has changed"),
+        (
+            lambda: write_params(Path(), {"gate.spread": 0.5}),
+            "params.yaml: gate.spread has changed",
+        ),
+        (lambda: Path("plots/summary.md").write_text("| model |"), "is not what summary wrote"),
+        (lambda: Path("plots/parity.png").write_bytes(b"x"), "is not what summary wrote"),
+        (lambda: write_lock({}), "dvc.lock knows no stage that wrote it"),
+    ],
+    ids=["models", "limit", "table", "picture", "no run"],
+)
+def test_a_table_of_another_run_is_not_printed(project, capsys, change, reason):
+    write_models(faithful())
+    summary.main([])
+    lock()
+    summary.main(["--print"])
+    change()
+    capsys.readouterr()
+    with refused("plots/summary.md: not of the present inputs: ", reason, "`make`"):
+        summary.main(["--print"])
+    assert not capsys.readouterr().out

@@ -1,59 +1,30 @@
 """What is left of an entry that params.yaml no longer has."""
 
-import hashlib
-import json
 from pathlib import Path
 
 import pytest
 from helpers.checkout import ROOT
+from helpers.lock import lock_results, locked_entry, result, write_lock
 from helpers.params import SMALL, write_params
 from helpers.refusals import refused
 from ruamel.yaml import YAML
 
 from tools import prune
 
-HASH = {"hash": "md5", "size": 1}
-
-
-def md5_of(content: bytes) -> str:
-    return hashlib.md5(content).hexdigest()
-
-
-def write(path: str, content: bytes) -> dict:
-    """Write a file; return it as an output in dvc.lock."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_bytes(content)
-    return HASH | {"path": path, "md5": md5_of(content)}
-
-
-def write_folder(path: str, **files: bytes) -> dict:
-    """Write a folder and its object in DVC's cache; return it as an output in dvc.lock."""
-    listed = [
-        {"md5": write(f"{path}/{name}", content)["md5"], "relpath": name}
-        for name, content in files.items()
-    ]
-    content = json.dumps(listed).encode()
-    name = f"{md5_of(content)}.dir"
-    write(f".dvc/cache/files/md5/{name[:2]}/{name[2:]}", content)
-    return HASH | {"path": path, "md5": name}
-
 
 @pytest.fixture
 def locked(project) -> Path:
     """A project that made results of `squeezenet1_1` and of a model that is gone, `old`."""
     (project / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-    stages = {"check_params": {"cmd": "x", "outs": [write("data/checked.txt", b"valid")]}}
+    stages = {"check_params": [result("data/checked.txt", b"valid")]}
     for model in ("squeezenet1_1", "old"):
+        opencv = f"data/predictions/{model}/opencv"
         stages |= {
-            f"weights@{model}": {"cmd": "x", "outs": [write(f"models/{model}/weights.pth", b"w")]},
-            f"infer_opencv@{model}": {
-                "cmd": "x",
-                "outs": [write_folder(f"data/predictions/{model}/opencv", a=b"1", b=b"2")],
-            },
-            f"evaluate@{model}": {"cmd": "x", "outs": [write(f"metrics/{model}.json", b"{}")]},
+            f"weights__{model}": [result(f"models/{model}/weights.pth", b"w")],
+            f"infer_opencv__{model}": [result(opencv, {"a": b"1", "b": b"2"})],
+            f"evaluate__{model}": [result(f"metrics/{model}.json", b"{}", cached=False)],
         }
-    with (project / "dvc.lock").open("w") as file:
-        YAML(typ="safe").dump({"schema": "2.0", "stages": stages}, file)
+    lock_results(**stages)
     return project
 
 
@@ -99,6 +70,20 @@ def test_what_the_pipeline_did_not_write_stays_and_is_named(locked, capsys, chan
     kept = {name for name in before & files() if "old" in name}
     assert kept
     assert "kept, as it is not what the pipeline wrote" in capsys.readouterr().err
+
+
+def test_a_folder_that_others_read_is_locked_as_it_is_left(project):
+    """Else `summary` and `gate` would run again, and the last verdict would not be the present."""
+    (project / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    one = {"cmd": "x", "outs": [result("data/results/squeezenet1_1.json", b"{}")]}
+    old = {"cmd": "x", "outs": [result("data/results/old.json", b"{}")]}
+    gate = locked_entry([], ("data/results",))
+    write_lock({"results@squeezenet1_1": one, "results@old": old, "gate": gate})
+    prune.main([])
+    (dep,) = YAML(typ="safe").load(Path("dvc.lock"))["stages"]["gate"]["deps"]
+    (left,) = locked_entry([], ("data/results",))["deps"]
+    assert dep["md5"] == left["md5"] != gate["deps"][0]["md5"]
+    assert (dep["size"], dep["nfiles"]) == (2, 1)
 
 
 def test_what_the_pipeline_never_made_stays(locked):

@@ -1,4 +1,6 @@
 import pytest
+from helpers.lock import locked_entry, write_lock
+from helpers.params import write_params
 from helpers.refusals import refused
 
 from tools import readme
@@ -13,6 +15,8 @@ def page(tmp_path, monkeypatch):
     (tmp_path / "plots").mkdir()
     (tmp_path / "plots/summary.md").write_text("| new |\n")
     (tmp_path / "plots/time.png").write_bytes(b"picture")
+    write_params(tmp_path)
+    write_lock({"summary": locked_entry(["plots/summary.md"])})
     return tmp_path / "README.md"
 
 
@@ -40,4 +44,11 @@ def test_a_section_of_a_page_in_docs_is_renewed_there(page):
     models.write_text("<!-- all-models -->\nold\n<!-- end -->\n")
     readme.main(["all-models"])
     assert models.read_text() == "<!-- all-models -->\n| new |\n<!-- end -->\n"
+    assert page.read_text() == TEXT
+
+
+def test_a_table_of_another_run_is_not_copied(page):
+    (page.parent / "plots/summary.md").write_text("| of another project |\n")
+    with refused("plots/summary.md: not of the present inputs: ", "`make` renews it"):
+        readme.main(["summary"])
     assert page.read_text() == TEXT

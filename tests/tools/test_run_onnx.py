@@ -152,7 +152,12 @@ def test_metadata_and_input_are_what_the_package_onnx_reads(converted, exporter)
     model = onnx.load(path)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     assert len(metadata) > 5
-    assert run_onnx.read_model(path) == (f"squeezenet1_1-{exporter}", metadata, (64, 64))
+    assert run_onnx.read_model(path) == (
+        f"squeezenet1_1-{exporter}",
+        metadata,
+        (64, 64),
+        ["output"],
+    )
 
 
 def test_a_constant_that_is_listed_as_an_input_is_none(here):
@@ -324,7 +329,9 @@ def test_a_file_that_cannot_be_saved_is_refused(here, capfd):
     Path("folder.npz").mkdir()
     for path in ("folder.npz", "model.onnx/one.npz"):
         assert f"{path}: cannot be written: " in refusal(capfd, "--save", path)
-    assert "image.png: is the input itself" in refusal(capfd, "--save", "image.png")
+    assert "image.png: cannot be written: it is the input itself" in refusal(
+        capfd, "--save", "image.png"
+    )
 
 
 @pytest.mark.parametrize(
@@ -416,7 +423,7 @@ BAD = {
     "--classes none.txt": "none.txt: no such file",
     "--classes nothing": "nothing: is a directory",
     "--classes empty.txt": "empty.txt: found no class",
-    "--classes six.txt": "found 6 classes; the model has 7 outputs",
+    "--classes six.txt": "found 6 classes in six.txt; the model has 7 outputs",
     "--classes blank.txt": "blank.txt: found a blank line",
     "--classes latin.txt": "latin.txt: not a text file in UTF-8",
     "--output model.onnx": "model.onnx/model-image.png: cannot be written: ",
@@ -478,7 +485,7 @@ def test_neither_its_input_nor_a_folder_is_written_over(here, capfd, name):
     linked = Path(name.removeprefix("model-"))
     linked.symlink_to(name)
     errors = refusal(capfd, "--input", linked.name, "--output", ".")
-    assert f"{name}: is the input itself" in errors
+    assert f"{name}: cannot be written: it is the input itself" in errors
     assert Path(name).read_bytes() == before
     Path("out", name).mkdir(parents=True)
     assert f"out/{name}: cannot be written" in refusal(capfd, "--input", linked.name)
@@ -493,7 +500,7 @@ def test_a_picture_whose_name_would_be_too_long_is_refused(here, capfd):
         assert Path("out", f"model-{name}").exists()
     write_image(here / f"{longest}x.png")
     errors = refusal(capfd, "--input", f"{longest}x.png")
-    assert "x.png: cannot be written: File name too long" in errors
+    assert "x.png: cannot be written: file name too long" in errors
 
 
 @pytest.mark.parametrize("args", ["--model none.onnx", "--input text.mp4", "--input 99"])

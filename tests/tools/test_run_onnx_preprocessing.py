@@ -18,8 +18,9 @@ from helpers.standalone import (
     value_of,
     write_model,
 )
+from PIL import Image
 
-from parity.core.params import CropParams, ResizeParams, Task
+from parity.core.params import CropParams, Exif, ResizeParams, Task
 from parity.core.paths import transform_folder
 from parity.networks.export import usage_metadata
 from parity.preprocessing.images import normalize, read_image, resize_and_crop, resize_shorter
@@ -62,17 +63,21 @@ def here(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def metadata_of(task: Task, size: Size, mean: list[float], std: list[float]) -> dict[str, str]:
+def metadata_of(
+    task: Task, size: Size, mean: list[float], std: list[float], exif: Exif = "ignore"
+) -> dict[str, str]:
     """What the pipeline writes into the ONNX file of a model with this profile."""
     folder = transform_folder("any")
     folder.mkdir(parents=True, exist_ok=True)
-    write_transform(folder, size, {"mean": mean, "std": std})
+    write_transform(folder, size, {"mean": mean, "std": std}, exif)
     return usage_metadata("any", model_entry(task), [], "random")
 
 
-def pipeline_blob(path: Path, size: Size, mean: list[float], std: list[float]) -> np.ndarray:
+def pipeline_blob(
+    path: Path, size: Size, mean: list[float], std: list[float], exif: Exif = "ignore"
+) -> np.ndarray:
     """What the evaluation feeds to the backends for this image."""
-    image = read_image(path)
+    image = read_image(path, exif)
     if isinstance(size, CropParams):
         image = resize_and_crop(image, size)
     elif isinstance(size, ResizeParams):
@@ -81,7 +86,7 @@ def pipeline_blob(path: Path, size: Size, mean: list[float], std: list[float]) -
 
 
 def blob(path: Path, how: run_onnx.Preprocessing) -> np.ndarray:
-    return run_onnx.blob_of(run_onnx.read_image(path), how)
+    return run_onnx.blob_of(run_onnx.read_image(path, how.exif), how)
 
 
 def assert_same_bits(result: np.ndarray, expected: np.ndarray) -> None:
@@ -115,6 +120,22 @@ def test_the_blob_is_the_evaluations_to_the_bit(here, images, task, size):
     by_flags = preprocessing(*how.flags().split(), task=task)
     for path in images:
         expected = pipeline_blob(path, size, MEAN, STD)
+        assert_same_bits(blob(path, how), expected)
+        assert_same_bits(blob(path, by_flags), expected)
+
+
+@pytest.mark.parametrize("exif", ["ignore", "apply"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_an_image_of_any_orientation_makes_the_evaluations_blob(here, kind, exif):
+    size = CropParams(resize=64, crop=48, keep_aspect=True, interpolation="linear")
+    how = preprocessing(metadata=metadata_of("classification", size, MEAN, STD, exif))
+    by_flags = preprocessing(*how.flags().split())
+    for orientation in range(10):
+        tag = Image.Exif()
+        tag[0x0112] = orientation
+        path = here / f"turned.{kind.lower()}"
+        Image.fromarray(noise(60, 90)).save(path, kind, exif=tag)
+        expected = pipeline_blob(path, size, MEAN, STD, exif)
         assert_same_bits(blob(path, how), expected)
         assert_same_bits(blob(path, by_flags), expected)
 

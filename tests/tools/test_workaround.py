@@ -126,6 +126,18 @@ def test_a_rewritten_file_is_written_where_asked(converted, capsys):
     assert captured.err.splitlines()[-1].startswith("basic.onnx: onnxruntime's basic optimisation")
 
 
+def test_a_file_of_the_users_is_not_written_over(converted):
+    arguments = [MODEL, "--write", "basic", "--output", "basic.onnx"]
+    Path("basic.onnx").write_bytes(b"mine")
+    with refused("basic.onnx: exists and would be replaced"):
+        workaround_tool.main(arguments)
+    assert Path("basic.onnx").read_bytes() == b"mine"
+    Path("basic.onnx").unlink()
+    Path(".dvc").mkdir()
+    for _ in range(2):  # over its own
+        workaround_tool.main(arguments)
+
+
 def test_wrong_arguments_are_refused(converted):
     with refused("models.none: no such entry"):
         workaround_tool.main(["none"])

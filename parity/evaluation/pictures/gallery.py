@@ -14,7 +14,7 @@ from parity.evaluation.charts import header, new_figure, opencv_failure_line, tr
 from parity.evaluation.pictures.panels import VOID, class_legend, draw_panel, mark_pixels
 from parity.evaluation.results import Results
 from parity.inference.predictions import predicting_backends, read_predicted_mask
-from parity.preprocessing.splits import Split
+from parity.preprocessing.splits import Split, read_array
 
 WIDTH = 11.5  # inches
 HEADINGS = ("image", "ground truth", "{reference}", "OpenCV", "{reference} and OpenCV differ")
@@ -49,7 +49,7 @@ def read_gallery(model: str, profile: str, reference: str, count: int) -> list[G
 
 def read_mask_colors(profile: str) -> np.ndarray:
     """Read the dataset's colour of every class id, uint8 (256, 3), with VOID for void."""
-    colors = np.load(profile_folder(profile) / "colors.npy")
+    colors = read_array(profile_folder(profile) / "colors.npy")
     table = np.zeros((256, 3), np.uint8)
     table[: len(colors)] = colors
     table[IGNORED] = VOID

@@ -1,0 +1,69 @@
+"""Compute a model's exact answer to the first val images: its logits in float64.
+
+PyTorch runs the network in float64. A model that is an ONNX file from the start has no network, so
+ONNX's reference evaluator runs the file.
+"""
+
+import argparse
+
+from parity.backends.contract import Forward
+from parity.backends.float64 import load_float64
+from parity.backends.pytorch import load_pytorch_float64
+from parity.core.cli import log
+from parity.core.fingerprints import stamp
+from parity.core.params import ModelParams, Params, entry, load_params
+from parity.core.paths import onnx_path, weights_path
+from parity.core.user_code import run
+from parity.inference.predictions import EXACT, write_absence
+from parity.inference.runner import run_exact
+from parity.networks.factory import factory_files
+from parity.networks.network import saved_network
+from parity.networks.onnx_file import fixed_batch_size, parse
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="stages.infer_exact", description=__doc__)
+    parser.add_argument("model", help="an entry of `models` in params.yaml")
+    name = parser.parse_args(argv).model
+
+    params = load_params()
+    model = entry(params, "models", name)
+    images = params.exact.images.of(model.task)
+    if not images:
+        reason = f"turned off: exact.images.{model.task} is 0"
+        write_absence(name, EXACT, reason)
+        log(f"{name}: no exact answer: {reason}")
+        return
+
+    def load() -> Forward:
+        if model.onnx:
+            return load_float64(onnx_path(name))
+        return load_pytorch_float64(saved_network(name, model), params.pytorch.threads)
+
+    run_exact(name, model, images, batch_size_of(name, model), load, inputs_of(name, model, params))
+
+
+def batch_size_of(name: str, model: ModelParams) -> int:
+    """One image at a time, as the evaluator keeps every tensor, unless a user's file is fixed to
+    another number."""
+    if not model.onnx:
+        return 1
+    path = onnx_path(name)
+    return fixed_batch_size(path, parse(path)) or 1
+
+
+def inputs_of(name: str, model: ModelParams, params: Params) -> dict[str, object]:
+    if model.onnx:
+        return {"model": stamp(onnx_path(name))}
+    inputs = {
+        "weights": stamp(weights_path(name)),
+        "model": model.model_dump(),
+        "threads": params.pytorch.threads,
+    }
+    if model.factory:
+        inputs["factory"] = [stamp(file) for file in factory_files(name, model.factory)]
+    return inputs
+
+
+if __name__ == "__main__":
+    run(main)
