@@ -177,7 +177,7 @@ def _own_errors(
 ) -> _OwnErrors:
     """Measure the candidate's tensors, each computed from the reference's values of the others.
 
-    Where that is impossible, the differences are those of the whole files.
+    Where that is impossible, or shows nothing, the differences are those of the whole files.
     """
     fed = [name for name in errors if values[pairs[name]].shape == expected[name].shape]
     noise: dict[str, float] = {}
@@ -194,6 +194,8 @@ def _own_errors(
         if tolerance.noise is not None:
             noise = own_noise(reference, expected, fed)
     except (BackendFailure, ValueError):
+        return _OwnErrors(dict(errors), {}, tolerance, measured=False)
+    if any(error.rel for error in errors.values()) and not any(one.rel for one in own.values()):
         return _OwnErrors(dict(errors), {}, tolerance, measured=False)
     return _OwnErrors(own, noise, tolerance, measured=True)
 

@@ -9,14 +9,11 @@ from onnx import ModelProto
 
 from parity.backends.contract import BackendFailure
 from parity.backends.float64 import run_float64
+from parity.evaluation.exactness import UNIT_ROUNDOFF
 from parity.graphs.difference import compare
 from parity.graphs.forcing import forced
 from parity.graphs.graph import float_tensors, input_names
 
-# The largest relative error of one rounding to float32 (Higham, Accuracy and Stability of Numerical
-# Algorithms, 2nd ed., section 2.1): no noise counts as less, so that a lucky
-# one divides by nothing.
-UNIT_ROUNDOFF = 2.0**-24
 # Of ONNX Runtime's own error. Healthy engines stay below 10 (docs/locate.md); other kernels, such
 # as Winograd's convolutions, round several times as much.
 FACTOR = 20.0

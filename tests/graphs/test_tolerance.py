@@ -3,10 +3,10 @@ import pytest
 from helpers.faulty import BLOB, network, parse
 
 from parity.backends.contract import BackendFailure
+from parity.evaluation.exactness import UNIT_ROUNDOFF
 from parity.graphs.tolerance import (
     FACTOR,
     LARGEST,
-    UNIT_ROUNDOFF,
     Tolerance,
     measured_tolerance,
     own_noise,
