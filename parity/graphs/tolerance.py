@@ -14,8 +14,7 @@ from parity.graphs.difference import compare
 from parity.graphs.forcing import forced
 from parity.graphs.graph import float_tensors, input_names
 
-# Of ONNX Runtime's own error. Healthy engines stay below 10 (docs/locate.md); other kernels, such
-# as Winograd's convolutions, round several times as much.
+# Of ONNX Runtime's own error. The logits of healthy networks stay below 6 (docs/locate.md).
 FACTOR = 20.0
 # Rounding errors and limits end here. Where ONNX Runtime and float64 differ by more, one of the two
 # is wrong, or the graph is chaotic.
