@@ -31,7 +31,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--candidate", type=Path, help="the ONNX file to compare with it")
     parser.add_argument("--input", type=Path, help="the blob, an .npy file of float32")
     parser.add_argument("--engine", choices=ENGINES, help="default: params.yaml's, or auto")
-    parser.add_argument("--limit", type=float, help="relative error; default: the gate's, or 1e-4")
+    parser.add_argument(
+        "--limit", type=float, help="relative error; default: 20 times ONNX Runtime's own"
+    )
     args = parser.parse_args(argv)
     files = (args.reference, args.candidate, args.input)
     if bool(args.model) == any(files) or any(files) != all(files):

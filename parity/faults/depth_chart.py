@@ -19,11 +19,11 @@ def draw_depth(
     subtitle: str,
     order: Sequence[str],
     errors: Mapping[str, Difference],
-    limit: float,
+    limits: Mapping[str, float],
     fault: tuple[str, str] | None,
     dpi: int,
 ) -> None:
-    """Draw the relative error of each measured tensor against its place in `order`.
+    """Draw the relative error of each measured tensor against its place in `order`, and the limits.
 
     `fault` is the tensor to mark and its label. Tensors without a relative error (another shape, no
     output) lie on a line of their own at the top.
@@ -31,22 +31,23 @@ def draw_depth(
     place = {name: number for number, name in enumerate(order)}
     points = [(place[name], error) for name, error in errors.items() if name in place]
     finite = [error.rel for _, error in points if isfinite(error.rel)]
-    high = 100 * max([limit, *finite])
-    low = max(LOWEST, min([limit, *(rel for rel in finite if rel)]) / 10)
+    line = [limits[name] for name in order]
+    high = 100 * max([*line, *finite])
+    low = max(LOWEST, min([*line, *(rel for rel in finite if rel)]) / 10)
     with new_figure(path, 7.6, 3.6, dpi) as figure:
         header(figure, title, subtitle)
         axes = figure.add_subplot()
         axes.set_yscale("log")
         axes.set_ylim(low / 2, high)
         axes.set_xlim(-0.02 * len(order) - 0.5, 1.02 * len(order) - 0.5)
-        axes.axhline(limit, color=INK, linewidth=0.8, linestyle="--")
+        axes.step(range(len(order)), line, where="mid", color=INK, linewidth=0.8, linestyle="--")
         number = place.get(fault[0]) if fault else None
         # At the end further from the line of the fault, which would cross the text.
-        _label_limit(axes, limit, at_left=number is not None and number > len(order) / 2)
+        _label_limit(axes, line, at_left=number is not None and number > len(order) / 2)
         top = high / (high / low) ** 0.04
         for x, error in points:
             y = top if not isfinite(error.rel) else max(error.rel, low)
-            bad = not error.rel <= limit
+            bad = not error.rel <= line[x]
             marker = "X" if error.failed else "^" if y == top else "o"
             axes.plot(x, y, marker, markersize=4.5, color=ALARM if bad else COLORS["opencv"])
         if number is not None:
@@ -62,10 +63,13 @@ def draw_depth(
         axes.set_ylabel("relative error")
 
 
-def _label_limit(axes, limit: float, at_left: bool) -> None:
+def _label_limit(axes, line: Sequence[float], at_left: bool) -> None:
+    beside = max(len(line) // 6, 1)  # tensors that the label covers
+    limit = line[0 if at_left else -1]
+    above = max(line[:beside] if at_left else line[-beside:])
     axes.annotate(
-        f"limit {limit:g}",
-        (0 if at_left else 1, limit),
+        f"limit {limit:.2g}",
+        (0 if at_left else 1, above),
         (4 if at_left else -4, 3),
         xycoords=("axes fraction", "data"),
         textcoords="offset points",

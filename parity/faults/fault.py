@@ -20,8 +20,9 @@ class Fault:
 
     `sides` names candidate and reference, `owner` is `export` or `engine`. `node` is the node to
     blame, None where it is unknown, and `output` the tensor that shows the fault. `errors` are the
-    measured differences, at tensors of `order`. `evidence` says how the node was confirmed, and
-    `window` names the nodes that show the fault.
+    measured differences, at tensors of `order`, and `limits` the limits there. `noise` is the error
+    that rounding explains at `output`, None where it is unknown. `evidence` says how the node was
+    confirmed, and `window` names the nodes that show the fault.
     """
 
     owner: str
@@ -35,11 +36,19 @@ class Fault:
     errors: Mapping[str, Difference]
     confirmed: bool
     evidence: str
+    noise: float | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
     window: list[str] = field(default_factory=list)
     module: str | None = None
     unstable: bool = False
     environment: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def exactness(self) -> float | None:
+        """The difference by the error that rounding explains; None without either."""
+        rel = self.difference.finite_rel
+        return None if rel is None or self.noise is None else rel / self.noise
 
     @property
     def title(self) -> str:
@@ -88,7 +97,7 @@ def fault_lines(
     rows += [
         (reference, statistics_text(fault.reference)),
         (candidate, statistics_text(fault.difference.candidate)),
-        ("difference", f"{fault.difference.text()}; limit {fault.limit:g}"),
+        ("difference", f"{fault.difference.text()}; limit {fault.limit:.3g}{_exactness(fault)}"),
         ("owner", fault.owner),
         ("evidence", fault.evidence),
     ]
@@ -96,6 +105,12 @@ def fault_lines(
     lines = [f"first difference: {fault.title}"]
     lines += [f"  {name:{width}}{text}" for name, text in rows]
     return lines + [f"  note: {note}" for note in fault.notes]
+
+
+def _exactness(fault: Fault) -> str:
+    if fault.exactness is None:
+        return ""
+    return f"; {fault.exactness:.3g} times what rounding explains here"
 
 
 def fault_json(fault: Fault | None, module: str | None = None) -> str:
@@ -118,5 +133,6 @@ def fault_json(fault: Fault | None, module: str | None = None) -> str:
         "unstable": fault.unstable,
         "environment": fault.environment,
         "limit": fault.limit,
+        "exactness": fault.exactness,
     }
     return json.dumps(content, ensure_ascii=False)

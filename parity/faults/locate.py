@@ -3,6 +3,8 @@
 For a model of params.yaml, the ONNX file is compared with the PyTorch network (owner `export`),
 then OpenCV with ONNX Runtime (owner `engine`). For two files, the candidate is compared with the
 reference, both in ONNX Runtime (`export`), then OpenCV with ONNX Runtime on the candidate.
+
+What rounding explains is no fault: ONNX Runtime's own error against float64 sets the limits.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,10 +34,11 @@ from parity.faults.settings import (
     engine_settings,
     on_cpu,
 )
-from parity.graphs.difference import Difference, compare, worst
+from parity.graphs.difference import Difference, compare
 from parity.graphs.graph import load_model, output_names
 from parity.graphs.matching import compare_pairs, differs_inside, names_in_common, output_pairs
 from parity.graphs.provenance import source_module
+from parity.graphs.tolerance import Tolerance, measured_tolerance
 from parity.graphs.values import ComputedValues, all_values, compute_values
 
 DPI = 120
@@ -68,7 +71,8 @@ class Located:
         measured = f"{len(fault.errors)} of {len(fault.order)} tensors measured"
         subtitle = f"{measured}; owner {fault.owner}"
         mark = (fault.output, fault.title + (f"\n{self.module}" if self.module else ""))
-        draw_depth(path, title, subtitle, fault.order, fault.errors, fault.limit, mark, DPI)
+        limits = {name: fault.limits.get(name, fault.limit) for name in fault.order}
+        draw_depth(path, title, subtitle, fault.order, fault.errors, limits, mark, DPI)
 
 
 def locate_in_model(
@@ -85,20 +89,20 @@ def locate_in_model(
     Engine and limit default to those of params.yaml. Raises InputError.
     """
     model = params.models[name]
-    limit = limit or gate_limits(params, name).rel
+    fixed = limit or gate_limits(params, name).rel
     settings = engine_settings(on_cpu(params.opencv, engine), params.stability.perturb)
     graph = load_model(path)
     blob, description = real_blob(name, model, image)
     say(f"{path} on {description}, blob {blob.shape}")
     computed = compute_values(graph, feeds_of(path, graph, blob, description))
+    if computed.failure:
+        fault = _unreadable(graph, computed, fixed, say)
+        return Located(fault, graph, computed.values)
+    tolerance = _tolerance(graph, computed.values, limit, fixed, say)
     fault = None
     if model.onnx is None:
-        fault = _against_pytorch(name, model, blob, graph, computed, limit, say)
-    elif computed.failure:
-        fault = _unreadable(graph, computed, limit, say)
-    if computed.failure:
-        return Located(fault, graph, computed.values)
-    return _against_opencv(path, graph, computed, settings, limit, fault, say)
+        fault = _against_pytorch(name, model, blob, graph, computed.values, tolerance, say)
+    return _against_opencv(path, graph, computed.values, settings, tolerance, fault, say)
 
 
 def locate_between_files(
@@ -110,7 +114,7 @@ def locate_between_files(
     limit: float | None = None,
 ) -> Located:
     """Search a candidate's file, fed with the blob in `input_path`; raises InputError."""
-    limit = limit or FILE_LIMITS.rel
+    fixed = limit or FILE_LIMITS.rel
     settings = engine_settings(on_cpu(FILE_OPENCV, engine), FILE_PERTURB)
     reference, candidate = load_model(reference_path), load_model(candidate_path)
     _check_outputs(reference_path, reference, candidate_path, candidate)
@@ -122,22 +126,51 @@ def locate_between_files(
     except BackendFailure as failure:
         raise InputError(f"{reference_path}: {failure}") from None
     computed = compute_values(candidate, candidate_feeds)
-    whole = _output_difference(reference, expected, candidate, computed)
+    tolerance = _tolerance(reference, expected, limit, fixed, say)
+    whole, output = _output_difference(reference, expected, candidate, computed, tolerance)
     say(f"candidate against reference, both in ONNX Runtime: {whole.text()}")
     names = names_in_common(reference, candidate)
     errors = compare_pairs(reference, expected, computed.values, names)
-    if not whole.rel <= limit or differs_inside(errors, limit):
-        search = partial(locate_in_file, reference, expected, candidate, computed, limit)
-        output = output_names(reference)[0]
-        fault = _search_or_fallback(
-            search, unlocated_fault("export", FILE_SIDES, output, whole, limit)
-        )
-        if whole.rel <= limit:
+    agrees = whole.rel <= tolerance.at(output)
+    if not agrees or differs_inside(errors, tolerance):
+        search = partial(locate_in_file, reference, expected, candidate, computed, tolerance)
+        blank = unlocated_fault("export", FILE_SIDES, output, whole, tolerance.at(output))
+        fault = _search_or_fallback(search, blank)
+        if agrees:
             fault.notes.append("on this blob the outputs agree within the limit nevertheless")
         return Located(fault, reference, expected)
     if (first := next((name for name, error in errors.items() if error.rel), None)) is not None:
         say(f"within the limit: first at {first}, {errors[first].text()}")
-    return _against_opencv(candidate_path, candidate, computed, settings, limit, None, say)
+    values = computed.values
+    if candidate.SerializeToString() != reference.SerializeToString():
+        tolerance = _tolerance(candidate, values, limit, fixed, say)
+    return _against_opencv(candidate_path, candidate, values, settings, tolerance, None, say)
+
+
+def _tolerance(
+    model: ModelProto,
+    values: Mapping[str, np.ndarray],
+    limit: float | None,
+    fixed: float,
+    say: Say,
+) -> Tolerance:
+    """Return the limit of each tensor: what rounding explains there, unless the user gives a
+    `limit`, or the `fixed` one where float64 is not at hand; `values` are ONNX Runtime's."""
+    if limit:
+        return Tolerance(limit)
+    try:
+        tolerance = measured_tolerance(model, values, fixed)
+    except BackendFailure as failure:
+        say(f"limit {fixed:g}, as rounding is not measured: {failure.message[:200]}")
+        return Tolerance(fixed)
+    for name in output_names(model):
+        noise = tolerance.noise_at(name)
+        if noise is not None:
+            text = f"rel {noise:.3g}, limit {tolerance.at(name):.3g}"
+            say(f"ONNX Runtime against float64 at {name}: {text}")
+        elif name in values and values[name].dtype == np.float32:
+            say(f"limit {fixed:g} at {name}: ONNX Runtime and float64 differ by more than rounding")
+    return tolerance
 
 
 def _against_pytorch(
@@ -145,24 +178,23 @@ def _against_pytorch(
     model: ModelParams,
     blob: np.ndarray,
     graph: ModelProto,
-    computed: ComputedValues,
-    limit: float,
+    values: Mapping[str, np.ndarray],
+    tolerance: Tolerance,
     say: Say,
 ) -> Fault | None:
     """Find where the file, in ONNX Runtime, diverges from the PyTorch network."""
-    if computed.failure:
-        return _unreadable(graph, computed, limit, say)
     # Heavy: a model that is an ONNX file from the start needs no PyTorch.
-    from parity.faults.locate_in_modules import SIDES, locate_in_modules, record_calls
+    from parity.faults.locate_in_modules import SIDES, locate_network, run_network
     from parity.networks.network import saved_network
 
-    calls, logits = record_calls(saved_network(name, model), blob)
+    network = saved_network(name, model)
     output = output_names(graph)[0]
-    whole = compare(computed.values[output], logits)
+    whole = compare(values[output], run_network(network, blob))
     say(f"ONNX Runtime against PyTorch: {whole.text()}")
+    limit = tolerance.at(output)
     if whole.rel <= limit:
         return None
-    search = partial(locate_in_modules, calls, logits, graph, computed.values, limit)
+    search = partial(locate_network, network, blob, graph, values, tolerance)
     return _search_or_fallback(search, unlocated_fault("export", SIDES, output, whole, limit))
 
 
@@ -181,23 +213,24 @@ def _unreadable(model: ModelProto, computed: ComputedValues, limit: float, say: 
 def _against_opencv(
     path: Path,
     model: ModelProto,
-    computed: ComputedValues,
+    values: Mapping[str, np.ndarray],
     settings: EngineSettings,
-    limit: float,
+    tolerance: Tolerance,
     fault: Fault | None,
     say: Say,
 ) -> Located:
     """Find where OpenCV diverges from ONNX Runtime, unless the file itself has a `fault`."""
-    whole = run_whole(path, model, computed.values, settings)
+    whole = run_whole(path, model, values, settings, tolerance)
     say("\n".join(whole.lines()))
-    wrong = whole.worst(limit)
+    wrong = whole.worst()
     if fault is None and wrong:
-        search = partial(locate_in_engine, model, computed.values, whole, settings, limit)
+        search = partial(locate_in_engine, model, values, whole, settings, tolerance)
+        limit = wrong.limits[wrong.output]
         blank = unlocated_fault("engine", ENGINE_SIDES, wrong.output, wrong.difference, limit)
         fault = _search_or_fallback(search, blank)
     elif wrong:
         fault.notes.append("OpenCV also differs from ONNX Runtime on this file")
-    return Located(fault, model, computed.values)
+    return Located(fault, model, values)
 
 
 def _search_or_fallback(search: Callable[[], Fault], blank: Fault) -> Fault:
@@ -229,13 +262,16 @@ def _output_difference(
     expected: Mapping[str, np.ndarray],
     candidate: ModelProto,
     computed: ComputedValues,
-) -> Difference:
-    """Return the difference of the outputs that differ most."""
+    tolerance: Tolerance,
+) -> tuple[Difference, str]:
+    """Return the difference at the output that differs most by its limit, and its name."""
+    values, first = computed.values, output_names(reference)[0]
     if computed.failure:
-        return Difference.from_failure(computed.failure)
-    values = computed.values
-    return worst(
-        compare(values[theirs], expected[ours])
+        return Difference.from_failure(computed.failure), first
+    found = {
+        ours: compare(values[theirs], expected[ours])
         for ours, theirs in output_pairs(reference, candidate).items()
         if ours in expected and theirs in values  # constants are in neither
-    )
+    }
+    worst = max(found, key=lambda name: found[name].rel / tolerance.at(name), default=first)
+    return found.get(worst, Difference(0.0)), worst

@@ -1,8 +1,10 @@
 """Find the first tensor where OpenCV diverges from ONNX Runtime on the same file."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -16,24 +18,36 @@ from parity.faults.search import first_wrong_tensor, shows_fault, smallest_windo
 from parity.faults.settings import EngineSettings
 from parity.faults.subgraphs import Subgraphs
 from parity.graphs.difference import Difference, compare
+from parity.graphs.effect import Effect
 from parity.graphs.graph import input_names, output_names, producers
 from parity.graphs.provenance import node_name
+from parity.graphs.tolerance import Tolerance
 
 SIDES = ("OpenCV", "ONNX Runtime")
 PLAIN: dict[str, str] = {}
+PASSES = 8  # tensors that no window confirms, before the search ends
+INNER = 5  # windows tried at each tensor inside a larger one
 
 
 @dataclass
 class WholeRun:
-    """One run of a whole graph in a fresh process: the difference at each of its float outputs."""
+    """One run of a whole graph in a fresh process: the difference at each of its float outputs, and
+    the limit there."""
 
     environment: dict[str, str]
     differences: dict[str, Difference]
+    limits: dict[str, float]
 
     @property
     def output(self) -> str:
-        """The output with the largest difference."""
-        return max(self.differences, key=lambda name: self.differences[name].rel)
+        """The output with the largest difference, measured by the limit."""
+        return max(
+            self.differences, key=lambda name: self.differences[name].rel / self.limits[name]
+        )
+
+    @property
+    def is_wrong(self) -> bool:
+        return not self.difference.rel <= self.limits[self.output]
 
     @property
     def difference(self) -> Difference:
@@ -62,9 +76,9 @@ class WholeRuns:
         """Whether the runs did not all end alike."""
         return not all(run.is_same(self.runs[0]) for run in self.runs)
 
-    def worst(self, limit: float) -> WholeRun | None:
+    def worst(self) -> WholeRun | None:
         """Return a run beyond the limit; for an unstable model one on a dirty heap, if any."""
-        wrong = [run for run in self.runs if not run.difference.rel <= limit]
+        wrong = [run for run in self.runs if run.is_wrong]
         dirty = [run for run in wrong if run.environment]
         if self.unstable and dirty:
             return max(dirty, key=lambda run: run.difference.rel)
@@ -78,7 +92,11 @@ class WholeRuns:
 
 
 def run_whole(
-    path: Path, model: ModelProto, values: Mapping[str, np.ndarray], settings: EngineSettings
+    path: Path,
+    model: ModelProto,
+    values: Mapping[str, np.ndarray],
+    settings: EngineSettings,
+    tolerance: Tolerance,
 ) -> WholeRuns:
     """Run a file in a plain process and on dirty heaps; `values` are ONNX Runtime's tensors."""
     names = [name for name in output_names(model) if name in values]
@@ -92,7 +110,8 @@ def run_whole(
                 differences = {name: compare(found[name], values[name]) for name in outputs}
             except BackendFailure as failure:
                 differences = dict.fromkeys(outputs, Difference.from_failure(failure))
-        runs.append(WholeRun(environment, differences))
+        limits = {name: tolerance.at(name) for name in outputs}
+        runs.append(WholeRun(environment, differences, limits))
     return WholeRuns(runs)
 
 
@@ -101,58 +120,72 @@ def locate_in_engine(
     values: Mapping[str, np.ndarray],
     whole: WholeRuns,
     settings: EngineSettings,
-    limit: float,
+    tolerance: Tolerance,
 ) -> Fault | None:
     """Find the first wrong tensor that the output with the largest difference depends on.
 
     `values` are all tensors by ONNX Runtime. Returns None where the whole graph is right.
     """
-    run = whole.worst(limit)
+    run = whole.worst()
     if run is None:
         return None
     with EngineProcess(settings, run.environment) as engine:
-        subgraphs = Subgraphs(model, values, engine, run.output)
-        fault = locate_in_subgraphs(subgraphs, run.difference, limit)
+        subgraphs = Subgraphs(model, values, engine, tolerance, run.output)
+        fault = locate_in_subgraphs(subgraphs, run.difference)
     fault.unstable, fault.environment = whole.unstable, run.environment
     return fault
 
 
-def locate_in_subgraphs(subgraphs: Subgraphs, whole: Difference, limit: float) -> Fault:
+def locate_in_subgraphs(subgraphs: Subgraphs, whole: Difference) -> Fault:
     """Find the first wrong tensor, given that the `whole` graph is wrong.
 
-    A tensor that is wrong at the end of its graph is skipped if no window confirms it and all
-    paths are right again further down.
+    A tensor that is wrong at the end of its graph, and that no window confirms, is passed over if
+    all paths are right again further down, or a window confirms another tensor after it.
     """
-
-    def is_wrong(difference: Difference) -> bool | None:
-        return shows_fault(difference, whole, limit)
-
-    def is_wrong_at(name: str) -> bool | None:
-        return is_wrong(subgraphs.prefix_error(name))
-
+    effect = Effect(subgraphs.model, subgraphs.values, subgraphs.output, whole.rel)
+    search = _Search(subgraphs, whole, effect)
     order, notes, start, window, name = subgraphs.order, [], 0, [], None
-    while found := first_wrong_tensor(
-        order[start:], subgraphs.milestones, subgraphs.float_inputs, is_wrong_at
+    while len(search.unconfirmed) < PASSES and (
+        found := first_wrong_tensor(
+            order[start:], subgraphs.milestones, subgraphs.float_inputs, search.prefix_is_wrong
+        )
     ):
-        name = found
-        error_of = partial(subgraphs.window_error, name)
-        window = smallest_window(subgraphs.windows(name), error_of, is_wrong)
-        right_again = _right_after(subgraphs, name, is_wrong)
-        if window or right_again is None:
+        window = search.smallest_window(found)
+        if window:
+            name = found
             break
-        notes.append(f"{name} is wrong as the last tensor of a graph, but {right_again} is right")
-        start, name = order.index(right_again) + 1, None
+        right_again = search.right_after(found)
+        if right_again is None:
+            search.unconfirmed.append(found)
+            continue
+        notes.append(f"{found} is wrong as the last tensor of a graph, but {right_again} is right")
+        start = order.index(right_again) + 1
+    if name is None and search.unconfirmed:
+        name = search.unconfirmed[0]
+    elif search.unconfirmed:
+        text = ", ".join(search.unconfirmed)
+        notes.append(f"wrong as the last tensor of a graph, but confirmed by no window: {text}")
+    if len(window) > 1:
+        name, window = search.first_inside(name, window)
     output = name or subgraphs.output
+    difference, noise = whole, subgraphs.tolerance.noise_at(output)
+    if window:
+        difference = subgraphs.window_error(output, window)
+        noise = subgraphs.window_noise(output, window)
+    elif name:
+        difference = subgraphs.prefix_error(output)
     fault = Fault(
         owner="engine",
         sides=SIDES,
         node=producers(subgraphs.model)[output],
         output=output,
-        difference=subgraphs.prefix_error(output) if name else whole,
+        difference=difference,
         reference=subgraphs.values[output],
-        limit=limit,
+        limit=subgraphs.tolerance.limit(noise),
+        noise=noise,
         order=order,
         errors=subgraphs.prefix_errors,
+        limits={one: subgraphs.tolerance.at(one) for one in order},
         confirmed=bool(window),
         evidence="",
         window=[node_name(subgraphs.nodes[place]) for place in window],
@@ -160,6 +193,77 @@ def locate_in_subgraphs(subgraphs: Subgraphs, whole: Difference, limit: float) -
     )
     fault.evidence = _evidence(fault, in_prefix=name is not None)
     return fault
+
+
+@dataclass
+class _Search:
+    """Tells which parts of a graph show the fault that the `whole` has.
+
+    `unconfirmed` tensors are wrong at the end of their graphs only; they no longer count.
+    """
+
+    subgraphs: Subgraphs
+    whole: Difference
+    effect: Effect
+    unconfirmed: list[str] = field(default_factory=list)
+
+    def prefix_is_wrong(self, name: str) -> bool | None:
+        if name in self.unconfirmed:
+            return None
+        error = self.subgraphs.prefix_error(name)
+        answer = shows_fault(error, self.whole, self.subgraphs.tolerance.at(name))
+        return answer and self._matters(name, error)
+
+    def window_is_wrong(self, name: str, places: list[int]) -> bool | None:
+        """Whether the error that arises in a window is beyond the rounding of its nodes, and
+        explains the whole's."""
+        error = self.subgraphs.window_error(name, places)
+        return self._arises(error, name, places) and self._matters(name, error)
+
+    def smallest_window(self, name: str) -> list[int]:
+        windows = self.subgraphs.windows(name)
+        return smallest_window(windows, lambda places: self.window_is_wrong(name, places))
+
+    def first_inside(self, name: str, window: list[int]) -> tuple[str, list[int]]:
+        """Return the first tensor of a window that shows the fault, with its own smallest window.
+
+        A fault hardly larger than the rounding before it shows only a few nodes later.
+        """
+        if self.subgraphs.prefix_error(name).kind != "values":
+            return name, window
+        for other in self.subgraphs.order:
+            if other == name or self.subgraphs.place(other) not in window:
+                continue
+            for places in islice(self.subgraphs.windows(other), INNER):
+                if not set(places) <= set(window):
+                    break
+                is_value = self.subgraphs.window_error(other, places).kind == "values"
+                if is_value and self.window_is_wrong(other, places):
+                    return other, places
+        return name, window
+
+    def right_after(self, name: str) -> str | None:
+        """Return the last right tensor after this one that every path passes, if there is one."""
+        errors, order = self.subgraphs.prefix_errors, self.subgraphs.order
+        after = set(order[order.index(name) + 1 :]) & errors.keys()
+        right = [
+            one
+            for one in self.subgraphs.milestones
+            if one in after and self.prefix_is_wrong(one) is False
+        ]
+        return right[-1] if right else None
+
+    def _matters(self, name: str, error: Difference) -> bool:
+        """Whether a tensor's error is more than a node that rounds badly would leave."""
+        fixed = self.subgraphs.tolerance.fixed
+        return error.rel > fixed or self.effect.explains(name, error)
+
+    def _arises(self, error: Difference, name: str, places: list[int]) -> bool | None:
+        """Whether the error of a window is the fault, and no rounding of its nodes."""
+        if self.whole.failed or not self.subgraphs.tolerance.least < error.rel < inf:
+            return shows_fault(error, self.whole, self.subgraphs.tolerance.least)
+        noise = self.subgraphs.window_noise(name, places)
+        return shows_fault(error, self.whole, self.subgraphs.tolerance.limit(noise))
 
 
 def _evidence(fault: Fault, in_prefix: bool) -> str:
@@ -171,16 +275,6 @@ def _evidence(fault: Fault, in_prefix: bool) -> str:
     if others:
         return f"confirmed by a second cut; shows only together with {', '.join(others)}"
     return "confirmed by a second cut: the node alone shows it"
-
-
-def _right_after(
-    subgraphs: Subgraphs, name: str, is_wrong: Callable[[Difference], bool | None]
-) -> str | None:
-    """Return the last right tensor after this one that every path passes, if there is one."""
-    errors, order = subgraphs.prefix_errors, subgraphs.order
-    after = set(order[order.index(name) + 1 :]) & errors.keys()
-    right = [one for one in subgraphs.milestones if one in after and is_wrong(errors[one]) is False]
-    return right[-1] if right else None
 
 
 def _failed_cuts(subgraphs: Subgraphs, whole: Difference) -> list[str]:

@@ -9,6 +9,7 @@ from parity.faults.fault import Fault
 from parity.graphs.divergence import Divergence, find_divergence
 from parity.graphs.graph import float_tensors
 from parity.graphs.provenance import describe_node, node_name
+from parity.graphs.tolerance import Tolerance
 from parity.graphs.values import ComputedValues
 
 SIDES = ("candidate", "reference")
@@ -19,19 +20,20 @@ def locate_in_file(
     expected: Mapping[str, np.ndarray],
     candidate: ModelProto,
     computed: ComputedValues,
-    limit: float,
+    tolerance: Tolerance,
 ) -> Fault:
     """Find the first node of the reference that the candidate lacks or changes.
 
     `expected` and `computed` are the tensors of both by ONNX Runtime, some of which differ.
     """
-    found = find_divergence(reference, expected, candidate, computed, limit)
+    found = find_divergence(reference, expected, candidate, computed, tolerance)
     notes = []
     if found.node is not None:
         notes.append(_comparison(found.node, found.counterpart))
     if found.failed_at is not None:
         text = f"{node_name(found.failed_at)} ({found.failed_at.op_type})"
         notes.append(f"ONNX Runtime runs the candidate up to {text}: {computed.failure.message}")
+    order = list(float_tensors(reference, expected))
     return Fault(
         owner="export",
         sides=SIDES,
@@ -39,9 +41,11 @@ def locate_in_file(
         output=found.output,
         difference=found.difference,
         reference=expected.get(found.output),
-        limit=limit,
-        order=list(float_tensors(reference, expected)),
+        limit=found.limit,
+        noise=found.noise,
+        order=order,
         errors=found.errors,
+        limits={name: tolerance.at(name) for name in order},
         confirmed=found.confirmed,
         evidence=_evidence(found),
         window=[node_name(found.node)] if found.node is not None else [],

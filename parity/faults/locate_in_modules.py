@@ -7,25 +7,37 @@ exporter attributes to each module.
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from onnx import ModelProto
 from torch import nn
 
+from parity.backends.float64 import run_float64
 from parity.faults.fault import Fault
 from parity.graphs.difference import Difference, compare
-from parity.graphs.graph import ancestors, constants, float_tensors, output_names, producers
+from parity.graphs.graph import (
+    ancestors,
+    constants,
+    float_tensors,
+    input_names,
+    output_names,
+    producers,
+)
 from parity.graphs.provenance import node_name, source_module
+from parity.graphs.tolerance import Tolerance
 from parity.networks.network import Logits
 
 SIDES = ("ONNX Runtime", "PyTorch")
+# Of ONNX Runtime's rounding error, in float64: only the weights that an exporter computes are
+# rounded there.
+EXACT_FACTOR = 4.0
 
 
 @dataclass
 class Call:
-    """One call of a module: its name in the network, its class, its output (float32)."""
+    """One call of a module: its name in the network, its class, its output."""
 
     module: str
     kind: str
@@ -46,14 +58,21 @@ class ModuleFault:
     nodes: list[str]
 
 
+def run_network(network: Logits, blob: np.ndarray) -> np.ndarray:
+    """Return the logits of a blob, of its dtype."""
+    with torch.inference_mode():
+        return network(torch.from_numpy(blob)).numpy()
+
+
 def record_calls(network: Logits, blob: np.ndarray) -> tuple[list[Call], np.ndarray]:
     """Run a network and return the calls of its modules, in the order in which they returned, and
-    the logits. Names are those in the wrapped network."""
+    the logits; both have the blob's dtype. Names are those in the wrapped network."""
     calls: list[Call] = []
+    dtype = torch.from_numpy(blob).dtype
 
     def recorder(name: str):
         def hook(module: nn.Module, _: object, output: object) -> None:
-            if torch.is_tensor(output) and output.dtype == torch.float32:
+            if torch.is_tensor(output) and output.dtype == dtype:
                 calls.append(Call(name, type(module).__name__, output.clone().numpy()))
 
         return hook
@@ -64,8 +83,7 @@ def record_calls(network: Logits, blob: np.ndarray) -> tuple[list[Call], np.ndar
         if name
     ]
     try:
-        with torch.inference_mode():
-            output = network(torch.from_numpy(blob)).numpy()
+        output = run_network(network, blob)
     finally:
         for hook in hooks:
             hook.remove()
@@ -86,15 +104,20 @@ def source_modules(
 
 
 def check_modules(
-    calls: list[Call], model: ModelProto, values: Mapping[str, np.ndarray], limit: float
+    calls: list[Call],
+    model: ModelProto,
+    values: Mapping[str, np.ndarray],
+    floats: Collection[str],
+    tolerance: Tolerance,
 ) -> tuple[ModuleFault | None, dict[str, Difference]]:
-    """Find the first module that the graph does not reproduce, and the differences measured.
+    """Find the first module that the graph does not reproduce, and the differences measured at the
+    tensors `floats`.
 
     A call is right if any tensor of its module agrees with it, and wrong if tensors of its shape
     exist and none agrees. Modules without a tensor of their own are skipped, for example a
     convolution into which the exporter folded batch norm.
     """
-    modules = source_modules(model, float_tensors(model, values), {call.module for call in calls})
+    modules = source_modules(model, floats, {call.module for call in calls})
     total, done = Counter((call.module, call.output.shape) for call in calls), Counter()
     errors: dict[str, Difference] = {}
     right: set[str] = set()
@@ -111,7 +134,7 @@ def check_modules(
         if not inside:
             continue
         found = {name: compare(values[name], call.output) for name in inside}
-        agreeing = {name for name, error in found.items() if error.rel <= limit}
+        agreeing = {name for name, error in found.items() if error.rel <= tolerance.at(name)}
         right |= agreeing
         # The last tensor of this call, assuming that a module's calls have equally many.
         own = inside[max(len(inside) * done[key] // total[key], 1) - 1]
@@ -137,21 +160,44 @@ def tensors_between(
     return [name for name in floats if name in found]
 
 
+def locate_network(
+    network: Logits,
+    blob: np.ndarray,
+    model: ModelProto,
+    values: Mapping[str, np.ndarray],
+    tolerance: Tolerance,
+) -> Fault:
+    """Find the first module whose output the file does not reproduce, given that the logits of a
+    blob (1, 3, H, W) differ. `values` are the file's tensors by ONNX Runtime.
+
+    Both sides are computed in float64 where rounding is measured: what differs then is no rounding,
+    except that of weights which the exporter computed, such as those with batch norm folded in.
+    """
+    order = list(float_tensors(model, values))
+    if tolerance.noise is not None:
+        feeds = {name: values[name] for name in input_names(model)}
+        tolerance = replace(tolerance, factor=EXACT_FACTOR)
+        values = {**values, **run_float64(model, feeds, order)}
+        network, blob = network.double(), blob.astype(np.float64)
+    calls, output = record_calls(network, blob)
+    return locate_in_modules(calls, output, model, values, order, tolerance)
+
+
 def locate_in_modules(
     calls: list[Call],
     output: np.ndarray,
     model: ModelProto,
     values: Mapping[str, np.ndarray],
-    limit: float,
+    order: list[str],
+    tolerance: Tolerance,
 ) -> Fault:
     """Find the first module whose output the file does not reproduce, given that the network's
-    `output` differs. `values` are the file's tensors by ONNX Runtime."""
-    found, errors = check_modules(calls, model, values, limit)
+    `output` differs. `values` are the file's tensors, `order` those of floating point."""
+    found, errors = check_modules(calls, model, values, order, tolerance)
     last, computed_by = output_names(model)[0], producers(model)
-    order = list(float_tensors(model, values))
     name = found.tensor if found else last
     reference = found.call.output if found else output
-    right = {one for one, error in errors.items() if error.rel <= limit and one != last}
+    right = {one for one, error in errors.items() if error.rel <= tolerance.at(one) and one != last}
     nodes = found.nodes if found else tensors_between(model, order, right, last)
     others = [node_name(computed_by[one]) for one in nodes if one != name]
     evidence = f"by the output of {found.call.module if found else 'the network'}, "
@@ -166,9 +212,11 @@ def locate_in_modules(
         output=name,
         difference=compare(values[name], reference),
         reference=reference,
-        limit=limit,
+        limit=tolerance.at(name),
+        noise=tolerance.noise_at(name),
         order=order,
         errors=errors | {last: compare(values[last], output)},
+        limits={one: tolerance.at(one) for one in order},
         confirmed=not others,
         evidence=evidence,
         window=[node_name(computed_by[one]) for one in nodes],

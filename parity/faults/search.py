@@ -85,9 +85,7 @@ def _origin(name: str, inputs_of: Callable[[str], Sequence[str]], is_wrong: IsWr
 
 
 def smallest_window(
-    windows: Iterable[list[int]],
-    error_of: Callable[[list[int]], Difference],
-    is_wrong: Callable[[Difference], bool | None],
+    windows: Iterable[list[int]], is_wrong: Callable[[list[int]], bool | None]
 ) -> list[int]:
     """Return the first window, as places of nodes, that shows a fault; empty if none does."""
-    return next((places for places in windows if is_wrong(error_of(places))), [])
+    return next((places for places in windows if is_wrong(places)), [])

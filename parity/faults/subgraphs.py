@@ -19,6 +19,7 @@ from parity.graphs.graph import (
     node_inputs,
     output_names,
 )
+from parity.graphs.tolerance import Tolerance
 
 ONE_BY_ONE = 12  # nodes up to which a window grows by one, then by half of its size
 
@@ -37,9 +38,10 @@ class Subgraphs:
         model: ModelProto,
         values: Mapping[str, np.ndarray],
         engine: EngineProcess,
+        tolerance: Tolerance,
         output: str | None = None,
     ) -> None:
-        self.model, self.values, self.engine = model, values, engine
+        self.model, self.values, self.engine, self.tolerance = model, values, engine, tolerance
         self.output = output or output_names(model)[0]
         needed = ancestors(model, [self.output])
         self.computed_by = {
@@ -53,6 +55,10 @@ class Subgraphs:
         }
         self._constants = constants(model)
         self.prefix_errors: dict[str, Difference] = {}
+
+    def place(self, name: str) -> int:
+        """Return the place of a tensor's node."""
+        return self._place[name]
 
     def float_inputs(self, name: str) -> list[str]:
         """Return the tensors of `order` that the tensor's node reads."""
@@ -106,6 +112,14 @@ class Subgraphs:
     def window_error(self, name: str, places: Collection[int]) -> Difference:
         """Return the difference at a tensor in a graph of these nodes only."""
         return self._error(name, lambda: self.window(name, places))
+
+    def window_noise(self, name: str, places: Collection[int]) -> float | None:
+        """Return the rounding error of ONNX Runtime in a graph of these nodes only."""
+        try:
+            part, feeds = self.window(name, places)
+        except ValueError:
+            return None
+        return self.tolerance.part_noise(part, feeds, name, self.values[name])
 
     def _nodes_of_sizes(self, places: Collection[int]) -> set[int]:
         """Return the places of the nodes that compute the integers that a window reads."""

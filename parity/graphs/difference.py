@@ -1,7 +1,6 @@
 """Measure how far a tensor is from the expected one, without hiding anything by broadcasting."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf, isfinite, isnan
 
@@ -83,11 +82,6 @@ def compare(candidate: np.ndarray, reference: np.ndarray) -> Difference:
     if isnan(rel):  # the reference is 0 throughout, or nothing is left to compare
         rel = inf if found.any() else 0.0
     return Difference(rel, candidate=candidate)
-
-
-def worst(differences: Iterable[Difference]) -> Difference:
-    """Return the largest difference, the first of equals; 0 where there are none."""
-    return max(differences, key=lambda difference: difference.rel, default=Difference(0.0))
 
 
 def statistics_text(tensor: np.ndarray | None) -> str:

@@ -12,7 +12,8 @@ from onnx import ModelProto, NodeProto
 from parity.backends.contract import BackendFailure
 from parity.backends.onnxruntime import run_onnxruntime
 from parity.graphs.difference import Difference, compare
-from parity.graphs.extraction import cut
+from parity.graphs.effect import Effect
+from parity.graphs.forcing import forced
 from parity.graphs.graph import (
     ancestors,
     constants,
@@ -23,11 +24,12 @@ from parity.graphs.graph import (
 )
 from parity.graphs.matching import compare_pairs, tensor_pairs
 from parity.graphs.signatures import missing_nodes, node_signatures
+from parity.graphs.tolerance import Tolerance, own_noise
 from parity.graphs.values import ComputedValues
 
-# Of the limit. Where nothing was changed, the same kernels give the same bits, and a change may
+# Of a fixed limit. Where nothing was changed, the same kernels give the same bits, and a change may
 # affect its own node's output less than the outputs further down.
-ROUNDING = 0.01
+SHARE = 0.01
 
 
 @dataclass
@@ -35,15 +37,18 @@ class Divergence:
     """Where a candidate's file diverges from its reference's.
 
     `node` belongs to the reference, None where the files have too little in common to name one.
-    `output` is the first tensor that differs, `errors` the differences of all tensors that both
-    files compute, in the reference's order. `counterpart` is the candidate's node for the same
-    output, `failed_at` the node that ONNX Runtime cannot run. `confirmed` says that the fault also
-    shows in a second cut.
+    `output` is the first tensor whose own `difference`, computed from the reference's values before
+    it, is beyond its `limit`; `noise` is what rounding explains there, None where that is unknown.
+    `errors` are the differences of all tensors that both files compute, in the reference's order.
+    `counterpart` is the candidate's node for the same output, `failed_at` the node that ONNX
+    Runtime cannot run. `confirmed` says that the fault also shows in a second cut.
     """
 
     node: NodeProto | None
     output: str
     difference: Difference
+    limit: float
+    noise: float | None
     errors: dict[str, Difference]
     confirmed: bool
     counterpart: NodeProto | None
@@ -55,17 +60,18 @@ def find_divergence(
     expected: Mapping[str, np.ndarray],
     candidate: ModelProto,
     computed: ComputedValues,
-    limit: float,
+    tolerance: Tolerance,
 ) -> Divergence:
     """Find where a candidate diverges from its reference, given that something differs.
 
-    First comes the first matching tensor that differs, then, among the nodes between it and the
-    last tensors that agree, the first node that the candidate lacks.
+    First comes the first matching tensor that differs although what it is computed from agrees,
+    then, among the nodes between it and the last tensors that agree, the first node that the
+    candidate lacks.
     """
     pairs, is_same_network = tensor_pairs(reference, expected, candidate, computed.values)
     errors = compare_pairs(reference, expected, computed.values, pairs)
-    noise = limit * ROUNDING
-    first = next((name for name, error in errors.items() if not error.rel <= noise), None)
+    own = _own_errors(reference, expected, candidate, computed.values, pairs, errors, tolerance)
+    first = own.first(_effect(reference, expected, errors, tolerance))
     if first is None:  # no computed tensor differs: the one that could not be computed does
         failed = computed.failed_at.output if computed.failed_at else []
         theirs = next(filter(None, failed), output_names(candidate)[0])
@@ -73,8 +79,8 @@ def find_divergence(
         names = {their_name: our_name for our_name, their_name in pairs.items()}
         first = names.get(theirs, output_names(reference)[0])
     else:
-        difference, theirs = errors[first], pairs[first]
-    agreeing = {name: pairs[name] for name, error in errors.items() if error.rel <= noise}
+        difference, theirs = own.errors[first], pairs[first]
+    agreeing = {name: pairs[name] for name in errors if name != first and own.agrees(name)}
     agreeing |= dict(zip(input_names(reference), input_names(candidate), strict=True))
     before = _nodes_between(reference, first, agreeing)
     after = _nodes_between(candidate, theirs, agreeing.values())
@@ -85,18 +91,113 @@ def find_divergence(
     outputs = {pairs.get(name, name) for name in node.output if name} if node else set()
     confirmed = (
         node is not None
-        and _has_inputs(reference, node, expected, after, computed.values, agreeing, noise)
-        and _shows_again(candidate, theirs, expected, agreeing, expected.get(first), noise)
+        and _has_inputs(reference, node, expected, after, computed.values, agreeing, own)
+        and own.confirms(first)
     )
     return Divergence(
         node=node,
         output=first,
         difference=difference,
+        limit=own.at(first) if first in own.noise else tolerance.fixed,
+        noise=own.noise.get(first),
         errors=errors,
         confirmed=confirmed,
         counterpart=next((one for one in after if outputs.intersection(one.output)), None),
         failed_at=computed.failed_at,
     )
+
+
+@dataclass
+class _OwnErrors:
+    """The differences that arise at each tensor, and `noise`, what rounding explains of them.
+
+    Unless `measured`, they include what arises before the tensor.
+    """
+
+    errors: dict[str, Difference]
+    noise: dict[str, float]
+    tolerance: Tolerance
+    measured: bool
+
+    def at(self, name: str) -> float:
+        """Return the limit at a tensor."""
+        noise = self.noise.get(name)
+        return self.tolerance.fixed * SHARE if noise is None else self.tolerance.limit(noise)
+
+    def agrees(self, name: str) -> bool:
+        return self.errors[name].rel <= self.at(name)
+
+    def confirms(self, name: str) -> bool:
+        """Whether a tensor differs that is computed from the reference's values; one that cannot
+        be computed does."""
+        return name not in self.errors or (self.measured and not self.agrees(name))
+
+    def first(self, effect: Effect | None) -> str | None:
+        """Return the first tensor that differs, and that explains the output's error if there is
+        any; where none does, as each error is small and only their sum is not, the one with the
+        largest error, None if all are 0."""
+        wrong = [name for name in self.errors if not self.agrees(name)]
+        for name in wrong:
+            error = self.errors[name]
+            if not effect or error.rel > self.tolerance.fixed or effect.explains(name, error):
+                return name
+        if wrong:
+            return wrong[0]
+        shares = {name: error.rel / self.at(name) for name, error in self.errors.items()}
+        largest = max(shares, key=shares.__getitem__, default=None)
+        return largest if largest and shares[largest] else None
+
+
+def _effect(
+    reference: ModelProto,
+    expected: Mapping[str, np.ndarray],
+    errors: Mapping[str, Difference],
+    tolerance: Tolerance,
+) -> Effect | None:
+    """Return the effect on the output that differs most by its limit; None where none differs."""
+    shares = {
+        name: errors[name].rel / tolerance.at(name)
+        for name in output_names(reference)
+        if name in errors
+    }
+    worst = max(shares, key=shares.__getitem__, default=None)
+    if worst is None or shares[worst] <= 1:
+        return None
+    return Effect(reference, expected, worst, errors[worst].rel)
+
+
+def _own_errors(
+    reference: ModelProto,
+    expected: Mapping[str, np.ndarray],
+    candidate: ModelProto,
+    values: Mapping[str, np.ndarray],
+    pairs: Mapping[str, str],
+    errors: Mapping[str, Difference],
+    tolerance: Tolerance,
+) -> _OwnErrors:
+    """Measure the candidate's tensors, each computed from the reference's values of the others.
+
+    Where that is impossible, or shows nothing, the differences are those of the whole files.
+    """
+    fed = [name for name in errors if values[pairs[name]].shape == expected[name].shape]
+    noise: dict[str, float] = {}
+    try:
+        inner = {pairs[name]: expected[name] for name in fed}
+        # All of them: ONNX Runtime skips casts to float16 and back between tensors nobody asks for.
+        outputs = [name for name in producers(candidate) if name in values]
+        part, outputs = forced(candidate, inner, outputs)
+        inputs = zip(input_names(reference), input_names(candidate), strict=True)
+        known = inner | {theirs: expected[ours] for ours, theirs in inputs}
+        feeds = {name: known[name] for name in input_names(part)}
+        found = run_onnxruntime(part, feeds, list(outputs.values()))
+        own = {name: compare(found[outputs[pairs[name]]], expected[name]) for name in errors}
+        if tolerance.noise is not None:
+            noise = own_noise(reference, expected, fed)
+    except (BackendFailure, ValueError):
+        return _OwnErrors(dict(errors), {}, tolerance, measured=False)
+    if any(error.rel for error in errors.values()) and not any(one.rel for one in own.values()):
+        return _OwnErrors(dict(errors), {}, tolerance, measured=False)
+    return _OwnErrors(own, noise, tolerance, measured=True)
 
 
 def _nodes_between(model: ModelProto, target: str, stop: Collection[str]) -> list[NodeProto]:
@@ -132,7 +233,7 @@ def _has_inputs(
     after: list[NodeProto],
     values: Mapping[str, np.ndarray],
     agreeing: Mapping[str, str],
-    noise: float,
+    own: "_OwnErrors",
 ) -> bool:
     """Whether the candidate has everything that a node of the reference reads.
 
@@ -146,28 +247,8 @@ def _has_inputs(
         name in agreeing
         or name in fixed
         or (
-            name in expected and any(compare(value, expected[name]).rel <= noise for value in found)
+            name in expected
+            and any(compare(value, expected[name]).rel <= own.at(name) for value in found)
         )
         for name in node_inputs(node)
     )
-
-
-def _shows_again(
-    candidate: ModelProto,
-    name: str,
-    values: Mapping[str, np.ndarray],
-    agreeing: Mapping[str, str],
-    expected: np.ndarray | None,
-    noise: float,
-) -> bool:
-    """Whether the candidate still differs when fed with the reference's agreeing tensors."""
-    fed = {theirs: values[ours] for ours, theirs in agreeing.items() if theirs != name}
-    try:
-        part = cut(candidate, fed, [name], for_onnxruntime=True)
-        feeds = {value.name: fed[value.name] for value in part.graph.input}
-        found = run_onnxruntime(part, feeds, [name])[name]
-    except BackendFailure:
-        return True
-    except ValueError:  # the tensor is an input
-        return False
-    return expected is not None and not compare(found, expected).rel <= noise

@@ -9,6 +9,7 @@ from onnx import ModelProto, NodeProto
 from parity.graphs.difference import Difference, compare
 from parity.graphs.graph import ancestors, constants, float_tensors, output_names, producers
 from parity.graphs.signatures import align, digest, node_signatures
+from parity.graphs.tolerance import Tolerance
 
 LEAST_SHARE = 0.5  # of the reference's tensors that must match for two files to be one network
 
@@ -85,12 +86,15 @@ def compare_pairs(
     }
 
 
-def differs_inside(errors: Mapping[str, Difference], limit: float) -> bool:
+def differs_inside(errors: Mapping[str, Difference], tolerance: Tolerance) -> bool:
     """Whether any tensor differs, even if a later node, such as a Relu, hides it on this blob.
 
     An infinite error against a tensor of zeros does not count.
     """
-    return any(error.kind != "values" or limit < error.rel < inf for error in errors.values())
+    return any(
+        error.kind != "values" or tolerance.at(name) < error.rel < inf
+        for name, error in errors.items()
+    )
 
 
 def _computed(model: ModelProto) -> dict[str, NodeProto]:

@@ -10,6 +10,7 @@ from parity.faults.locate_in_engine import locate_in_engine, locate_in_subgraphs
 from parity.faults.settings import FILE_OPENCV, engine_settings, on_cpu
 from parity.faults.subgraphs import Subgraphs
 from parity.graphs.difference import Difference
+from parity.graphs.tolerance import Tolerance
 from parity.graphs.values import all_values
 
 WHOLE = Difference(0.5)
@@ -20,7 +21,7 @@ class KnownSubgraphs(Subgraphs):
 
     def __init__(self, wrong: set[str], window_wrong: bool) -> None:
         model = network()
-        super().__init__(model, all_values(model, {"input": BLOB}), None)
+        super().__init__(model, all_values(model, {"input": BLOB}), None, Tolerance(1e-4))
         self.wrong, self.window_wrong = wrong, window_wrong
 
     def prefix_error(self, name: str) -> Difference:
@@ -32,20 +33,20 @@ class KnownSubgraphs(Subgraphs):
 
 def test_a_tensor_that_is_wrong_only_at_the_end_of_its_graph_is_skipped():
     subgraphs = KnownSubgraphs({"conv1_out", "gemm1_out", "relu3_out", "output"}, False)
-    fault = locate_in_subgraphs(subgraphs, WHOLE, 1e-4)
+    fault = locate_in_subgraphs(subgraphs, WHOLE)
     assert fault.output == "gemm1_out" and not fault.confirmed and not fault.window
     assert fault.notes == ["conv1_out is wrong as the last tensor of a graph, but sum_out is right"]
     assert "not confirmed by a second cut" in fault.evidence
 
 
 def test_a_fault_that_only_the_whole_graph_shows_is_at_its_output():
-    fault = locate_in_subgraphs(KnownSubgraphs({"conv1_out"}, False), WHOLE, 1e-4)
+    fault = locate_in_subgraphs(KnownSubgraphs({"conv1_out"}, False), WHOLE)
     assert (fault.output, fault.confirmed) == ("output", False)
     assert fault.evidence.startswith("shows only in the whole graph")
 
 
 def test_a_fault_that_a_window_confirms_counts_even_if_everything_after_it_is_right():
-    fault = locate_in_subgraphs(KnownSubgraphs({"conv1_out"}, True), WHOLE, 1e-4)
+    fault = locate_in_subgraphs(KnownSubgraphs({"conv1_out"}, True), WHOLE)
     assert (fault.output, fault.confirmed, fault.window) == ("conv1_out", True, ["conv1"])
     assert fault.evidence == "confirmed by a second cut: the node alone shows it"
 
@@ -53,7 +54,7 @@ def test_a_fault_that_a_window_confirms_counts_even_if_everything_after_it_is_ri
 def test_cuts_that_fail_although_the_whole_runs_are_noted():
     subgraphs = KnownSubgraphs({"gemm1_out", "relu3_out", "output"}, True)
     subgraphs.prefix_errors["add_out"] = Difference(inf, "refused", "no")
-    fault = locate_in_subgraphs(subgraphs, WHOLE, 1e-4)
+    fault = locate_in_subgraphs(subgraphs, WHOLE)
     assert fault.output == "gemm1_out"
     assert fault.notes == [
         "1 graphs that end at a tensor fail although the whole does not; ignored "
@@ -76,7 +77,7 @@ class Whole:
         blob = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
         values = all_values(self.model, {value.name: blob})
         settings = engine_settings(on_cpu(FILE_OPENCV, engine), perturb)
-        return run_whole(path, self.model, values, settings), values, settings
+        return run_whole(path, self.model, values, settings, Tolerance(1e-4)), values, settings
 
 
 @pytest.mark.process
@@ -84,9 +85,9 @@ def test_uninitialized_memory_shows_on_the_heaps_that_are_asked_for(tmp_path):
     whole = Whole(tmp_path, unstable())
     runs, values, settings = whole.run("new", (165,))
     assert [run.environment.get("MALLOC_PERTURB_") for run in runs.runs] == [None, "165"]
-    assert runs.unstable and runs.worst(1e-4) is runs.runs[1]
+    assert runs.unstable and runs.worst() is runs.runs[1]
     assert runs.lines()[-1] == "unstable: the output depends on uninitialized memory"
-    fault = locate_in_engine(whole.model, values, runs, settings, 1e-4)
+    fault = locate_in_engine(whole.model, values, runs, settings, Tolerance(1e-4))
     assert fault.node.op_type == "Resize" and fault.unstable and fault.confirmed
     assert fault.environment["MALLOC_PERTURB_"] == "165"
 
@@ -95,6 +96,6 @@ def test_uninitialized_memory_shows_on_the_heaps_that_are_asked_for(tmp_path):
 def test_an_engine_that_is_right_has_no_fault(tmp_path):
     whole = Whole(tmp_path, unstable())
     runs, values, settings = whole.run("classic", (1,))
-    assert not runs.unstable and runs.worst(1e-4) is None
+    assert not runs.unstable and runs.worst() is None
     assert runs.lines()[0].endswith(" (the same in 2 processes)")
-    assert locate_in_engine(whole.model, values, runs, settings, 1e-4) is None
+    assert locate_in_engine(whole.model, values, runs, settings, Tolerance(1e-4)) is None

@@ -70,11 +70,11 @@ def test_the_smallest_window_that_shows_a_fault_is_returned():
     windows = [[9], [8, 9], [7, 8, 9], [6, 7, 8, 9]]
     errors = {1: 0.0, 2: 1e-6, 3: 0.5, 4: 0.5}
 
-    def error_of(places: list[int]) -> Difference:
-        return Difference(errors[len(places)])
+    def is_wrong(places: list[int]) -> bool:
+        return errors[len(places)] > 1e-4
 
-    assert smallest_window(windows, error_of, lambda error: error.rel > 1e-4) == [7, 8, 9]
-    assert smallest_window(windows[:2], error_of, lambda error: error.rel > 1e-4) == []
+    assert smallest_window(windows, is_wrong) == [7, 8, 9]
+    assert smallest_window(windows[:2], is_wrong) == []
 
 
 def test_a_part_that_fails_does_not_show_the_fault_of_a_whole_that_runs():

@@ -17,6 +17,7 @@ from onnx import ModelProto, helper, numpy_helper
 
 from parity.graphs.divergence import Divergence, find_divergence
 from parity.graphs.graph import input_names
+from parity.graphs.tolerance import measured_tolerance
 from parity.graphs.values import all_values, compute_values
 
 LIMIT = 1e-4
@@ -25,7 +26,9 @@ LIMIT = 1e-4
 def diverge(candidate: ModelProto, reference: ModelProto) -> Divergence:
     expected = all_values(reference, dict.fromkeys(input_names(reference), BLOB))
     computed = compute_values(candidate, dict.fromkeys(input_names(candidate), BLOB))
-    return find_divergence(reference, expected, candidate, computed, LIMIT)
+    return find_divergence(
+        reference, expected, candidate, computed, measured_tolerance(reference, expected, LIMIT)
+    )
 
 
 def test_of_two_equal_nodes_the_missing_one_is_named():

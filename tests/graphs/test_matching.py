@@ -11,6 +11,7 @@ from parity.graphs.matching import (
     output_pairs,
     tensor_pairs,
 )
+from parity.graphs.tolerance import Tolerance
 from parity.graphs.values import all_values
 
 MODEL = network()
@@ -52,6 +53,6 @@ def test_renamed_tensors_of_another_weight_match_by_their_nodes():
 
 def test_a_hidden_difference_counts_but_not_one_against_zeros():
     right, wrong, zeros = Difference(1e-6), Difference(1e-3), Difference(inf)
-    assert differs_inside({"a": wrong, "b": right}, 1e-4)
-    assert not differs_inside({"a": right, "b": zeros}, 1e-4)
-    assert differs_inside({"a": Difference(inf, "shape")}, 1e-4)
+    assert differs_inside({"a": wrong, "b": right}, Tolerance(1e-4))
+    assert not differs_inside({"a": right, "b": zeros}, Tolerance(1e-4))
+    assert differs_inside({"a": Difference(inf, "shape")}, Tolerance(1e-4))

@@ -75,7 +75,8 @@ def test_a_fault_is_printed_for_a_person_and_a_script_and_drawn(locating, tmp_pa
     assert "owner       export\n" in run.text
     assert (run.result["node"], run.result["op_type"]) == ("pool", "AveragePool")
     assert (run.result["owner"], run.result["confirmed"]) == ("export", True)
-    assert run.result["rel"] > run.result["limit"] == 1e-4
+    assert run.result["rel"] > run.result["limit"] and run.result["limit"] < 1e-5
+    assert run.result["exactness"] > 1000
     assert (tmp_path / "plots/locate/bad.png").read_bytes().startswith(PNG)
 
 
