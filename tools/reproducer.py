@@ -58,12 +58,13 @@ def main(argv: list[str] | None = None) -> None:
             raise InputError(f"--{option}: found {value:g}; expected a number above 0")
     if folder := args.output or (args.name and reproducer_folder(args.name)):
         check_target(folder)
-    if not args.name:
-        sys.exit(reproduce_file(args))
-    params = load_params()
-    entry(params, "models", args.name)
-    with exported_file(args.name) as path:
-        code = reproduce_model(args, params, path)
+    if args.name:
+        params = load_params()
+        entry(params, "models", args.name)
+        with exported_file(args.name) as path:
+            code = reproduce_model(args, params, path)
+    else:
+        code = reproduce_file(args)
     if code:
         sys.exit(code)
 
