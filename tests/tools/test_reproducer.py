@@ -11,6 +11,7 @@ from helpers.onnx_files import add_external_tensor
 from helpers.params import write_params
 from helpers.refusals import refused
 
+from parity.faults.reproducer import FIXED_FILES
 from tools import reproducer
 
 pytestmark = pytest.mark.process
@@ -135,15 +136,16 @@ def test_a_fault_of_the_export_is_not_opencvs(converted, reproduced):
     weight = next(one.name for one in model.graph.initializer if len(one.dims) == 4)
     change_weight(model, weight, lambda value: value * 1.2)
     onnx.save(model, path)
-    old = converted / "reproducers/squeezenet1_1/REPORT.md"
-    old.parent.mkdir(parents=True)
-    old.write_text("of another day")
+    folder = converted / "reproducers/squeezenet1_1"
+    folder.mkdir(parents=True)
+    for name in FIXED_FILES:
+        (folder / name).write_text("of another day")
     run = reproduced("squeezenet1_1")
     assert run.code == 1
     assert "the exporter's fault, not OpenCV's: rel" in run.text and "make locate" in run.text
     assert "| unchanged" in run.text
     assert "the smallest change that works: exporter dynamo" in run.text
-    assert old.read_text() == "of another day"
+    assert {path.read_text() for path in folder.iterdir()} == {"of another day"}
 
 
 def test_wrong_arguments_are_refused(tmp_path, converted):
