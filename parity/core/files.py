@@ -88,8 +88,9 @@ def naming(target: Path, partial: Path) -> Iterator[None]:
 
 
 def _is_of_write(error: OSError, partial: Path, outermost: bool) -> bool:
-    """Whether an error names `partial` or a file in it. One that names no file is of the write
-    too, unless it led to another error and reading can raise it as well."""
+    """Whether an error comes from the write to `partial`: it names `partial` or a file in it, or it
+    names no file. An error without a file that led to another error counts only if reading cannot
+    raise it."""
     paths = [Path(os.fsdecode(name)) for name in (error.filename, error.filename2) if name]
     if not paths:
         return error.errno in (*UNWRITABLE, *(GONE if outermost else ()))
@@ -191,8 +192,8 @@ def read_json(path: Path, parse: Callable[[dict], Content] = dict) -> Content:
 
 
 def read_json_if_whole(path: Path, parse: Callable[[dict], Content] = dict) -> Content | None:
-    """As `read_json`, for what is made again where it is missing or damaged: then None, with a line
-    of progress for a damaged file."""
+    """Read a file as `read_json` does; return None where it is missing or damaged, as the caller
+    can make it again. Log a line for a damaged file."""
     try:
         return read_json(path, parse)
     except FileNotFoundError:

@@ -55,9 +55,9 @@ def explain(error: BaseException) -> str | None:
 
 
 def system_error(error: BaseException) -> OSError | None:
-    """Return the OSError of REMEDIES that an error is; None where it is another error.
+    """Return an error as an OSError listed in REMEDIES; None for any other error.
 
-    A library may wrap the disk's own error in another: then the disk's is returned.
+    If a library wraps the disk's error in its own, return the disk's error.
     """
     if isinstance(error, OSError) and error.errno in REMEDIES:
         return error

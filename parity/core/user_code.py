@@ -1,5 +1,5 @@
-"""Scripts that call the user's code. Such a script has succeeded when it says so at its end, not
-when its process ends with exit code 0, as `os._exit(0)` in a factory lets it.
+"""Run scripts that call the user's code. Such a script succeeds only if it notes that it reached
+its end. Exit code 0 proves nothing: `os._exit(0)` in a factory gives it too.
 
 Begin with `supervise`.
 """
@@ -14,7 +14,8 @@ from contextlib import suppress
 
 from parity.core import cli
 
-# Shared by a process and its forks: what a script says, and behind it whose code it called last.
+# Shared by a process and its forks: the script's flags, then the name of the user's code that it
+# called last.
 NOTE = mmap.mmap(-1, 4096)
 AT_ITS_END, INTERRUPTED, NAME = 0, 1, 2  # places in NOTE
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -37,11 +37,11 @@ class CellVerdict:
     `engine`, `export and engine`, `unknown` where ONNX Runtime cannot decide, `noise` where the
     verdict is vacuous for rounding errors, or None. `reason` is one line, or empty.
 
-    `rel` is the largest of all groups; None where one failed or gave NaN. `exactness`: how many
-    times as far from the exact outputs as PyTorch's those of OpenCV are, in the worst group; None
-    where one has no outputs, or the exact ones are not known. `onnxruntime_exactness`: the same for
-    ONNX Runtime. `fixed`: the outputs are right from a fixed-size file, and the dynamic file was
-    refused.
+    `rel` is the largest of all groups; None where one failed or gave NaN. `exactness` is the ratio
+    of OpenCV's distance from the exact outputs to PyTorch's, in the worst group; None where a group
+    has no outputs, or the exact outputs are not known. `onnxruntime_exactness` is the same for ONNX
+    Runtime. `fixed` says that the engine refuses the dynamic file, and that its outputs from a
+    fixed-size file are right.
     """
 
     verdict: str
@@ -111,8 +111,8 @@ def _largest_ratio(groups: list[Figures], backend: str) -> float | None:
 
 
 def ratio_of(group: Figures, backend: str) -> float | None:
-    """How many times as far from the exact outputs as PyTorch's a backend's are; None where that is
-    not known, or no number."""
+    """The ratio of a backend's distance from the exact outputs to PyTorch's; None where it is
+    unknown or not a number."""
     ratio = group["exact"]["ratio"].get(backend) if group["exact"] else None
     return ratio if is_number(ratio) else None
 

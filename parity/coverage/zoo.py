@@ -58,8 +58,8 @@ def vary_constants(network: nn.Module) -> None:
     """Add noise to the parameters that the initialisation makes constant, or nearly: biases of 0,
     scales of 1.
 
-    An engine that leaves them out would pass. Equal ones show faults that trained ones do not:
-    TorchScript writes them once, and an Identity in place of each other one.
+    Without noise, an engine that ignores these parameters would pass. Equal parameters also show
+    faults that trained ones do not: TorchScript writes one of them, and an Identity for each other.
     """
     with torch.no_grad():
         for parameter in network.parameters():

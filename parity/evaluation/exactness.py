@@ -44,12 +44,12 @@ class ExactSums:
 
 
 def exactness_ratios(distances: Mapping[str, ExactDistance], reference: str) -> dict[str, float]:
-    """Return how many times as far from the exact logits as the reference's each other backend's
-    are, by `rms`: 1 means as exact as the reference.
+    """Return the ratio of each other backend's distance from the exact logits to the reference's,
+    by `rms`: 1 means as exact as the reference.
 
-    The reference's own distance counts as no less than float32's unit roundoff, 2^-24, the largest
-    relative error of rounding a number once (Higham, "Accuracy and Stability of Numerical
-    Algorithms", 2nd ed., section 2.1): a reference that happens to be closer divides by nothing.
+    The reference's distance counts as at least float32's unit roundoff, 2^-24, the largest relative
+    error of rounding a number once (Higham, "Accuracy and Stability of Numerical Algorithms", 2nd
+    ed., section 2.1). Otherwise a reference that is closer by luck would make the ratio huge.
     """
     own = distances[reference].rms
     floored = own if math.isnan(own) else max(own, UNIT_ROUNDOFF)

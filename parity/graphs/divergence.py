@@ -133,9 +133,9 @@ class _OwnErrors:
         return name not in self.errors or (self.measured and not self.agrees(name))
 
     def first(self, effect: Effect | None) -> str | None:
-        """Return the first tensor that differs, and that explains the output's error if there is
-        any; where none does, as each error is small and only their sum is not, the one with the
-        largest error, None if all are 0."""
+        """Return the first tensor that differs and, if the output has an error, explains it. Where
+        no tensor explains it, because only the sum of the errors is large, return the tensor with
+        the largest error; None if all errors are 0."""
         wrong = [name for name in self.errors if not self.agrees(name)]
         for name in wrong:
             error = self.errors[name]

@@ -18,8 +18,8 @@ def forced(
 ) -> tuple[ModelProto, dict[str, str]]:
     """Return the part of a model that computes `outputs`, with the tensors `fed` as inputs.
 
-    Their nodes stay, and compute outputs of other names, which the dict returned maps from the
-    tensors. Raises ValueError where no node computes an output.
+    Nodes that compute a fed tensor stay, but their outputs get other names. The returned dict maps
+    `outputs` to the names in this part. Raises ValueError where no node computes an output.
     """
     part = cut(model, {}, list(outputs), for_onnxruntime=True)
     graph, own = part.graph, {name: name for name in outputs}

@@ -14,7 +14,8 @@ from parity.graphs.difference import compare
 from parity.graphs.forcing import forced
 from parity.graphs.graph import float_tensors, input_names
 
-# Of ONNX Runtime's own error. The logits of healthy networks stay below 6 (docs/locate.md).
+# Of ONNX Runtime's own error. The logits of the healthy networks in
+# docs/locate.md stay below 6.
 FACTOR = 20.0
 # Rounding errors and limits end here. Where ONNX Runtime and float64 differ by more, one of the two
 # is wrong, or the graph is chaotic.

@@ -56,8 +56,8 @@ def read_checkpoint(path: Path, key: str | None = None) -> dict[str, torch.Tenso
 
 
 def _another_format(file: BinaryIO) -> str | None:
-    """Return what a file is that torch.load refuses without a clear reason, or that would unpack to
-    more than its size, which torch.save never writes."""
+    """Name the format of a file that torch.load refuses without a clear reason, or that unpacks to
+    more than its size, as no file of torch.save does; None for any other file."""
     size = os.fstat(file.fileno()).st_size
     head = file.read(9)
     if head[8:] == b"{" and int.from_bytes(head[:8], "little") < size:
