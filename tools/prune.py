@@ -29,21 +29,21 @@ def main(argv: list[str] | None = None) -> None:
         remove(one.path)
     if orphans:
         forget(orphans)
-        entries = sorted({one.stage.partition("@")[2] for one in orphans})
-        log(f"{', '.join(entries)}: no longer in params.yaml: removed {len(removed)} results")
+        entries = sorted({one.stage.partition("@")[2] or one.stage for one in orphans})
+        log(f"{', '.join(entries)}: no longer in the pipeline: removed {len(removed)} results")
     for one in there:
         if one not in removed:
             log(f"{one.path}: kept, as it is not what the pipeline wrote")
 
 
 def orphaned_outputs(params: Params) -> list[Output]:
-    """What stages wrote whose entry is gone, such as `evaluate@old`."""
+    """What stages wrote that are gone from dvc.yaml, or whose entry is, such as `evaluate@old`."""
     templates = YAML(typ="safe").load(PIPELINE)["stages"]
     orphans = []
     for output in locked_outputs():
         stage, _, entry = output.stage.partition("@")
         section = str(templates.get(stage, {}).get("foreach", "")).strip("${}")
-        if section and entry not in getattr(params, section):
+        if stage not in templates or (section and entry not in getattr(params, section)):
             orphans.append(output)
     return orphans
 

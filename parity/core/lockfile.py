@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -89,11 +90,18 @@ def outputs_of(stage: str, entry: dict) -> Iterator[Output]:
 def _read_lock(path: Path) -> tuple[dict, str | None]:
     """The stages of a dvc.lock, and why it cannot be used, if so."""
     try:
-        text = path.read_text(encoding="utf-8")
-        content = YAML(typ="safe").load(text)
+        return _parse_lock(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}, None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        return {}, " ".join(str(error).split())[:120]
+
+
+@lru_cache(maxsize=2)  # `make` reads it several times in a run; to parse it takes 70 ms
+def _parse_lock(text: str) -> tuple[dict, str | None]:
+    try:
+        content = YAML(typ="safe").load(text)
+    except YAMLError as error:
         return {}, " ".join(str(error).split())[:120]
     # Half a file is often valid YAML.
     if not text.endswith("\n") or not isinstance(content, dict) or "schema" not in content:

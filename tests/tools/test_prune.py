@@ -47,7 +47,7 @@ def test_results_of_an_entry_that_is_gone_are_removed_and_all_others_stay(locked
     assert files() == {name for name in before if "old" not in name}
     assert not Path("models/old").exists() and not Path("data/predictions/old").exists()
     assert locked_stages() == {name for name in stages if not name.endswith("@old")}
-    assert capsys.readouterr().err == "old: no longer in params.yaml: removed 3 results\n"
+    assert capsys.readouterr().err == "old: no longer in the pipeline: removed 3 results\n"
     lock = Path("dvc.lock").read_bytes()
     prune.main([])
     assert Path("dvc.lock").read_bytes() == lock and not capsys.readouterr().err
@@ -108,3 +108,12 @@ def test_a_damaged_dvc_lock_is_named_and_nothing_is_removed(locked):
     with refused("dvc.lock: damaged"):
         prune.main([])
     assert files() == before
+
+
+def test_a_stage_that_dvc_yaml_no_longer_has_is_forgotten(project):
+    """Its missing output would have `make` ask DVC's cache for it in every run."""
+    (project / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    lock_results(versions=[result("data/versions", b"1")])
+    prune.main([])
+    assert not Path("data/versions").exists()
+    assert not YAML(typ="safe").load(Path("dvc.lock"))["stages"]
