@@ -125,7 +125,8 @@ def title(evidence: Evidence) -> str:
 
 def system(evidence: Evidence) -> Iterator[str]:
     build = cv2.getBuildInformation()
-    compiler = re.search(r"C\+\+ Compiler:\s+(.*)", build)
+    # Its name and version: the folder is of the machine that OpenCV was built on.
+    compiler = re.search(r"C\+\+ Compiler:\s+(?:\S*/)?(.*)", build)
     yield f"- OpenCV {cv2.__version__} (opencv-python {version('opencv-python')})"
     libc = " ".join(platform.libc_ver())
     yield f"- Operating system: {platform.system()} {platform.machine()}, {libc}"

@@ -75,6 +75,7 @@ def test_mobilenet_by_dynamo_shrinks_to_a_handful_of_nodes(mobilenet_by_dynamo, 
     ):  # fmt: skip
         assert part in report
     assert str(mobilenet_by_dynamo) not in report and "site-packages" not in report
+    assert "- Compiler: /" not in report
 
 
 def test_a_second_run_says_that_the_finding_is_the_same(tmp_path, reproduced):

@@ -264,17 +264,18 @@ def test_a_video_becomes_a_video_of_as_many_frames_and_a_line_a_frame(here, caps
     assert cv2.VideoCapture("out/model-clip.avi").get(cv2.CAP_PROP_FPS) == 10
 
 
-def test_ctrl_c_keeps_the_video_up_to_there(here):
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_keeps_the_video_up_to_there_and_nothing_half_written(here, stop):
     write_video("clip.avi", frames=3000)
     command = [sys.executable, "-u", SCRIPT, *BASE, "--input", "clip.avi"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as running:
         while not running.stdout.readline().startswith("frame 3:"):
             assert running.poll() is None
-        running.send_signal(signal.SIGINT)
+        running.send_signal(stop)
         errors = running.communicate()[1]
     assert (running.returncode, errors) == (130, "interrupted\n")
-    assert written() == ["model-clip.avi"]
+    assert written() == [path.name for path in Path("out").iterdir()] == ["model-clip.avi"]
     assert 1 <= len(read_video("out/model-clip.avi")) < 3000
 
 

@@ -6,7 +6,6 @@ import re
 import resource
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -146,21 +145,6 @@ def test_a_full_disk_is_one_line_and_the_file_from_before_stays(here, args, agai
     flag = "--save" if "--save" in args else "--output"
     assert ": cannot be written: " in ended.stderr and f"({flag} names" in ended.stderr
     assert {path: path.read_bytes() for path in here.rglob("*") if path.is_file()} == before
-
-
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_nothing_half_written(here, stop):
-    write_video("clip.avi", frames=3000)
-    command = [sys.executable, "-u", SCRIPT, *BASE, "--input", "clip.avi"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as running:
-        while not running.stdout.readline().startswith("frame 3:"):
-            assert running.poll() is None
-        running.send_signal(stop)
-        running.communicate()
-    assert running.returncode == 130
-    assert [path.name for path in Path("out").iterdir()] == ["model-clip.avi"]
-    assert 1 <= len(read_video("out/model-clip.avi")) < 3000
 
 
 def test_a_reader_that_leaves_discards_the_video(here):
