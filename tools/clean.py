@@ -9,10 +9,10 @@ import argparse
 import re
 import shutil
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 from parity.core.cli import log, run
+from parity.core.files import remove
 from parity.core.lockfile import cached, locked_outputs, md5_of
 from parity.core.written import files_below, is_own, read_written
 
@@ -99,14 +99,6 @@ def clean_repository() -> list[Path]:
         else:
             path.unlink()
     return replaced
-
-
-def remove(file: Path) -> None:
-    """Remove a file, and the folders above it that are empty then."""
-    file.unlink()
-    for folder in list(file.parents)[:-1]:
-        with suppress(OSError):  # not empty
-            folder.rmdir()
 
 
 if __name__ == "__main__":

@@ -6,14 +6,12 @@ entry that comes back is restored.
 """
 
 import argparse
-import shutil
-from contextlib import suppress
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
 from parity.core.cli import log, run
-from parity.core.files import new_file
+from parity.core.files import new_file, remove
 from parity.core.lockfile import LOCK, Output, is_as_written, locked_outputs, md5_of_folder
 from parity.core.params import Params, load_params
 
@@ -26,7 +24,7 @@ def main(argv: list[str] | None = None) -> None:
     there = [one for one in orphans if one.path.exists()]
     removed = [one for one in there if is_as_written(one)]
     for one in removed:
-        remove(one.path)
+        remove(one.path, kept_folders=2)  # data/, models/, metrics/ and plots/ stay
     if orphans:
         forget(orphans)
         entries = sorted({one.stage.partition("@")[2] or one.stage for one in orphans})
@@ -46,17 +44,6 @@ def orphaned_outputs(params: Params) -> list[Output]:
         if stage not in templates or (section and entry not in getattr(params, section)):
             orphans.append(output)
     return orphans
-
-
-def remove(path: Path) -> None:
-    """Remove a file or folder, and the folders above it that are empty then."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-    for folder in list(path.parents)[:-2]:  # data/, models/, metrics/ and plots/ stay
-        with suppress(OSError):  # not empty
-            folder.rmdir()
 
 
 def forget(orphans: list[Output]) -> None:

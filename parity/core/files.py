@@ -121,6 +121,18 @@ def _partial(target: Path) -> Path:
     return target.with_name(f".{target.name}.{os.getpid()}.partial")
 
 
+def remove(path: Path, kept_folders: int = 1) -> None:
+    """Remove a file or folder at a relative path, and the folders above it that are empty then,
+    less the outermost `kept_folders`, the first of them being the current one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    for folder in list(path.parents)[:-kept_folders]:
+        with suppress(OSError):  # not empty
+            folder.rmdir()
+
+
 @contextmanager
 def locked(folder: Path, refusal: str) -> Iterator[None]:
     """Hold the lock of a folder, which also ends with this process, however that ends.
