@@ -26,6 +26,12 @@ def dirty_heap(value: int) -> dict[str, str]:
     return {PERTURB: str(value), TUNABLES: f"{own}:{NO_CACHE}" if own else NO_CACHE}
 
 
+def padding(attempt: int) -> dict[str, str]:
+    """Return what to add to the environment of a process so that other memory than in the attempts
+    before lies around its tensors."""
+    return {"PADDING": 97 * attempt * "x"}
+
+
 def is_dirty(value: int) -> bool:
     """Return whether new memory of this process is filled as with `dirty_heap(value)`. It is not
     with another allocator than glibc's."""

@@ -20,6 +20,10 @@ from parity.graphs.values import all_values
 UNINITIALIZED = "the output depends on uninitialized memory"
 DESCRIPTION = "### Detailed description"
 TIME = r"[\d.]+ ms|@[\d.]+\]"  # measured, and in OpenCV's log: [ WARN:0@0.039]
+# What an unstable fault shows changes from run to run: NaN, infinity or another number, and the
+# attempt of the script that shows it.
+RUN = ("- seen: ", "seen: ", "with MALLOC_PERTURB_=", "largest difference / ")
+UNSTABLE = r"\bunstable, [^)]*"
 NUMBER = r"-?\b(\d+(\.\d+)?(e[+-]?\d+)?|nan|inf)\b"
 
 
@@ -96,14 +100,19 @@ def _finding(text: str) -> tuple[str, list[str]]:
     unstable = UNINITIALIZED in head
     lines = []
     for line in body.splitlines():
+        if unstable and line.startswith(RUN):
+            continue
         cells = [cell.strip() for cell in line.split("|")[1:-1]]
         if len(cells) == len(COLUMNS):
             change, result, *rest = cells[:-1]  # without ms/image
             line = f"{change}: {result == PASSES}" if unstable else f"{change}: {result}: {rest}"
         line = re.sub(TIME, "", line)
-        lines.append(re.sub(NUMBER, "", line) if unstable else line)
-    # An unstable fault may take the script another number of attempts.
-    return head, list(dict.fromkeys(lines)) if unstable else lines
+        lines.append(_without_values(line) if unstable else line)
+    return head, lines
+
+
+def _without_values(line: str) -> str:
+    return re.sub(NUMBER, "", re.sub(UNSTABLE, "unstable", line))
 
 
 def title(evidence: Evidence) -> str:

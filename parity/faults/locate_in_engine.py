@@ -1,6 +1,7 @@
 """Find the first tensor where OpenCV diverges from ONNX Runtime on the same file."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -11,7 +12,7 @@ import numpy as np
 from onnx import ModelProto
 
 from parity.backends.contract import BackendFailure
-from parity.backends.dirty_heap import PERTURB, dirty_heap
+from parity.backends.dirty_heap import PERTURB, dirty_heap, padding
 from parity.faults.engine_process import EngineProcess
 from parity.faults.fault import Fault
 from parity.faults.search import first_wrong_tensor, shows_fault, smallest_window
@@ -26,6 +27,7 @@ from parity.graphs.tolerance import Tolerance
 SIDES = ("OpenCV", "ONNX Runtime")
 PLAIN: dict[str, str] = {}
 PASSES = 8  # tensors that no window confirms, before the search ends
+LAYOUTS = 2  # of the memory around the tensors, for an unstable model
 INNER = 5  # windows tried at each tensor inside a larger one
 
 
@@ -129,11 +131,25 @@ def locate_in_engine(
     run = whole.worst()
     if run is None:
         return None
-    with EngineProcess(settings, run.environment) as engine:
-        subgraphs = Subgraphs(model, values, engine, tolerance, run.output)
+    with ExitStack() as stack:
+        engines = [
+            stack.enter_context(EngineProcess(settings, environment))
+            for environment in _environments(whole, run)
+        ]
+        subgraphs = Subgraphs(model, values, engines, tolerance, run.output)
         fault = locate_in_subgraphs(subgraphs, run.difference)
     fault.unstable, fault.environment = whole.unstable, run.environment
     return fault
+
+
+def _environments(whole: WholeRuns, run: WholeRun) -> list[dict[str, str]]:
+    """Return the environments to run parts of the graph in: the run's, and for an unstable model
+    all dirty heaps, in several layouts."""
+    if not whole.unstable:
+        return [run.environment]
+    others = [one.environment for one in whole.runs if one.environment and one is not run]
+    heaps = [run.environment, *others]
+    return [heap | padding(attempt) for attempt in range(LAYOUTS) for heap in heaps]
 
 
 def locate_in_subgraphs(subgraphs: Subgraphs, whole: Difference) -> Fault:

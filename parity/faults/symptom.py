@@ -8,7 +8,7 @@ import numpy as np
 from onnx import ModelProto
 
 from parity.backends.contract import BackendFailure
-from parity.backends.dirty_heap import dirty_heap
+from parity.backends.dirty_heap import dirty_heap, padding
 from parity.backends.onnxruntime import run_onnxruntime
 from parity.faults.engine_process import EngineProcess
 from parity.faults.settings import EngineSettings
@@ -79,8 +79,7 @@ class Observer:
     ) -> Difference:
         """Return the difference of the first output from the expected one, on a heap."""
         if heap not in self._engines:
-            environment = dirty_heap(int(heap)) if heap else {}
-            environment["PADDING"] = 97 * self.attempt * "x"
+            environment = padding(self.attempt) | (dirty_heap(int(heap)) if heap else {})
             self._engines[heap] = EngineProcess(self.settings, environment)
         self.runs += 1
         try:

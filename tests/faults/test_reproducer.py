@@ -157,8 +157,6 @@ def test_a_read_of_uninitialized_memory_is_shown_on_a_dirty_heap(tmp_path):
     assert "depends on uninitialized memory" in report and "- classic: right" in report
     run = run_script(tmp_path / "out", tmp_path)
     assert run.code == 1 and "with MALLOC_PERTURB_=1\n" in run.text
-    # What is left in freed memory decides how far the graph shrinks.
-    assert not all(reproduce(suspect).is_new for _ in range(3))
 
 
 @pytest.mark.process
