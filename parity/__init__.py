@@ -10,5 +10,6 @@ inference       run a backend over a split, resume an interrupted run, predictio
 evaluation      accuracy, parity, exactness, stability, the verdict and its reasons, charts
 graphs          ONNX graphs: cut, match and compare them
 faults          find the first wrong tensor, reduce the graph, report the bug, try workarounds
+mending         rewrite an ONNX file so that OpenCV computes it right; rules and their proof
 coverage        measure torchvision's models in OpenCV, and the tables of the result
 """

@@ -1,0 +1,63 @@
+"""What a rule of mending is, and how it is applied to a model or to some places of it."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import onnx_ir as ir
+from onnxscript.rewriter.pattern import MatchResult, RewriteRule, RewriteRuleClassBase
+
+Places = Collection[str] | None  # names of values; None: wherever the rule fits
+Apply = Callable[[ir.Model, Places], list[str]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rewrite that leaves a model the same function and steers round a fault of OpenCV.
+
+    `apply` changes a model in place, only at the places given, and returns the places that it
+    changed. A place is the name of a value that the rule computes in another way; the value keeps
+    its name. `exact` says that every output stays the same bit for bit; else it changes by
+    rounding only. `steers_round` names the fault, the engine and the version.
+    """
+
+    name: str
+    exact: bool
+    steers_round: str
+    apply: Apply
+
+    def fits(self, model: ir.Model) -> list[str]:
+        """Return the places where the rule fits, without changing the model."""
+        return self.apply(model.clone(), None)
+
+
+def pattern_rule(
+    name: str, exact: bool, steers_round: str, *patterns: type[RewriteRuleClassBase]
+) -> Rule:
+    """Return the rule that replaces patterns of onnxscript's rewriter. Each has one output."""
+
+    def apply(model: ir.Model, places: Places) -> list[str]:
+        changed: list[str] = []
+        for pattern in patterns:
+            _limited(pattern(), places, changed).apply_to_model(model)
+        return changed
+
+    return Rule(name, exact, steers_round, apply)
+
+
+def _limited(pattern: RewriteRuleClassBase, places: Places, changed: list[str]) -> RewriteRule:
+    """Return a rewriter's rule that replaces the pattern at the places and notes them."""
+    root = ""
+
+    def check(context, **values) -> bool | MatchResult:
+        nonlocal root
+        (output,) = context.output_values
+        root = output.name
+        return (places is None or root in places) and pattern.check(context, **values)
+
+    def rewrite(op, **values) -> ir.Value | None:
+        replacement = pattern.rewrite(op, **values)
+        if replacement is not None:
+            changed.append(root)
+        return replacement
+
+    return RewriteRule(pattern.pattern, rewrite, check, remove_nodes=pattern.remove_nodes)
