@@ -22,7 +22,7 @@ from parity.backends.pytorch import load_pytorch
 from parity.core.cli import log
 from parity.core.files import write_json
 from parity.core.machine import cores, machine
-from parity.core.params import ModelParams, OpenCVParams, Params, entry, load_params
+from parity.core.params import ModelParams, OpenCVParams, Params, load_params, of_model
 from parity.core.paths import benchmark_path, onnx_path
 from parity.core.user_code import run
 from parity.evaluation.timing import measure, summarise
@@ -37,8 +37,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("model", help="an entry of `models` in params.yaml")
     name = parser.parse_args(argv).model
 
-    params = load_params()
-    model = entry(params, "models", name)
+    params = of_model(load_params(), name)
+    model = params.models[name]
     blob = first_image_repeated(model, params)
     with open_backends(name, model, params) as (backends, not_opened):
         times, failed = measure(backends, blob, params.benchmark, name)

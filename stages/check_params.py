@@ -6,12 +6,13 @@ stage, since DVC passes the names of models, datasets and profiles to a shell.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from parity.backends.opencv import check_opencv
 from parity.core.cli import InputError
 from parity.core.files import write_text
-from parity.core.params import PARAMS, ModelParams, Params, load_params
+from parity.core.params import PARAMS, ModelParams, Params, load_params, of_model, setting_key
 from parity.core.places import check_inputs, check_places, places
 from parity.core.user_code import run
 
@@ -23,6 +24,8 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params()
     check_places(params)
     check_opencv(params.opencv)
+    for name in params.models:
+        check_opencv(of_model(params, name).opencv, partial(setting_key, params, name, "opencv"))
     check_names(params)
     # Constant content, so that no stage reruns because of it.
     write_text(CHECKED, f"{PARAMS} is valid\n")
@@ -69,12 +72,14 @@ def check_onnx(name: str, model: ModelParams, params: Params) -> None:
     choose_output(name, model, onnx_model)
     key = f"models.{name}.onnx"
     check_inputs([(key, file) for file in external_data_files(path, onnx_model)], places(params))
-    fixed = fixed_batch_size(path, onnx_model)
+    fixed, mine = fixed_batch_size(path, onnx_model), of_model(params, name)
     for section in ("inference", "benchmark"):
-        size = getattr(params, section).batch_size.of(model.task)
+        size = getattr(mine, section).batch_size.of(model.task)
         if fixed not in (None, size):
-            key = f"{PARAMS}: {section}.batch_size.{model.task}"
-            raise InputError(f"{key}: found {size}; models.{name}.onnx takes {fixed} at a time")
+            found = f"found {size}; models.{name}.onnx takes {fixed} at a time"
+            advice = f"set models.{name}.{section}.batch_size: {fixed}"
+            key = setting_key(params, name, section, "batch_size")
+            raise InputError(f"{PARAMS}: {key}: {found}: {advice}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from parity.core.class_ids import predicted_classes
 from parity.core.cli import log, run
 from parity.core.files import new_file, write_json, write_text
 from parity.core.markdown import agreement_text
-from parity.core.params import count_kept, entry, load_params
+from parity.core.params import count_kept, load_params, of_model
 from parity.core.paths import confusion_path, log_path, metrics_path
 from parity.evaluation.exactness import ExactSums, exactness_ratios
 from parity.evaluation.messages import nonfinite_text
@@ -39,8 +39,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("model", help="an entry of `models` in params.yaml")
     name = parser.parse_args(argv).model
 
-    params = load_params()
-    model = entry(params, "models", name)
+    params = of_model(load_params(), name)
+    model = params.models[name]
     batch_size = params.inference.batch_size.of(model.task)
     split = Split(model.preprocess, "val", model.task)
     compared = count_kept(params.parity.images.of(model.task), len(split))

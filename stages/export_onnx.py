@@ -8,7 +8,7 @@ import torch
 
 from parity.core.cli import log
 from parity.core.files import new_file
-from parity.core.params import ModelParams, Params, entry, load_params
+from parity.core.params import ModelParams, Params, load_params, of_model, setting_key
 from parity.core.paths import onnx_path
 from parity.core.user_code import run
 from parity.graphs.extraction import keep_output
@@ -30,8 +30,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("model", help="an entry of `models` in params.yaml")
     name = parser.parse_args(argv).model
 
-    params = load_params()
-    model = entry(params, "models", name)
+    everything = load_params()
+    params = of_model(everything, name)
+    model = params.models[name]
     classes = read_classes(model.preprocess)
     with new_file(onnx_path(name)) as partial:
         if model.onnx:
@@ -39,6 +40,7 @@ def main(argv: list[str] | None = None) -> None:
             write_metadata(onnx_model, extended_metadata(name, model, classes, onnx_model))
         else:
             onnx_model = export_network(name, model, params, partial)
+            check_opset(onnx_model, params.export, setting_key(everything, name, "export", "opset"))
             write_metadata(onnx_model, export_metadata(name, model, params, classes))
         onnx.save(onnx_model, str(partial))
         onnx.checker.check_model(str(partial), full_check=True)
@@ -62,9 +64,7 @@ def export_network(name: str, model: ModelParams, params: Params, path: Path) ->
     # The exporter takes an axis of length one for a constant.
     images = 2 if "batch" in params.export.dynamic_axes.of(model.task) else 1
     export(network, torch.zeros(images, 3, height, width), path, params.export, model.task)
-    onnx_model = onnx.load(str(path))
-    check_opset(onnx_model, params.export)
-    return onnx_model
+    return onnx.load(str(path))
 
 
 if __name__ == "__main__":

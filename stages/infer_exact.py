@@ -11,7 +11,7 @@ from parity.backends.float64 import load_float64
 from parity.backends.pytorch import load_pytorch_float64
 from parity.core.cli import log
 from parity.core.fingerprints import stamp
-from parity.core.params import ModelParams, Params, entry, load_params
+from parity.core.params import ModelParams, Params, load_params, of_model
 from parity.core.paths import onnx_path, weights_path
 from parity.core.user_code import run
 from parity.inference.predictions import EXACT, write_absence
@@ -26,8 +26,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("model", help="an entry of `models` in params.yaml")
     name = parser.parse_args(argv).model
 
-    params = load_params()
-    model = entry(params, "models", name)
+    params = of_model(load_params(), name)
+    model = params.models[name]
     images = params.exact.images.of(model.task)
     if not images:
         reason = f"turned off: exact.images.{model.task} is 0"

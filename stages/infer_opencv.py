@@ -6,7 +6,7 @@ from parity.backends.isolated import IsolatedForward
 from parity.backends.opencv import load_opencv
 from parity.core.cli import run
 from parity.core.fingerprints import stamp
-from parity.core.params import entry, load_params
+from parity.core.params import load_params, of_model
 from parity.core.paths import onnx_path
 from parity.inference.runner import run_backend
 
@@ -16,8 +16,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("model", help="an entry of `models` in params.yaml")
     name = parser.parse_args(argv).model
 
-    params = load_params()
-    model = entry(params, "models", name)
+    params = of_model(load_params(), name)
+    model = params.models[name]
 
     def load() -> IsolatedForward:
         limit_s = params.opencv.time_limit

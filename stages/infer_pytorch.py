@@ -9,7 +9,7 @@ from parity.backends.contract import Forward
 from parity.backends.pytorch import load_pytorch
 from parity.core.cli import log
 from parity.core.fingerprints import stamp
-from parity.core.params import ModelParams, Params, entry, load_params
+from parity.core.params import ModelParams, Params, load_params, of_model
 from parity.core.paths import weights_path
 from parity.core.user_code import run
 from parity.inference.predictions import write_absence
@@ -28,8 +28,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("model", help="an entry of `models` in params.yaml")
     name = parser.parse_args(argv).model
 
-    params = load_params()
-    model = entry(params, "models", name)
+    params = of_model(load_params(), name)
+    model = params.models[name]
     if model.onnx:
         reason = f"there is no PyTorch network of {model.onnx}"
         write_absence(name, "pytorch", reason)

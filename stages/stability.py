@@ -13,7 +13,7 @@ import numpy as np
 
 from parity.core.cli import log, run
 from parity.core.files import write_json
-from parity.core.params import ModelParams, Params, count_kept, entry, load_params
+from parity.core.params import ModelParams, Params, count_kept, load_params, of_model
 from parity.core.paths import stability_path
 from parity.evaluation.messages import stability_text
 from parity.evaluation.stability import (
@@ -32,8 +32,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("model", help="an entry of `models` in params.yaml")
     name = parser.parse_args(argv).model
 
-    params = load_params()
-    blobs = first_images(entry(params, "models", name), params)
+    params = of_model(load_params(), name)
+    blobs = first_images(params.models[name], params)
     method, environments = rerun_environments(params.stability.perturb)
     first_run, again = run_twice_in_one_process(name, blobs, params.opencv)
     others = [

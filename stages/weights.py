@@ -9,7 +9,7 @@ from torchvision.models import WeightsEnum
 from parity.core.cli import log
 from parity.core.files import new_file, write_json
 from parity.core.fingerprints import stamp
-from parity.core.params import ModelParams, entry, load_params
+from parity.core.params import ModelParams, load_params, of_model
 from parity.core.paths import source_path, weights_path
 from parity.core.user_code import run
 from parity.networks.factory import factory_files
@@ -24,8 +24,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("model", help="an entry of `models` in params.yaml")
     name = parser.parse_args(argv).model
 
-    params = load_params()
-    model = entry(params, "models", name)
+    params = of_model(load_params(), name)
+    model = params.models[name]
     classes = len(read_classes(model.preprocess))
     check_classes(name, model, classes)
     if model.onnx:

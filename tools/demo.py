@@ -15,6 +15,7 @@ import sys
 import time
 import warnings
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NoReturn
@@ -32,7 +33,17 @@ from parity.core.cli import InputError, log, wait_for
 from parity.core.files import new_file
 from parity.core.machine import cores
 from parity.core.markdown import agreement_text
-from parity.core.params import PARAMS, Exif, OpenCVParams, Params, Task, entry, load_params
+from parity.core.params import (
+    PARAMS,
+    Exif,
+    OpenCVParams,
+    Params,
+    Task,
+    entry,
+    load_params,
+    of_model,
+    setting_key,
+)
 from parity.core.paths import dataset_path, onnx_path, weights_path
 from parity.core.user_code import run
 from parity.datasets.dataset import Dataset
@@ -60,9 +71,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.error = refuse
     args = parser.parse_args(argv)
 
-    params = load_params()
-    check_opencv(params.opencv)
-    name = find_model(args.task, args.model, params)
+    everything = load_params()
+    name = find_model(args.task, args.model, everything)
+    params = of_model(everything, name)
+    check_opencv(params.opencv, partial(setting_key, everything, name, "opencv"))
     image = Path(args.image) if args.image else None
     if image:
         read_pixels(image)

@@ -12,7 +12,7 @@ from math import inf
 from pathlib import Path
 
 from parity.core.cli import InputError, log
-from parity.core.params import entry, load_params
+from parity.core.params import load_params, of_model
 from parity.core.paths import locate_path
 from parity.core.user_code import run
 from parity.core.written import refuse_foreign
@@ -42,8 +42,8 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError(f"--limit: found {args.limit:g}; expected a number above 0")
     options = {"engine": args.engine, "limit": args.limit}
     if args.model:
-        params, name = load_params(), args.model
-        entry(params, "models", name)
+        name = args.model
+        params = of_model(load_params(), name)
         with exported_file(name) as path:
             located = locate_in_model(name, params, path, say, args.image, **options)
     else:

@@ -17,7 +17,7 @@ import numpy as np
 from parity.backends.contract import BackendFailure
 from parity.backends.opencv import engines
 from parity.core.cli import InputError, log
-from parity.core.params import BackendParams, Params, entry, load_params
+from parity.core.params import BackendParams, Params, load_params, of_model
 from parity.core.paths import reproducer_folder
 from parity.core.user_code import run
 from parity.evaluation.verdict import gate_limits
@@ -59,8 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     if folder := args.output or (args.name and reproducer_folder(args.name)):
         check_target(folder)
     if args.name:
-        params = load_params()
-        entry(params, "models", args.name)
+        params = of_model(load_params(), args.name)
         with exported_file(args.name) as path:
             code = reproduce_model(args, params, path)
     else:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from parity.core.cli import InputError
-from parity.core.params import entry, load_params
+from parity.core.params import load_params, of_model
 from parity.core.user_code import run
 from parity.core.written import refuse_foreign
 from parity.faults.candidates import REWRITES, write_rewritten
@@ -27,8 +27,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--write", choices=REWRITES, help="only write the model's file, rewritten")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to; with --write")
     arguments = parser.parse_args(argv)
-    name, params = arguments.model, load_params()
-    model = entry(params, "models", name)
+    name = arguments.model
+    params = of_model(load_params(), name)
+    model = params.models[name]
     if bool(arguments.write) != bool(arguments.output):
         raise InputError("expected both of --write and --output, or neither")
     if arguments.output:

@@ -1,6 +1,6 @@
 """OpenCV's DNN module as a backend, and the one place that reads a net with it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -113,22 +113,25 @@ def default_engine() -> str:
     return "auto" if "auto" in known else next(iter(known))
 
 
-def check_opencv(params: OpenCVParams) -> tuple[int | None, int, int]:
-    """Return OpenCV's constants of the engine, backend and target.
+def check_opencv(
+    params: OpenCVParams, key: Callable[[str], str] = "opencv.{}".format
+) -> tuple[int | None, int, int]:
+    """Return OpenCV's constants of the engine, backend and target; `key` gives the place of each in
+    params.yaml.
 
     Raises InputError for one that this build lacks: OpenCV itself would only warn and fall back to
     the CPU or to another engine, and the report would then name what never ran.
     """
-    engine = _constant("engine", params.engine, engines())
-    backend = _constant("backend", params.backend, _constants(BACKEND))
-    target = _constant("target", params.target, _constants(TARGET))
+    engine = _constant(key("engine"), params.engine, engines())
+    backend = _constant(key("backend"), params.backend, _constants(BACKEND))
+    target = _constant(key("target"), params.target, _constants(TARGET))
     # The default backend is OpenCV's own unless OpenCV was built with another default.
     available = cv2.dnn.getAvailableTargets(backend or cv2.dnn.DNN_BACKEND_OPENCV)
     if target not in available:
         names = [name for name, value in _constants(TARGET).items() if value in available]
         expected = f"expected one of {', '.join(names)}" if names else "it has none"
         raise InputError(
-            f"{PARAMS}: opencv.target: found {params.target!r}, which this OpenCV "
+            f"{PARAMS}: {key('target')}: found {params.target!r}, which this OpenCV "
             f"{cv2.__version__} lacks for the backend {params.backend!r}; {expected}"
         )
     return engine, backend, target
@@ -137,7 +140,7 @@ def check_opencv(params: OpenCVParams) -> tuple[int | None, int, int]:
 def _constant(key: str, name: str, constants: dict[str, int | None]) -> int | None:
     if name not in constants:
         expected = ", ".join(sorted(constants))
-        raise InputError(f"{PARAMS}: opencv.{key}: found {name!r}; expected one of {expected}")
+        raise InputError(f"{PARAMS}: {key}: found {name!r}; expected one of {expected}")
     return constants[name]
 
 

@@ -65,6 +65,7 @@ RESERVED_DATASETS = (
     "predictions",
     "preprocessed",
     "results",
+    "settings",
     "transforms",
     "unfinished",
     "versions",
@@ -168,8 +169,37 @@ class SegmentationProfile(Section):
 Profile = Annotated[ClassificationProfile | SegmentationProfile, Field(discriminator="task")]
 
 
+Exporter = Literal["dynamo", "torchscript"]
+Opset = Annotated[int, Field(ge=11, le=26)]
+
+
+class OwnExport(Section):
+    """The keys of `export` that a model sets for itself; `dynamic_axes` are those of its task."""
+
+    exporter: Exporter | None = None
+    opset: Opset | None = None
+    dynamic_axes: list[Axis] | None = None
+
+
+class OwnOpenCV(Section):
+    """The keys of `opencv` that a model sets for itself."""
+
+    engine: Name | None = None
+    backend: Name | None = None
+    target: Name | None = None
+
+
+class OwnBatchSize(Section):
+    """The batch size that a model sets for itself."""
+
+    batch_size: Count | None = None
+
+
 class ModelParams(Section):
-    """torchvision's model of the entry's name, the network of a factory, or an ONNX file."""
+    """torchvision's model of the entry's name, the network of a factory, or an ONNX file.
+
+    The sections in OWN_SETTINGS override the global ones of the same name; `of_model` applies them.
+    """
 
     task: Task
     preprocess: Name
@@ -180,6 +210,13 @@ class ModelParams(Section):
     output: Text | Annotated[int, Field(ge=0)] | None = None
     classes: Count | None = None
     onnx: Text | None = None
+    export: OwnExport | None = None
+    opencv: OwnOpenCV | None = None
+    inference: OwnBatchSize | None = None
+    benchmark: OwnBatchSize | None = None
+
+
+OWN_SETTINGS = ("export", "opencv", "inference", "benchmark")
 
 
 class PerTask(ByTask):
@@ -212,8 +249,8 @@ class DynamicAxes(ByTask):
 
 
 class ExportParams(Section):
-    exporter: Literal["dynamo", "torchscript"]
-    opset: Annotated[int, Field(ge=11, le=26)]
+    exporter: Exporter
+    opset: Opset
     dynamic_axes: DynamicAxes
 
 
@@ -364,7 +401,7 @@ def load_params(path: Path = PARAMS) -> Params:
     try:
         params = Params.model_validate(raw)
     except ValidationError as error:
-        raise InputError(_one_line(path, raw, error)) from None
+        raise InputError(_one_line(path, raw, error.errors(include_url=False))) from None
     _check_references(path, params)
     return params
 
@@ -375,6 +412,41 @@ def entry(params: Params, section: Literal["datasets", "preprocess", "models"], 
     if name not in entries:
         raise InputError(f"{PARAMS}: {section}.{name}: no such entry; there are {_names(entries)}")
     return entries[name]
+
+
+def of_model(params: Params, name: str) -> Params:
+    """Return the params that hold for one model, the only one in them: its own settings are applied
+    to the global sections, and its entry keeps what defines the network.
+
+    Raises InputError when there is no such model.
+    """
+    model = entry(params, "models", name)
+    sections = {
+        section: _overridden(getattr(params, section), getattr(model, section), model.task)
+        for section in OWN_SETTINGS
+    }
+    network = model.model_copy(update=dict.fromkeys(OWN_SETTINGS))
+    return params.model_copy(update=sections | {"models": {name: network}})
+
+
+def _overridden(section: Section, own: Section | None, task: Task) -> Section:
+    """A global section with the keys that `own` sets; a key with a value a task changes for `task`
+    alone."""
+    changes = {}
+    for key, value in own.model_dump(exclude_none=True).items() if own else ():
+        setting = getattr(section, key)
+        by_task = isinstance(setting, ByTask)
+        changes[key] = setting.model_copy(update={task: value}) if by_task else value
+    return section.model_copy(update=changes)
+
+
+def setting_key(params: Params, name: str, section: str, field: str) -> str:
+    """Return the key of params.yaml that holds a setting of a model: its own, or the global one."""
+    model = params.models[name]
+    if getattr(getattr(model, section), field, None) is not None:
+        return f"models.{name}.{section}.{field}"
+    by_task = isinstance(getattr(getattr(params, section), field), ByTask)
+    return f"{section}.{field}.{model.task}" if by_task else f"{section}.{field}"
 
 
 def count_kept(limit: int | Literal["all"], total: int) -> int:
@@ -389,12 +461,6 @@ def _check_references(path: Path, params: Params) -> None:
     for name, profile in params.preprocess.items():
         _check_reference(path, f"preprocess.{name}", profile, "dataset", params.datasets)
         _check_profile(path, f"preprocess.{name}", profile)
-    for task in ("classification", "segmentation"):
-        for section in ("inference", "benchmark"):
-            size = getattr(params, section).batch_size.of(task)
-            if size > 1 and "batch" not in params.export.dynamic_axes.of(task):
-                found = f"found {size}; expected 1, as export.dynamic_axes.{task} has no `batch`"
-                raise InputError(f"{path}: {section}.batch_size.{task}: {found}")
     for name in params.gate.overrides:
         if name not in params.models:
             message = f"no such model; there are {_names(params.models)}"
@@ -404,6 +470,8 @@ def _check_references(path: Path, params: Params) -> None:
             raise InputError(f"{path}: models.{name}: this name is taken; choose another")
         _check_reference(path, f"models.{name}", model, "preprocess", params.preprocess)
         _check_model(path, f"models.{name}", model)
+        _check_own_settings(path, params, name)
+        _check_batch_sizes(path, params, name)
 
 
 def _check_profile(path: Path, key: str, profile: ClassificationProfile | SegmentationProfile):
@@ -426,9 +494,9 @@ def _check_model(path: Path, key: str, model: ModelParams) -> None:
         raise InputError(f"{path}: {key}.weights: missing")
     if model.checkpoint_key and model.weights in OFFLINE_WEIGHTS:
         raise InputError(f"{path}: {key}.checkpoint_key: not used with {model.weights!r}")
-    always = ("task", "preprocess", "classes")
+    always = ("task", "preprocess", "classes", *OWN_SETTINGS)
     if model.onnx:
-        used, kind = (*always, "onnx", "output"), "`onnx`"
+        used, kind = ({*always, "onnx", "output"} - {"export"}), "`onnx`"
     elif model.factory:
         used, kind = (
             tuple(field for field in ModelParams.model_fields if field != "onnx"),
@@ -442,6 +510,40 @@ def _check_model(path: Path, key: str, model: ModelParams) -> None:
             raise InputError(f"{path}: {key}.{field}: not used with {kind}")
 
 
+def _check_own_settings(path: Path, params: Params, name: str) -> None:
+    """Refuse a value that the model's task does not allow."""
+    model = params.models[name]
+    for section in OWN_SETTINGS:
+        own = getattr(model, section)
+        for field, value in own.model_dump(exclude_none=True).items() if own else ():
+            setting = getattr(getattr(params, section), field)
+            if not isinstance(setting, ByTask):
+                continue
+            try:
+                type(setting).model_validate(setting.model_dump() | {model.task: value})
+            except ValidationError as error:
+                errors = error.errors(include_url=False)
+                for found in errors:  # its first key is the task
+                    found["loc"] = ("models", name, section, field, *found["loc"][1:])
+                raise InputError(_one_line(path, params.model_dump(), errors)) from None
+
+
+def _check_batch_sizes(path: Path, params: Params, name: str) -> None:
+    """Refuse a batch for a model that is exported without a batch axis."""
+    mine = of_model(params, name)
+    model = mine.models[name]
+    if model.onnx or "batch" in mine.export.dynamic_axes.of(model.task):
+        return
+    axes = setting_key(params, name, "export", "dynamic_axes")
+    for section in ("inference", "benchmark"):
+        size = getattr(mine, section).batch_size.of(model.task)
+        if size > 1:
+            found = f"found {size}; expected 1, as {axes} has no `batch`"
+            if axes.startswith("models."):
+                found += f": set models.{name}.{section}.batch_size: 1"
+            raise InputError(f"{path}: {setting_key(params, name, section, 'batch_size')}: {found}")
+
+
 def _check_reference(path: Path, key: str, user: Section, field: str, targets: dict) -> None:
     found = getattr(user, field)
     if found not in targets:
@@ -452,11 +554,10 @@ def _check_reference(path: Path, key: str, user: Section, field: str, targets: d
         raise InputError(f"{path}: {key}.{field}: {mismatch}")
 
 
-def _one_line(path: Path, raw: object, error: ValidationError) -> str:
+def _one_line(path: Path, raw: object, errors: list) -> str:
+    """The worst of pydantic's errors in the values of `raw`."""
     # An unknown key comes first: if it is misspelt, the missing key follows from it.
-    errors = sorted(
-        error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden"
-    )
+    errors = sorted(errors, key=lambda found: found["type"] != "extra_forbidden")
     worst = errors[0]
     key, siblings = _locate(raw, worst["loc"])
     found = _shown(worst["input"])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 README = Path("README.md")
 FINGERPRINTS = Path("data/fingerprints")  # what results depend on besides data and params
+SETTINGS = Path("data/settings")
 
 
 def dataset_path(dataset: str) -> Path:
@@ -14,6 +15,11 @@ def dataset_path(dataset: str) -> Path:
 def weights_path(model: str) -> Path:
     """The state dict of a model."""
     return Path("models") / model / "weights.pth"
+
+
+def settings_path(model: str, section: str) -> Path:
+    """The settings of a section that hold for a model."""
+    return SETTINGS / model / f"{section}.json"
 
 
 def source_path(model: str) -> Path:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from parity.backends.external_data import check_external_data
 from parity.core.cli import InputError, log
-from parity.core.params import PARAMS
+from parity.core.params import PARAMS, load_params
 from parity.core.paths import onnx_path
+from parity.core.settings import NETWORK, are_current
 
 CHANGED = 1  # exit code of `dvc status --quiet`
 
@@ -19,19 +20,22 @@ def exported_file(name: str) -> Iterator[Path]:
     """Yield the path of a model's ONNX file; raises InputError where the file is missing or
     names data outside its folder.
 
-    On exit, warn if DVC reports the file stale: checked in the background, as it takes seconds.
+    On exit, warn if the file is stale: DVC says so in the background, as it takes seconds. Of the
+    settings, DVC sees what the last run wrote; params.yaml may say something else by now.
     """
     path = onnx_path(name)
     if not path.is_file():
         raise InputError(f"{path}: no such file; `make` writes it")
     check_external_data(path)
-    status = None
+    status, is_stale = None, False
     if Path("dvc.lock").is_file():
+        is_stale = not are_current(load_params(), name, (NETWORK, "export"))
         command = [sys.executable, "-m", "dvc", "status", "--quiet", f"export_onnx@{name}"]
         streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         status = subprocess.Popen(command, **streams)
     try:
         yield path
     finally:
-        if status and status.wait() == CHANGED:
+        is_stale |= status is not None and status.wait() == CHANGED
+        if is_stale:
             log(f"{path}: stale: {PARAMS} or another dependency has changed; `make` rewrites it")

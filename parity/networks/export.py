@@ -101,12 +101,13 @@ def usage_metadata(
     }
 
 
-def check_opset(model: onnx.ModelProto, params: ExportParams) -> None:
-    """Raise InputError when the exporter wrote another opset than `params` asks for."""
+def check_opset(model: onnx.ModelProto, params: ExportParams, key: str = "export.opset") -> None:
+    """Raise InputError when the exporter wrote another opset than `params` asks for; `key` is where
+    params.yaml does."""
     written = {entry.domain: entry.version for entry in model.opset_import}[""]
     if written != params.opset:
         found = f"found {params.opset}; the exporter {params.exporter} wrote {written} instead"
-        raise InputError(f"{PARAMS}: export.opset: {found}")
+        raise InputError(f"{PARAMS}: {key}: {found}")
 
 
 def write_metadata(model: onnx.ModelProto, properties: dict[str, str]) -> None:

@@ -24,6 +24,7 @@ STAGES = {  # the arguments of each stage, and the beginning of the path that it
     "fingerprints": ("", "data/fingerprints"),
     "check_params": ("", "data/checked.txt"),
     "fetch": ("textures", "data/textures"),
+    "settings": ("", "data/settings"),
     "transform": ("imagenet", "data/transforms/imagenet"),
     "preprocess": ("imagenet", "data/preprocessed"),
     "weights": (MODEL, f"models/{MODEL}/"),
