@@ -11,6 +11,8 @@ from helpers.checkout import ROOT
 from helpers.dvc_runs import TEMPLATES, copy_working_tree, stage_params, without_git
 from ruamel.yaml import YAML
 
+from parity.core.params import OWN_SETTINGS
+
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
 
 MODELS = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["models"]
@@ -92,6 +94,10 @@ def test_every_listed_param_is_in_params_yaml(index):
             for part in key.split("."):
                 assert part in value, f"{stage.name}: {key}"
                 value = value[part]
+
+
+def test_the_settings_of_a_model_follow_from_its_entry_and_the_sections_that_it_may_override():
+    assert template("settings")["params"] == ["models", *OWN_SETTINGS]
 
 
 def test_git_ignores_what_dvc_holds_and_nothing_else(index):

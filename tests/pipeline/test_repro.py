@@ -44,10 +44,11 @@ from helpers.dvc_runs import (
 from helpers.refusals import refused
 from pydantic import BaseModel
 
-from parity.core.params import load_params
+from parity.core.params import load_params, of_model
+from parity.core.settings import NETWORK
 from parity.datasets.sample import write_classification
 from parity.faults.exported_file import exported_file
-from stages import fetch, preprocess, transform
+from stages import fetch, preprocess, settings, transform
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")]
 
@@ -62,10 +63,11 @@ def scores(root: Path) -> dict[str, str]:
 
 @pytest.fixture
 def editable(pipeline, monkeypatch) -> Iterator[Path]:
-    """The finished pipeline, to change but not to run; all is put back."""
+    """The finished pipeline, to change but not to run, except for `settings`; all is put back."""
     monkeypatch.chdir(pipeline)
     yield pipeline
     git(pipeline, "checkout", "--quiet", "--", ".")
+    settings.main([])
 
 
 @pytest.fixture
@@ -95,7 +97,8 @@ def may_run(root: Path) -> set[str]:
 
 
 def with_followers(root: Path, changed: set[str]) -> set[str]:
-    names = changed - {"check_params"}  # which all follow, and whose output never changes
+    # All follow from `check_params`, whose output never changes, and from some file of `settings`.
+    names = changed - {"check_params", "settings"}
     with Repo(str(root)) as repo:
         graph = repo.index.graph
         reached = {stage for stage in graph if stage.addressing.rpartition(":")[2] in names}
@@ -162,6 +165,9 @@ CHANGES = [
     ("stability.perturb", [85], of("stability", *SHOWN)),
     ("benchmark.runs", 3, of("benchmark", *SHOWN)),
     ("benchmark.batch_size.segmentation", 2, of("benchmark", *SHOWN, models=(SEG,))),
+    (f"models.{CLS}.export", {"opset": 17}, of(*CONVERTED, models=(CLS,))),
+    (f"models.{CLS}.opencv", {"engine": "classic"}, of("infer_opencv", *REPORTED, models=(CLS,))),
+    (f"models.{CLS}.inference", {"batch_size": 4}, of(*INFER, "evaluate", *SHOWN, models=(CLS,))),
 ]
 CODE = [
     ("parity/datasets/sample.py", {"fetch@textures", "fetch@shapes"}),
@@ -190,9 +196,17 @@ def test_nothing_runs_when_nothing_changed(pipeline):
 @pytest.mark.parametrize(("key", "value", "expected"), CHANGES, ids=[key for key, *_ in CHANGES])
 def test_a_changed_constant_reruns_what_depends_on_it(editable, key, value, expected):
     edit(editable, {key: value})
+    settings.main([])
     found = changed(editable)
     assert "check_params" in found
     assert with_followers(editable, found) == {*FOLLOWING, *expected}
+
+
+def test_a_global_setting_reruns_no_model_with_its_own(editable):
+    edit(editable, {f"models.{CLS}.opencv": {"engine": "auto"}, "opencv.engine": "classic"})
+    settings.main([])
+    expected = of("infer_opencv", *REPORTED, models=(SEG,))
+    assert may_run(editable) == {*FOLLOWING, *expected}
 
 
 @pytest.mark.parametrize(("path", "expected"), CODE, ids=[path for path, _ in CODE])
@@ -276,7 +290,7 @@ def test_repro_runs_what_changed_and_what_follows_from_changed_results(
     before = digests(copy, "models", "data/preprocessed")
     found = dvc(copy, "repro", *sorted(targets)).stages
     assert found[0] == "check_params"
-    assert ran <= set(found[1:]) <= ran | at_most
+    assert ran <= set(found[1:]) - {"settings"} <= ran | at_most
     assert digests(copy, "models", "data/preprocessed") == before
     assert not dvc(copy, "repro", *sorted(targets)).stages
 
@@ -293,7 +307,8 @@ def random_weights(pipeline, tmp_path_factory) -> Iterator[tuple[Path, Run]]:
 def test_changed_weights_rerun_one_model_and_leave_the_others_files(pipeline, random_weights):
     root, done = random_weights
     assert done.stages[0] == "check_params"
-    assert set(done.stages) == {"check_params", *FOLLOWING} | of(*FROM_WEIGHTS, models=(CLS,))
+    assert done.stages[1] == "settings"
+    assert set(done.stages[2:]) == {*FOLLOWING} | of(*FROM_WEIGHTS, models=(CLS,))
     assert scores(root)[f"metrics/{CLS}.json"] != scores(pipeline)[f"metrics/{CLS}.json"]
     same = [f"{folder}/{SEG}" for folder in ("models", "data/predictions", "plots/models")]
     same += [f"metrics/{folder}{SEG}.json" for folder in ("", "stability/", "benchmark/")]
@@ -327,7 +342,7 @@ def test_metrics_show_lists_the_few_figures_of_every_model_that_one_compares(pip
 def test_an_experiment_sets_a_constant_and_touches_no_other_line(pipeline, copy):
     export = f"export_onnx@{CLS}"
     done = dvc(copy, "exp", "run", "-S", "export.opset=17", export)
-    assert done.stages == ["check_params", export]
+    assert done.stages == ["check_params", "settings", export]
     (opset,) = onnx.load(copy / f"models/{CLS}/model.onnx").opset_import
     assert opset.version == 17
     before = (pipeline / "params.yaml").read_text(encoding="utf-8")
@@ -335,8 +350,8 @@ def test_an_experiment_sets_a_constant_and_touches_no_other_line(pipeline, copy)
     assert after == before.replace("opset: 18", "opset: 17")
 
     git(copy, "checkout", "--quiet", "params.yaml")
-    back = dvc(copy, "repro", "--single-item", export)
-    assert not back.stages, "DVC's run cache has the export of before"
+    back = dvc(copy, "repro", export)
+    assert back.stages == ["check_params", "settings"], "DVC's run cache has the export of before"
     onnx_file = f"models/{CLS}/model.onnx"
     assert digests(copy, onnx_file) == digests(pipeline, onnx_file)
 
@@ -344,7 +359,7 @@ def test_an_experiment_sets_a_constant_and_touches_no_other_line(pipeline, copy)
 def test_an_experiment_adds_a_model_with_all_its_stages(copy, monkeypatch):
     added = "+models.squeezenet1_0={task: classification, preprocess: imagenet, weights: random}"
     done = dvc(copy, "exp", "run", "-S", added, "weights@squeezenet1_0")
-    assert done.stages == ["check_params", "weights@squeezenet1_0"]
+    assert done.stages == ["check_params", "settings", "weights@squeezenet1_0"]
     monkeypatch.chdir(copy)
     expected = {*FOLLOWING} | of(*FROM_WEIGHTS, models=("squeezenet1_0",))
     assert may_run(copy) == expected - {"weights@squeezenet1_0"}
@@ -766,6 +781,12 @@ def leaves(params: BaseModel, key: str) -> list[str]:
     return sorted(keys(value, f"{key}.")) if isinstance(value, dict) else [key]
 
 
+def listed_settings(stage) -> list[str]:
+    """The keys of params.yaml that a stage lists by files of `settings`."""
+    files = [Path(dep.def_path) for dep in stage.deps if "data/settings/" in dep.def_path]
+    return [f"models.{file.parent.name}" if file.stem == NETWORK else file.stem for file in files]
+
+
 @dataclass(frozen=True)
 class StageParams:
     """The params of one stage: the keys that dvc.yaml lists, all values there, the values read."""
@@ -790,8 +811,13 @@ def read_params(command: str) -> set[str]:
     read: set[str] = set()
     with pytest.MonkeyPatch.context() as patch:
         for name, loaded in list(sys.modules.items()):
-            if name.startswith(("stages.", "parity.")) and hasattr(loaded, "load_params"):
+            if not name.startswith(("stages.", "parity.")) or module == "stages.settings":
+                continue
+            if hasattr(loaded, "load_params"):
                 patch.setattr(loaded, "load_params", lambda: noted(load_params(), "", read))
+            if hasattr(loaded, "of_model"):
+                effective = lambda _, name: noted(of_model(load_params(), name), "", read)  # noqa: E731
+                patch.setattr(loaded, "of_model", effective)
         main(args)
     return read
 
@@ -805,7 +831,7 @@ def rerun(pipeline, tmp_path_factory) -> Iterator[tuple[Path, dict[str, StagePar
         patch.chdir(root)
         params = load_params()
         for stage in repo.index.stages:
-            listed = stage_params(stage)
+            listed = stage_params(stage) + listed_settings(stage)
             if "params.yaml" in [dep.def_path for dep in stage.deps if not is_params(dep)]:
                 listed = list(type(params).model_fields)
             below = {leaf for key in listed for leaf in leaves(params, key)}
@@ -838,7 +864,8 @@ def test_a_stage_reads_no_constant_that_it_does_not_list(rerun, template):
 
 # check_params depends on the whole file. `from_weights` of a profile may be there or not, which DVC
 # follows only with the whole profile, so that `transform` lists what `preprocess` reads too.
-LISTS_MORE = ("check_params", "transform")
+# `settings` reads whole sections, which nobody notes.
+LISTS_MORE = ("check_params", "transform", "settings")
 
 
 @pytest.mark.parametrize("template", [name for name in TEMPLATES if name not in LISTS_MORE])
