@@ -1,13 +1,10 @@
 """Add the models of docs/models.md's table that params.yaml lacks; its comments stay."""
 
 import argparse
-import io
-
-from ruamel.yaml import YAML
 
 from parity.core.cli import InputError, log, run
-from parity.core.files import write_text
 from parity.core.params import PARAMS, load_params
+from parity.core.params_file import read_editable, set_keys, write_edited
 
 MODELS = {
     "classification": (
@@ -29,22 +26,17 @@ def main(argv: list[str] | None = None) -> None:
 
     params = load_params()
     profiles = {profile.task: name for name, profile in reversed(params.preprocess.items())}
-    yaml = YAML()
-    yaml.width = 4096  # wrap no long line
-    content = yaml.load(PARAMS)
-    added = []
+    added = {}
     for task, names in MODELS.items():
         if task not in profiles:
             raise InputError(f"{PARAMS}: preprocess: no profile for {task}, which the models need")
         for name in names:
             if name not in params.models:
-                entry = {"task": task, "preprocess": profiles[task], "weights": weights}
-                content["models"][name] = entry
-                added.append(name)
+                added[name] = {"task": task, "preprocess": profiles[task], "weights": weights}
     if added:
-        text = io.StringIO()
-        yaml.dump(content, text)
-        write_text(PARAMS, text.getvalue())
+        content = read_editable()
+        set_keys(content, {f"models.{name}": entry for name, entry in added.items()})
+        write_edited(content)
     log(f"{PARAMS}: added {', '.join(added) or 'nothing: it has all models'}")
 
 

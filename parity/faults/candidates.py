@@ -14,6 +14,7 @@ from parity.core.params import PARAMS, ExportParams, ModelParams, Params, Task
 from parity.graphs.graph import input_names
 
 Shape = tuple[int, ...]
+Settings = dict[str, dict[str, object]]
 
 # How much a user has to change, the smallest first. A file and an engine together are the sum of
 # the file's size and WITH_ENGINE.
@@ -26,7 +27,9 @@ class Candidate:
 
     `change_size` orders candidates by how much the user has to change, and `advice` says how.
     `path` is None where `failure` says why the file could not be produced. `shape` is that of the
-    input where it accepts no other.
+    input where it accepts no other. `settings` are the model's own settings, by section, that make
+    the pipeline use such a file; None where no setting does. `exporter` wrote the file, if another
+    than the model's own wrote it.
     """
 
     label: str
@@ -35,6 +38,18 @@ class Candidate:
     advice: str
     failure: str = ""
     shape: Shape | None = None
+    settings: Settings | None = None
+    exporter: str = ""
+
+
+def settings_text(settings: Settings, keys: str) -> str:
+    """Return what to set in params.yaml; `keys` is what the keys there begin with."""
+    texts = [
+        f"`{keys}{section}.{field}: {value}`"
+        for section, fields in settings.items()
+        for field, value in fields.items()
+    ]
+    return f"{' and '.join(texts)} in {PARAMS}"
 
 
 def optimize_basic(source: Path, target: Path, shape: Shape) -> None:
@@ -132,14 +147,19 @@ def export_again(
     from parity.networks.export import export
     from parity.networks.network import saved_network
 
-    axes, changed = how.dynamic_axes.of(model.task), []
+    axes, changed = how.dynamic_axes.of(model.task), {}
     if how.exporter != params.export.exporter:
-        changed.append(f"exporter: {how.exporter}")
+        changed["exporter"] = how.exporter
     only_shape = None if axes else (1, *shape[1:])
     if axes != params.export.dynamic_axes.of(model.task):
-        changed.append(f"dynamic_axes.{model.task}: []")
+        changed["dynamic_axes"] = axes
     label = f"exporter {how.exporter}" + (", fixed input size" if only_shape else "")
-    advice = " and ".join(f"`export.{one}`" for one in changed) + f" in {PARAMS}"
+    settings: Settings = {"export": changed}
+    if "batch" not in axes:
+        for section in ("inference", "benchmark"):
+            if getattr(params, section).batch_size.of(model.task) > 1:
+                settings[section] = {"batch_size": 1}
+    advice = settings_text(settings, f"models.{name}.")
     if only_shape:
         advice += ", for images of one size"
     change_size = EXPORTER_CHANGE + (len(changed) - 1)
@@ -150,4 +170,14 @@ def export_again(
         export(network, zeros, target, how, model.task)
     except InputError as error:
         return Candidate(label, change_size, None, advice, f"cannot be written: {error}")
-    return Candidate(label, change_size, target, advice, shape=only_shape)
+    # The images of a segmentation differ in size, which a fixed one does not allow.
+    is_setting = only_shape is None or model.task == "classification"
+    return Candidate(
+        label,
+        change_size,
+        target,
+        advice,
+        shape=only_shape,
+        settings=settings if is_setting else None,
+        exporter=how.exporter,
+    )

@@ -19,12 +19,19 @@ from parity.backends.opencv import engines, load_opencv
 from parity.core.class_ids import predicted_classes
 from parity.core.cli import log
 from parity.core.markdown import agreement_text, difference_text, markdown_table
-from parity.core.params import PARAMS, BackendParams, ModelParams, OpenCVParams, Params
+from parity.core.params import BackendParams, ModelParams, OpenCVParams, Params
 from parity.core.paths import onnx_path
 from parity.evaluation.scores import Parity, same_bits
 from parity.evaluation.verdict import Limits, exceeded, gate_limits, with_ties
 from parity.faults import candidates
-from parity.faults.candidates import ENGINE_CHANGE, WITH_ENGINE, Candidate, Shape
+from parity.faults.candidates import (
+    ENGINE_CHANGE,
+    WITH_ENGINE,
+    Candidate,
+    Settings,
+    Shape,
+    settings_text,
+)
 from parity.faults.inputs import fits, input_lengths
 from parity.faults.settings import FILE_PERTURB
 from parity.networks.onnx_file import network_input, parse
@@ -35,6 +42,7 @@ from parity.preprocessing.splits import Split
 IMAGES = 8  # the first of the val split
 COLUMNS = ("change", "result", "engine", "file", "rel", "agreement %", "ms/image")
 PASSES = "passes"
+NOT_LASTING = "not lasting"
 LONGEST = 60  # characters of a failure in the table
 # What OpenCV puts around the reason: the place in its source, the function, the node's own name.
 AROUND_REASON = (
@@ -48,7 +56,8 @@ class ModelWithReference:
     """A model whose logits are known for some blobs, float32 (N, 3, H, W).
 
     `forward` computes them, in the backend that `reference` names. `perturb` are the values of
-    MALLOC_PERTURB_ under which OpenCV's outputs must stay the same.
+    MALLOC_PERTURB_ under which OpenCV's outputs must stay the same. `keys` is what the model's own
+    keys of params.yaml begin with, and `exporter` wrote its file, where these are known.
     """
 
     name: str
@@ -57,6 +66,8 @@ class ModelWithReference:
     limits: Limits
     perturb: Sequence[int]
     blobs: list[np.ndarray]
+    keys: str = ""
+    exporter: str = ""
     expected: list[np.ndarray] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -83,7 +94,11 @@ class ModelWithReference:
 
 @dataclass
 class Outcome:
-    """How OpenCV reproduced a model with a file in an engine; `failure` says why it did not."""
+    """How OpenCV reproduced a model with a file in an engine; `failure` says why it did not.
+
+    `settings` are the model's own settings that make this change, None where settings cannot.
+    `short_lived` says why it will not last, if so.
+    """
 
     change: str
     file: str
@@ -94,6 +109,8 @@ class Outcome:
     agreement: float = field(default=float("nan"))
     ms: float = field(default=float("nan"))
     failure: str = ""
+    settings: Settings | None = None
+    short_lived: str = ""
 
     @property
     def passes(self) -> bool:
@@ -104,7 +121,7 @@ class Outcome:
         figures = ["-", "-", "-"]
         if not math.isnan(self.rel):
             figures = [difference_text(self.rel), agreement_text(self.agreement), f"{self.ms:.1f}"]
-        result = self.failure or PASSES
+        result = self.failure or (f"{PASSES}, {NOT_LASTING}" if self.short_lived else PASSES)
         short = result if len(result) <= LONGEST else f"{result[: LONGEST - 3]}..."
         return [self.change, short, self.engine or "-", self.file or "-", *figures]
 
@@ -159,7 +176,7 @@ def try_all(
     opencv: OpenCVParams,
 ) -> list[Outcome]:
     """Run the file at `path` and, if it fails, all candidates, in each engine."""
-    unchanged = Candidate("unchanged", 0, path, "")
+    unchanged = Candidate("unchanged", 0, path, "", settings={})
     log(f"{known.name}: {known.images} images, against {known.reference}")
     first = attempt(known, unchanged, opencv, None)
     if first.passes:
@@ -187,13 +204,17 @@ def attempt(
     """Run a file in an engine, by default the configured one, also on dirty heaps."""
     params = opencv if engine is None else opencv.model_copy(update={"engine": engine})
     label, change_size, advice = candidate.label, candidate.change_size, candidate.advice
+    settings = candidate.settings
     if engine is not None:
-        setting = f"`opencv.engine: {engine}` in {PARAMS}"
+        own: Settings = {"opencv": {"engine": engine}}
+        setting = settings_text(own, known.keys)
+        settings = None if settings is None else settings | own
         label = f"{label}, engine {engine}" if change_size else f"engine {engine}"
         advice = f"{advice}, and {setting}" if advice else setting
         change_size = change_size + WITH_ENGINE if change_size else ENGINE_CHANGE
     size = f"{candidate.path.stat().st_size / 1e6:.1f} MB"
-    outcome = Outcome(label, size, params.engine, change_size, advice)
+    outcome = Outcome(label, size, params.engine, change_size, advice, settings=settings)
+    outcome.short_lived = short_lived(candidate.exporter or known.exporter, params.engine)
     log(f"{known.name}: {label}")
     try:
         outputs, again, outcome.ms = run_opencv_on(candidate.path, params, known.blobs)
@@ -205,6 +226,16 @@ def attempt(
     except BackendFailure as failure:
         outcome.failure = f"{failure.kind}: {short_reason(failure, candidate.path)}"
     return outcome
+
+
+def short_lived(exporter: str, engine: str) -> str:
+    """Return why what rests on an exporter and an engine will not last, '' where it will."""
+    reasons = []
+    if exporter == "torchscript":
+        reasons.append("PyTorch has deprecated the exporter torchscript")
+    if engine == "classic" and "new" in engines():
+        reasons.append("OpenCV 5.x has removed the engine classic on its main branch")
+    return " and ".join(reasons)
 
 
 def short_reason(failure: BackendFailure, path: Path) -> str:
@@ -301,7 +332,10 @@ def known_model(
         network = saved_network(name, model)
         forward, reference = load_pytorch(network, params.pytorch), "PyTorch"
     limits, perturb = gate_limits(params, name), params.stability.perturb
-    return ModelWithReference(name, forward, reference, limits, perturb, blobs)
+    exporter = "" if model.onnx else params.export.exporter
+    return ModelWithReference(
+        name, forward, reference, limits, perturb, blobs, f"models.{name}.", exporter
+    )
 
 
 def table(outcomes: list[Outcome]) -> str:
@@ -321,3 +355,19 @@ def conclusion(name: str, outcomes: list[Outcome]) -> Iterator[str]:
     else:
         yield f"{name}: the smallest change that works: {best.change}, {best.ms:.1f} ms an image"
         yield f"  {best.advice}"
+    if best.passes and best.short_lived:
+        yield f"  {NOT_LASTING}: {best.short_lived}"
+        lasting = next((one for one in outcomes if one.passes and not one.short_lived), None)
+        if lasting:
+            yield f"  the smallest that lasts: {lasting.change}: {lasting.advice}"
+
+
+def smallest_setting(outcomes: list[Outcome]) -> dict[str, object]:
+    """Return the dotted keys and values, below the model's entry, of the smallest change that works
+    and that settings make; none where there is no such change."""
+    best = next((one for one in outcomes if one.passes and one.settings), None)
+    return {
+        f"{section}.{field}": value
+        for section, fields in (best.settings if best else {}).items()
+        for field, value in fields.items()
+    }

@@ -58,8 +58,10 @@ def test_an_export_of_fixed_sizes_is_tried_image_by_image(converted):
     candidate = export_again(MODEL, model, params, (2, 3, 64, 64), exports[1], converted)
     assert candidate.shape == SHAPE
     assert candidate.label == f"exporter {now.exporter}, fixed input size"
-    axes = "`export.dynamic_axes.classification: []`"
-    assert candidate.advice == f"{axes} in params.yaml, for images of one size"
+    axes, batch = f"`models.{MODEL}.export.dynamic_axes: []`", "inference.batch_size: 1`"
+    advice = f"{axes} and `models.{MODEL}.{batch} in params.yaml, for images of one size"
+    assert candidate.advice == advice
+    assert candidate.settings == {"export": {"dynamic_axes": []}, "inference": {"batch_size": 1}}
     blobs = [np.random.default_rng(0).normal(size=(3, 3, 64, 64)).astype(np.float32)]
     forward = load_onnxruntime(Path(f"models/{MODEL}/model.onnx"), params.onnxruntime)
     known = ModelWithReference(MODEL, forward, "ONNX Runtime", FILE_LIMITS, (1,), blobs)

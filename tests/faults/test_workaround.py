@@ -15,7 +15,9 @@ from parity.faults.workaround import (
     conclusion,
     first_blobs,
     known_model,
+    short_lived,
     short_reason,
+    smallest_setting,
     try_file,
     try_model,
 )
@@ -49,6 +51,28 @@ def test_the_smallest_change_that_works_is_named():
     assert list(conclusion("any", [outcome("unchanged", 0, 1, "rel 1")]))[1] == (
         "any: none of these changes works"
     )
+
+
+def test_what_will_not_last_is_named_with_what_will():
+    passing = [outcome("engine classic", 1, ms=9), outcome("exporter dynamo", 3, ms=1)]
+    passing[0].short_lived = short_lived("dynamo", "classic")
+    assert passing[0].row()[1] == "passes, not lasting" and passing[1].row()[1] == "passes"
+    assert list(conclusion("any", passing))[3:] == [
+        "  not lasting: OpenCV 5.x has removed the engine classic on its main branch",
+        "  the smallest that lasts: exporter dynamo: do it",
+    ]
+    assert "deprecated the exporter torchscript and OpenCV" in short_lived("torchscript", "classic")
+    assert short_lived("dynamo", "auto") == short_lived("", "new") == ""
+
+
+def test_the_smallest_change_that_settings_make_is_chosen():
+    rewritten, exported = outcome("rewritten", 2, ms=1), outcome("exporter dynamo", 3, ms=1)
+    refused_one = outcome("engine new", 1, 1, "refused")
+    exported.settings = {"export": {"exporter": "dynamo"}, "opencv": {"engine": "new"}}
+    refused_one.settings = {"opencv": {"engine": "new"}}
+    found = smallest_setting([rewritten, exported, refused_one])
+    assert found == {"export.exporter": "dynamo", "opencv.engine": "new"}
+    assert smallest_setting([rewritten, refused_one]) == {}
 
 
 @pytest.mark.process

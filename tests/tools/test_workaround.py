@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,10 @@ from helpers.faulty import parse
 from helpers.params import write_params
 from helpers.refusals import refused
 
+from parity.core.params import load_params, of_model
 from parity.faults import candidates, workaround
+from parity.faults.candidates import EXPORTER_CHANGE
+from parity.faults.workaround import Outcome
 from tools import workaround as workaround_tool
 
 pytestmark = pytest.mark.process
@@ -46,14 +50,54 @@ def test_the_other_exporter_works_for_mobilenet(mobilenet_by_dynamo, tried, one_
     before = (mobilenet_by_dynamo / "models/mobilenet_v3_small/model.onnx").read_bytes()
     code, text = tried("mobilenet_v3_small")
     rows = cells(text)
-    assert code == 0 and rows[0][:2] == ["exporter torchscript", "passes"]
+    assert code == 0 and rows[0][:2] == ["exporter torchscript", "passes, not lasting"]
     results = {row[0]: row[1] for row in rows}
-    assert results["exporter torchscript, engine classic"] == "passes"
+    assert results["exporter torchscript, engine classic"] == "passes, not lasting"
     for change in ("unchanged", "engine classic", "onnxruntime's basic optimisation"):
         assert results[change].startswith("rel ") and "limit 0.0001" in results[change]
     assert "the smallest change that works: exporter torchscript, " in text
-    assert "`export.exporter: torchscript` in params.yaml" in text
+    assert "`models.mobilenet_v3_small.export.exporter: torchscript` in params.yaml" in text
+    assert "not lasting: PyTorch has deprecated the exporter torchscript\n" in text
     assert (mobilenet_by_dynamo / "models/mobilenet_v3_small/model.onnx").read_bytes() == before
+
+
+PASSES = Outcome("change", "1 MB", "auto", EXPORTER_CHANGE, "do it", ms=1)
+EXPORT = {"export": {"dynamic_axes": []}, "inference": {"batch_size": 1}}
+
+
+@pytest.fixture
+def outcomes(monkeypatch) -> list[Outcome]:
+    """What trying the model finds, in place of trying."""
+    found = []
+    monkeypatch.setattr(workaround_tool, "try_model", lambda *_: found)
+    return found
+
+
+def test_what_works_is_applied_to_this_model_alone(converted, tried, outcomes):
+    outcomes += [replace(PASSES, settings=None), replace(PASSES, settings=EXPORT)]
+    before = load_params()
+    code, text = tried(MODEL, "--apply")
+    written = f"models.{MODEL}.export.dynamic_axes: [], models.{MODEL}.inference.batch_size: 1"
+    assert code == 0 and f"params.yaml: written: {written}; `make` runs" in text
+    after = load_params()
+    assert after.model_copy(update={"models": before.models}) == before
+    mine = of_model(after, MODEL)
+    assert mine.export.dynamic_axes.classification == []
+    assert mine.inference.batch_size.classification == 1
+
+
+def test_what_no_setting_makes_is_not_applied(converted, tried, outcomes):
+    before = Path("params.yaml").read_bytes()
+    outcomes.append(replace(PASSES, settings=None))
+    code, text = tried(MODEL, "--apply")
+    assert code == 1 and "nothing written: no setting makes a change that works" in text
+    outcomes[:] = [replace(PASSES, change="unchanged", change_size=0, settings={})]
+    code, text = tried(MODEL, "--apply")
+    assert code == 0 and "no workaround is needed" in text
+    outcomes[:] = [replace(PASSES, failure="refused", settings=EXPORT)]
+    code, text = tried(MODEL, "--apply")
+    assert code == 1 and "none of these changes works" in text
+    assert Path("params.yaml").read_bytes() == before
 
 
 def test_where_nothing_works_the_exit_code_is_1(mobilenet_by_dynamo, tried, one_rewrite):
@@ -146,6 +190,8 @@ def test_wrong_arguments_are_refused(converted):
         workaround_tool.main(["none"])
     with refused("expected both of --write and --output"):
         workaround_tool.main([MODEL, "--write", "basic"])
+    with refused("expected one of --write and --apply"):
+        workaround_tool.main([MODEL, "--write", "basic", "--output", "a.onnx", "--apply"])
     (converted / f"models/{MODEL}/model.onnx").unlink()
     with refused(f"models/{MODEL}/model.onnx: no such file; `make` writes it"):
         workaround_tool.main([MODEL])
