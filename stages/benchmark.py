@@ -23,7 +23,7 @@ from parity.core.cli import log
 from parity.core.files import write_json
 from parity.core.machine import cores, machine
 from parity.core.params import ModelParams, OpenCVParams, Params, load_params, of_model
-from parity.core.paths import benchmark_path, onnx_path
+from parity.core.paths import benchmark_path, mended_path, onnx_path
 from parity.core.user_code import run
 from parity.evaluation.timing import measure, summarise
 from parity.networks.network import saved_network
@@ -88,7 +88,7 @@ def open_backends(
 
 
 def isolated_opencv(name: str, params: OpenCVParams) -> IsolatedForward:
-    return IsolatedForward(load_opencv, onnx_path(name), params, limit_s=params.time_limit)
+    return IsolatedForward(load_opencv, mended_path(name), params, limit_s=params.time_limit)
 
 
 def environment(params: Params) -> dict:

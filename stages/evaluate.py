@@ -9,10 +9,10 @@ import numpy as np
 from parity.backends.contract import BACKENDS, PAIRS, failure_text, pairs_of, reference_of
 from parity.core.class_ids import predicted_classes
 from parity.core.cli import log, run
-from parity.core.files import new_file, write_json, write_text
+from parity.core.files import new_file, read_json, write_json, write_text
 from parity.core.markdown import agreement_text
 from parity.core.params import count_kept, load_params, of_model
-from parity.core.paths import confusion_path, log_path, metrics_path
+from parity.core.paths import confusion_path, log_path, mending_path, metrics_path
 from parity.evaluation.exactness import ExactSums, exactness_ratios
 from parity.evaluation.messages import nonfinite_text
 from parity.evaluation.scores import ClassificationScores, Parity, SegmentationScores
@@ -57,6 +57,8 @@ def main(argv: list[str] | None = None) -> None:
         metrics[backend] = found.scores() | {"nonfinite": found.nonfinite}
     metrics["parity"] = {pair: asdict(found.scores()) for pair, found in parity.items()}
     metrics["exact"] = exactness(name, tuple(scores), split, compared)
+    if mending := mending_of(name):
+        metrics["mending"] = mending
     if failures := read_failures(name):
         metrics["failures"] = failures
     conclusion = conclusion_lines(metrics)
@@ -150,6 +152,13 @@ def exactness(name: str, backends: tuple[str, ...], split: Split, compared: int)
     ratio = exactness_ratios(distances, reference_of(backends))
     figures = {backend: asdict(distance) for backend, distance in distances.items()}
     return {"images": images, **figures, "ratio": ratio}
+
+
+def mending_of(name: str) -> dict | None:
+    """Return which rules mended the file that OpenCV reads, how often, and whether each part of the
+    proof holds; None for the exported file as it is."""
+    found = read_json(mending_path(name))
+    return {key: found[key] for key in ("rules", "proof")} if found.get("rules") else None
 
 
 def progress_text(done: int, total: int, scores: dict, metric: str) -> str:

@@ -7,7 +7,7 @@ from parity.backends.opencv import load_opencv
 from parity.core.cli import run
 from parity.core.fingerprints import stamp
 from parity.core.params import load_params, of_model
-from parity.core.paths import onnx_path
+from parity.core.paths import mended_path
 from parity.inference.runner import run_backend
 
 
@@ -21,9 +21,9 @@ def main(argv: list[str] | None = None) -> None:
 
     def load() -> IsolatedForward:
         limit_s = params.opencv.time_limit
-        return IsolatedForward(load_opencv, onnx_path(name), params.opencv, limit_s=limit_s)
+        return IsolatedForward(load_opencv, mended_path(name), params.opencv, limit_s=limit_s)
 
-    inputs = {"model": stamp(onnx_path(name)), "opencv": params.opencv.model_dump()}
+    inputs = {"model": stamp(mended_path(name)), "opencv": params.opencv.model_dump()}
     run_backend("opencv", name, model, params, load, inputs, failure_is_result=True)
 
 

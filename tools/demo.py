@@ -44,7 +44,7 @@ from parity.core.params import (
     of_model,
     setting_key,
 )
-from parity.core.paths import dataset_path, onnx_path, weights_path
+from parity.core.paths import dataset_path, mended_path, onnx_path, weights_path
 from parity.core.user_code import run
 from parity.datasets.dataset import Dataset
 from parity.evaluation.charts import truncate
@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> None:
     if not image:
         image = first_image(name, params)
         check_picture(picture_path(name, image), image)
-    with exported_file(name) as path:
+    with exported_file(name, mended=True) as path:
         agree = compare(name, path, image, params, args.verbose, args.show)
     if not agree:
         sys.exit(1)
@@ -150,8 +150,8 @@ def make_missing(name: str, params: Params, with_dataset: bool) -> None:
     """Let DVC make the model's files, and the dataset's if it is needed, where they are missing."""
     dataset = entry(params, "preprocess", params.models[name].preprocess).dataset
     targets = []
-    if not (onnx_path(name).exists() and weights_path(name).exists()):
-        targets.append(f"export_onnx@{name}")
+    if not (mended_path(name).exists() and weights_path(name).exists()):
+        targets.append(f"mend@{name}")
     if with_dataset and not dataset_path(dataset).exists():
         targets.append(f"fetch@{dataset}")
     if targets:

@@ -195,6 +195,9 @@ class OwnBatchSize(Section):
     batch_size: Count | None = None
 
 
+NO_MENDING = "none"
+
+
 class ModelParams(Section):
     """torchvision's model of the entry's name, the network of a factory, or an ONNX file.
 
@@ -214,6 +217,7 @@ class ModelParams(Section):
     opencv: OwnOpenCV | None = None
     inference: OwnBatchSize | None = None
     benchmark: OwnBatchSize | None = None
+    mend: Literal["auto", "none"] | Annotated[list[Text], Field(min_length=1)] = NO_MENDING
 
 
 OWN_SETTINGS = ("export", "opencv", "inference", "benchmark")
@@ -425,7 +429,7 @@ def of_model(params: Params, name: str) -> Params:
         section: _overridden(getattr(params, section), getattr(model, section), model.task)
         for section in OWN_SETTINGS
     }
-    network = model.model_copy(update=dict.fromkeys(OWN_SETTINGS))
+    network = model.model_copy(update=dict.fromkeys(OWN_SETTINGS) | {"mend": NO_MENDING})
     return params.model_copy(update=sections | {"models": {name: network}})
 
 
@@ -494,7 +498,7 @@ def _check_model(path: Path, key: str, model: ModelParams) -> None:
         raise InputError(f"{path}: {key}.weights: missing")
     if model.checkpoint_key and model.weights in OFFLINE_WEIGHTS:
         raise InputError(f"{path}: {key}.checkpoint_key: not used with {model.weights!r}")
-    always = ("task", "preprocess", "classes", *OWN_SETTINGS)
+    always = ("task", "preprocess", "classes", "mend", *OWN_SETTINGS)
     if model.onnx:
         used, kind = ({*always, "onnx", "output"} - {"export"}), "`onnx`"
     elif model.factory:

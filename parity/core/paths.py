@@ -32,6 +32,16 @@ def onnx_path(model: str) -> Path:
     return Path("models") / model / "model.onnx"
 
 
+def mended_path(model: str) -> Path:
+    """The file that OpenCV reads: the converted model, mended where `mend` says so."""
+    return Path("models") / model / "mended.onnx"
+
+
+def mending_path(model: str) -> Path:
+    """How that file was mended, with the proof."""
+    return Path("models") / model / "mending.json"
+
+
 def prediction_folder(model: str, backend: str) -> Path:
     """The predictions of a model in one backend."""
     return Path("data/predictions") / model / backend

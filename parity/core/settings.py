@@ -2,14 +2,16 @@
 setting changes, or a global setting that the model does not override."""
 
 from parity.core.files import read_json_if_whole
-from parity.core.params import OWN_SETTINGS, ByTask, Params, Section, Task, of_model
+from parity.core.params import NO_MENDING, OWN_SETTINGS, ByTask, Params, Section, Task, of_model
 from parity.core.paths import settings_path
 
+MEND = "mend"  # what the mended file depends on
 NETWORK = "network"  # what defines the network: the entry of `models` without its own settings
 
 
 def settings_of(params: Params, name: str) -> dict[str, dict]:
-    """Return the content of each of a model's files: NETWORK and a section each of OWN_SETTINGS.
+    """Return the content of each of a model's files: NETWORK, MEND and a section each of
+    OWN_SETTINGS.
 
     An ONNX file is not exported: its `export` is empty.
     """
@@ -19,7 +21,23 @@ def settings_of(params: Params, name: str) -> dict[str, dict]:
     if model.onnx:
         sections["export"] = {}
     # Without defaults: a new field then reruns nothing.
-    return {NETWORK: model.model_dump(exclude_defaults=True)} | sections
+    network = {NETWORK: model.model_dump(exclude_defaults=True)}
+    return network | sections | {MEND: _mending(params, name, mine)}
+
+
+def _mending(params: Params, name: str, mine: Params) -> dict:
+    """How a model is mended, and if it is, the constants that this depends on."""
+    how, task = params.models[name].mend, params.models[name].task
+    if how == NO_MENDING:
+        return {"mend": how}
+    return {
+        "mend": how,
+        "engine": mine.opencv.engine,
+        "time_limit": mine.opencv.time_limit,
+        "perturb": params.stability.perturb,
+        "images": params.exact.images.of(task),
+        "rel": params.gate.limits.of(task).rel,
+    }
 
 
 def _of_task(section: Section, task: Task) -> dict:

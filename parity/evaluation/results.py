@@ -19,6 +19,7 @@ from parity.core.paths import (
     stability_path,
 )
 
+TIMES = "\N{MULTIPLICATION SIGN}"
 ACCURACY_METRICS: dict[Task, str] = {"classification": "acc@1", "segmentation": "mean_iou"}
 
 
@@ -85,6 +86,20 @@ class Exactness:
 
 
 @dataclass(frozen=True)
+class MendedFile:
+    """The rules that mended the file that OpenCV reads, with the number of their places, and
+    whether each part of the proof holds that it is the same function."""
+
+    rules: dict[str, int]
+    proof: dict[str, bool]
+
+    @property
+    def text(self) -> str:
+        listed = ", ".join(f"{count} {TIMES} {name}" for name, count in self.rules.items())
+        return f"mended: {listed}"
+
+
+@dataclass(frozen=True)
 class Timing:
     """The forward passes of a backend."""
 
@@ -139,6 +154,7 @@ class Results:
     stability: Stability
     benchmark: Benchmark
     published: float | None
+    mending: MendedFile | None = None
 
     @property
     def metric(self) -> str:
@@ -207,6 +223,7 @@ def gather_results(model: str, task: Task) -> Results:
                 "stability": stability,
                 "benchmark": benchmark,
                 "published": published,
+                "mending": metrics.get("mending"),
             }
         )
 

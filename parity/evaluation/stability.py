@@ -11,7 +11,7 @@ from parity.backends.dirty_heap import PERTURB, dirty_heap, is_dirty
 from parity.backends.isolated import BackendWorker, IsolatedForward
 from parity.backends.opencv import load_opencv
 from parity.core.params import OpenCVParams
-from parity.core.paths import onnx_path
+from parity.core.paths import mended_path
 from parity.evaluation.results import Stability, StabilityRun
 from parity.evaluation.scores import Parity, same_bits
 
@@ -54,7 +54,7 @@ def run_in_new_process(
     try:
         with IsolatedForward(
             load_opencv,
-            onnx_path(model),
+            mended_path(model),
             params,
             limit_s=params.time_limit,
             environment=environment,

@@ -117,14 +117,16 @@ def summary_notes(models: Sequence[Results], least_spread: float) -> str:
 
 
 def problems(models: Sequence[Results]) -> list[str]:
-    """Say what no column of the table shows: failures, NaN or infinity, instability, why there is
-    no exact answer."""
+    """Say what no column of the table shows: failures, NaN or infinity, instability, mending, why
+    there is no exact answer."""
     lines = []
     for results in models:
         found = [failure_text(*failure) for failure in results.failures.items()]
         found += [nonfinite_text(*counted) for counted in results.nonfinite.items() if counted[1]]
         if results.stability.stable is False:
             found.append(stability_text(results.stability))
+        if results.mending:
+            found.append(results.mending.text)
         if results.exact.reason:
             found.append(f"no exact answer: {results.exact.reason}")
         lines += [f"{results.model}: {textwrap.shorten(text, MAX_FAILURE)}" for text in found]

@@ -15,6 +15,7 @@ EXPORT, ENGINE, SUM = "onnxruntime_vs_pytorch", "opencv_vs_onnxruntime", "opencv
 OWNERS = {
     "model": "the model: the reference's own output is missing, NaN or infinite",
     "export": "the export: the ONNX file does not compute what the PyTorch model does",
+    "mending": "the mending: the file that OpenCV reads is not proved to be the exported function",
     "engine": "the engine: OpenCV does not compute what the ONNX file says",
     "export and engine": "the export and the engine: each is within the limit, together they exceed"
     " it",
@@ -105,6 +106,7 @@ def judge(results: Results, limits: Limits, least_spread: float) -> Verdict:
     """Judge one model: FAIL with every finding, else VACUOUS where nothing could have failed."""
     failures = [
         *failure_findings(results),
+        *mending_findings(results),
         *nonfinite_findings(results),
         *instability_findings(results),
         *exactness_findings(results, limits),
@@ -185,6 +187,15 @@ def failure_findings(results: Results) -> Iterable[Finding]:
     for backend, failure in results.failures.items():
         words = failure_text(backend, failure)
         yield Finding(owner_of(results, backend), backend, failure["kind"], None, None, words)
+
+
+def mending_findings(results: Results) -> Iterable[Finding]:
+    """Find the parts of the proof that do not hold of a mended file."""
+    proof = results.mending.proof if results.mending else {}
+    for part, holds in proof.items():
+        if not holds:
+            words = f"{results.mending.text}; not the same function: {part}"
+            yield Finding("mending", "opencv", "mending", None, None, words)
 
 
 def nonfinite_findings(results: Results) -> Iterable[Finding]:

@@ -11,7 +11,7 @@ from onnx import ModelProto
 from parity.core.cli import InputError
 from parity.faults.settings import EngineSettings
 from parity.graphs.graph import load_model
-from parity.mending.judge import Case, Judge, Judgement, make_cases
+from parity.mending.judge import Judge, Judgement, make_cases
 from parity.mending.near import near_fault
 from parity.mending.proof import Check, opencv_check, prove
 from parity.mending.rule import Rule
@@ -22,10 +22,10 @@ from parity.mending.steps import Step, apply_steps, places_by_rule, read_steps
 
 @dataclass(frozen=True)
 class Mended:
-    """A file after mending, with the checks of the proof."""
+    """A file after mending, with the proof that it is the same function."""
 
     mending: Mending
-    checks: Sequence[Check]
+    proof: Sequence[Check]
 
     @property
     def model(self) -> ModelProto:
@@ -37,7 +37,12 @@ class Mended:
 
     @property
     def passes(self) -> bool:
-        return self.mending.after.passes and all(check.holds for check in self.checks)
+        """Whether OpenCV is right with the file, and the proof holds."""
+        return all(check.holds for check in self.checks)
+
+    @property
+    def checks(self) -> Sequence[Check]:
+        return [*self.proof, opencv_check(self.mending.after)]
 
     def content(self) -> dict:
         """Return what the last line of `tools.mend` and the stage's file hold."""
@@ -48,7 +53,7 @@ class Mended:
             "before": _judgement_json(self.mending.before),
             "after": _judgement_json(self.mending.after),
             "tried": self.mending.tried,
-            "proof": {check.what: check.holds for check in self.checks},
+            "proof": {check.what: check.holds for check in self.proof},
         }
 
 
@@ -95,7 +100,8 @@ def mend_file(
                 return near_fault(version, judgement, cases[judgement.case], settings, fixed)
 
             mending = mend(model, judge, list(RULES.values()), locate, say)
-    return Mended(mending, _checks(model, mending.model, mending.steps, cases, mending.after))
+    proof = prove(model, mending.model, mending.steps, cases) if mending.steps else []
+    return Mended(mending, proof)
 
 
 def verify_file(
@@ -116,19 +122,8 @@ def verify_file(
     cases = make_cases(original_path, original, blobs, fixed)
     with Judge(cases, settings) as judge:
         after = judge.judge(mended)
-    checks = _checks(original, mended, steps, cases, after)
-    return [_rebuilt(original, mended, steps), *checks]
-
-
-def _checks(
-    original: ModelProto,
-    mended: ModelProto,
-    steps: Sequence[Step],
-    cases: Sequence[Case],
-    after: Judgement,
-) -> list[Check]:
-    proof = prove(original, mended, steps, cases) if steps else []
-    return [*proof, opencv_check(after)]
+    proof = prove(original, mended, steps, cases)
+    return [_rebuilt(original, mended, steps), *proof, opencv_check(after)]
 
 
 def _rebuilt(original: ModelProto, mended: ModelProto, steps: Sequence[Step]) -> Check:

@@ -8,11 +8,11 @@ import onnx
 import onnx_ir as ir
 from onnx import ModelProto
 
+from parity.evaluation.results import TIMES
 from parity.graphs.graph import input_names
 from parity.mending.rule import Rule
 from parity.mending.rules import RULES
 
-TIMES = "\N{MULTIPLICATION SIGN}"
 METADATA = "mending"  # key of the file's metadata that lists the steps, as JSON
 
 
