@@ -20,6 +20,7 @@ HEADINGS = LABELS | {"onnxruntime": "ORT"}  # the table is wide enough
 # The two steps from PyTorch to OpenCV, each with the owner of its deviation.
 STEPS = {"onnxruntime_vs_pytorch": "export", "opencv_vs_onnxruntime": "engine"}
 NOT_COMPARED = PairParity(None, None, None, None, None, None)
+SETUP = ("engine", "backend", "target")  # of OpenCV, which a model may have of its own
 MAX_FAILURE = 300  # characters of a failure's message
 
 
@@ -142,9 +143,12 @@ def environment_text(models: Sequence[Results]) -> str:
         blob: f" ({_count_text(names)})" if len(blobs) > 1 else "" for blob, names in blobs.items()
     }
     sizes = ", ".join(f"{blob}{count}" for blob, count in counts.items())
-    environments = [results.benchmark.environment for results in models]
-    machines = {json.dumps(where): _machine_text(where) for where in environments}
-    text = f"Blob, NCHW: {sizes}. {'; '.join(machines.values())}."
+    machines: dict[str, list[Results]] = {}
+    for results in models:
+        where = results.benchmark.environment
+        opencv = {key: value for key, value in where["opencv"].items() if key not in SETUP}
+        machines.setdefault(json.dumps(where | {"opencv": opencv}), []).append(results)
+    text = f"Blob, NCHW: {sizes}. {'; '.join(map(_machine_text, machines.values()))}."
     if len(machines) > 1:
         text += " Measured in different environments: do not compare the times of different models."
     return text
@@ -154,16 +158,25 @@ def _count_text(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{len(names)} models"
 
 
-def _machine_text(environment: dict) -> str:
-    opencv = environment["opencv"]
+def _machine_text(models: Sequence[Results]) -> str:
+    """Describe the machine that some models share, and how OpenCV ran each of them there."""
+    environment = models[0].benchmark.environment
+    setups: dict[str, list[str]] = {}
+    for results in models:
+        opencv = results.benchmark.environment["opencv"]
+        setup = ", ".join(f"{key} {opencv[key]}" for key in SETUP)
+        setups.setdefault(setup, []).append(results.model)
+    several = len(setups) > 1
+    texts = [
+        f"{setup}: {_count_text(names)}" if several else setup for setup, names in setups.items()
+    ]
     threads = [environment[backend]["threads"] for backend in BACKENDS]
     same = len(set(threads)) == 1
     count = f"threads {threads[0] if same else '/'.join(map(str, threads))}"
     versions = ", ".join(
         f"{name} {environment[backend]['version']}" for backend, name in LABELS.items()
     )
-    setup = f"engine {opencv['engine']}, backend {opencv['backend']}, target {opencv['target']}"
     cpu = f"{environment['cpu']}, cores {environment['cores']}"
     if "gpu" in environment["pytorch"]:
         versions = versions.replace(",", f" on {environment['pytorch']['gpu']},", 1)
-    return f"{cpu}, {count}; {versions} ({setup})"
+    return f"{cpu}, {count}; {versions} ({'; '.join(texts)})"

@@ -1,11 +1,20 @@
 import json
+from functools import partial
 
 import pytest
 from helpers.checkout import ROOT
-from helpers.params import MISSING, SMALL, changed, write_params
+from helpers.params import MISSING, SMALL, changed, model_entry, write_params
 from helpers.refusals import refused
 
-from parity.core.params import count_kept, entry, load_params
+from parity.core.params import (
+    DynamicAxes,
+    ExportParams,
+    count_kept,
+    entry,
+    load_params,
+    of_model,
+    setting_key,
+)
 from stages import check_params
 
 
@@ -139,6 +148,90 @@ def test_a_batch_needs_a_batch_axis(project):
         load_params()
 
 
+# A model's own settings
+
+MINE = "models.squeezenet1_1"
+GIVEN = {"task": "classification", "preprocess": "imagenet", "onnx": "given.onnx"}
+
+
+def test_a_models_own_settings_override_the_global_ones(project):
+    own = {
+        f"{MINE}.export": {"exporter": "dynamo", "dynamic_axes": []},
+        f"{MINE}.opencv": {"engine": "classic"},
+        f"{MINE}.inference": {"batch_size": 1},
+        "models.given": GIVEN,
+    }
+    write_params(project, own)
+    params = load_params()
+    mine, given = of_model(params, "squeezenet1_1"), of_model(params, "given")
+    axes = DynamicAxes(classification=[], segmentation=["batch", "height", "width"])
+    assert mine.export == ExportParams(exporter="dynamo", opset=18, dynamic_axes=axes)
+    assert mine.opencv == params.opencv.model_copy(update={"engine": "classic"})
+    assert mine.inference.batch_size.of("classification") == 1
+    assert mine.benchmark == params.benchmark
+    assert mine.models == {"squeezenet1_1": model_entry(preprocess="imagenet")}
+    assert given == params.model_copy(update={"models": {"given": params.models["given"]}})
+    with refused("params.yaml: models.none: no such entry; there are given, squeezenet1_1"):
+        of_model(params, "none")
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ({"export": {"opset": 5}}, "export.opset: found 5; expected greater than or equal to 11"),
+        ({"export": {"exporter": 1}}, "export.exporter: found 1; expected 'dynamo' or"),
+        ({"export": {"exporte": "dynamo"}}, "export.exporte: unknown key; did you mean exporter?"),
+        ({"export": "dynamo"}, "export: found 'dynamo'; expected keys with values"),
+        ({"export": {"dynamic_axes": ["depth"]}}, "export.dynamic_axes.0: found 'depth'; expected"),
+        (
+            {"export": {"dynamic_axes": ["batch", "height"]}},
+            "export.dynamic_axes.1: found 'height'; expected 'batch'",
+        ),
+        ({"opencv": {"engine": 5}}, "opencv.engine: found 5; expected string"),
+        ({"opencv": {"threads": 1}}, "opencv.threads: unknown key"),
+        ({"opencv": {"enigne": "new"}}, "opencv.enigne: unknown key; did you mean engine?"),
+        ({"opencvs": {}}, "opencvs: unknown key; did you mean opencv?"),
+        ({"inference": {"batch_size": 0}}, "inference.batch_size: found 0; expected greater than"),
+        (
+            {"inference": {"batch_size": 2}, "task": "segmentation", "preprocess": "voc"},
+            "inference.batch_size: found 2; expected 1",
+        ),
+    ],
+)
+def test_a_wrong_setting_of_a_model_is_named_with_its_key(project, own, expected):
+    write_params(project, {MINE: SMALL["models"]["squeezenet1_1"] | own})
+    with refused(f"params.yaml: {MINE}.{expected}"):
+        load_params()
+
+
+def test_an_onnx_file_is_not_exported(project):
+    write_params(project, {"models.given": GIVEN | {"export": {"opset": 18}}})
+    with refused("params.yaml: models.given.export: not used with `onnx`"):
+        load_params()
+
+
+def test_a_model_without_a_batch_axis_of_its_own_needs_a_batch_of_one_of_its_own(project):
+    write_params(project, {f"{MINE}.export": {"dynamic_axes": []}})
+    advice = f"as {MINE}.export.dynamic_axes has no `batch`: set {MINE}.inference.batch_size: 1"
+    with refused(f"inference.batch_size.classification: found 4; expected 1, {advice}"):
+        load_params()
+    sizes = {f"{MINE}.inference": {"batch_size": 1}, "export.dynamic_axes.classification": []}
+    write_params(project, sizes)
+    load_params()
+    write_params(project, sizes | {f"{MINE}.inference": {"batch_size": 3}})
+    with refused(f"{MINE}.inference.batch_size: found 3; expected 1, as export.dynamic_axes.class"):
+        load_params()
+
+
+def test_the_key_of_a_setting_is_the_models_own_or_the_global_one(project):
+    write_params(project, {f"{MINE}.export": {"opset": 17}})
+    key = partial(setting_key, load_params(), "squeezenet1_1")
+    assert key("export", "opset") == f"{MINE}.export.opset"
+    assert key("export", "exporter") == "export.exporter"
+    assert key("export", "dynamic_axes") == "export.dynamic_axes.classification"
+    assert key("opencv", "engine") == "opencv.engine"
+
+
 @pytest.mark.parametrize("value", ["nan", "inf"])
 def test_a_non_finite_number_is_refused(project, value):
     text = json.dumps(SMALL).replace('"ridge": 0.001', f'"ridge": .{value}')
@@ -252,6 +345,14 @@ def test_check_params_accepts_what_can_run(project):
             "models.fcn_resnet50: torchvision has no classification model of this name",
         ),
         ({"opencv.engine": "fast"}, "opencv.engine: found 'fast'; expected one of auto, classic"),
+        (
+            {"models.squeezenet1_1.opencv": {"engine": "fast"}},
+            "models.squeezenet1_1.opencv.engine: found 'fast'; expected one of auto, classic",
+        ),
+        (
+            {"models.squeezenet1_1.opencv": {"target": "cuda"}},
+            "models.squeezenet1_1.opencv.target: found 'cuda', which this OpenCV",
+        ),
     ],
 )
 def test_check_params_refuses_what_cannot_run(project, changes, expected):

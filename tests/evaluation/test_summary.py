@@ -149,6 +149,16 @@ def test_times_of_different_machines_are_not_to_be_compared():
     assert text.endswith("do not compare the times of different models.")
 
 
+def test_an_engine_of_a_models_own_is_no_other_machine():
+    opencv = BENCHMARK.environment["opencv"] | {"engine": "classic"}
+    own = replace(BENCHMARK, environment=BENCHMARK.environment | {"opencv": opencv})
+    text = environment_text([faithful(), faithful(model="vgg11", benchmark=own), faithful()])
+    assert text.endswith(
+        "OpenCV 5.0.0 (engine auto, backend default, target cpu: 2 models; engine classic, backend"
+        " default, target cpu: vgg11)."
+    )
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(123.4, "123"), (12.34, "12.3"), (1.0, "1.0"), (0.123, "0.12")]
 )

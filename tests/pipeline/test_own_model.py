@@ -18,7 +18,7 @@ from helpers.params import own, write_params
 from helpers.refusals import refused
 from torch import nn
 
-from parity.core.params import load_params
+from parity.core.params import load_params, of_model
 from stages import check_params, fetch, preprocess, summary, transform, weights
 from tools import demo
 
@@ -340,9 +340,14 @@ def test_an_onnx_file_of_one_image_at_a_time_is_refused_with_the_key_to_set(trai
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
     onnx.save(model, "one.onnx")
-    use(given={"task": "classification", "preprocess": "imagenet", "onnx": "one.onnx"})
-    with refused("inference.batch_size.classification: found 4; models.given.onnx takes 1 at a"):
+    given = {"task": "classification", "preprocess": "imagenet", "onnx": "one.onnx"}
+    use(given=given)
+    found = "inference.batch_size.classification: found 4; models.given.onnx takes 1 at a time"
+    with refused(f"{found}: set models.given.inference.batch_size: 1"):
         check_params.main([])
+    use(given=given | {"inference": {"batch_size": 1}}, small_net=entry())
+    check_params.main([])
+    assert of_model(load_params(), "small_net").inference.batch_size.classification == 4
 
 
 def test_external_data_of_an_onnx_file_and_the_rest_of_a_factorys_package_are_watched(

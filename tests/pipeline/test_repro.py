@@ -809,17 +809,21 @@ def read_params(command: str) -> set[str]:
     _, _, module, *args = command.split()
     main = importlib.import_module(module).main
     read: set[str] = set()
+    noting = {
+        "load_params": lambda: noted(load_params(), "", read),
+        "of_model": lambda _, name: noted(of_model(load_params(), name), "", read),
+    }
     with pytest.MonkeyPatch.context() as patch:
         for name, loaded in list(sys.modules.items()):
-            if not name.startswith(("stages.", "parity.")) or module == "stages.settings":
-                continue
-            if hasattr(loaded, "load_params"):
-                patch.setattr(loaded, "load_params", lambda: noted(load_params(), "", read))
-            if hasattr(loaded, "of_model"):
-                effective = lambda _, name: noted(of_model(load_params(), name), "", read)  # noqa: E731
-                patch.setattr(loaded, "of_model", effective)
+            if name.startswith(("stages.", "parity.")) and name not in NOT_NOTED:
+                for function in noting.keys() & vars(loaded).keys():
+                    patch.setattr(loaded, function, noting[function])
         main(args)
     return read
+
+
+# The functions themselves, and what applies them to whole sections.
+NOT_NOTED = ("parity.core.params", "parity.core.settings", "stages.settings")
 
 
 @pytest.fixture(scope="module")
