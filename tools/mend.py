@@ -14,10 +14,11 @@ import numpy as np
 
 from parity.backends.external_data import check_external_data
 from parity.backends.opencv import engines
-from parity.core.cli import InputError, log, run
+from parity.core.cli import InputError, log
 from parity.core.files import new_file
-from parity.core.params import Params, entry, load_params
+from parity.core.params import Params, entry, load_params, of_model
 from parity.core.paths import reproducer_folder
+from parity.core.user_code import run
 from parity.core.written import refuse_foreign
 from parity.evaluation.verdict import gate_limits
 from parity.faults.exported_file import exported_file
@@ -72,7 +73,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def mend_model(args: argparse.Namespace, params: Params, path: Path) -> int:
     """Mend the file of a model of params.yaml; returns the exit code."""
-    name, model = args.name, params.models[args.name]
+    name, params = args.name, of_model(params, args.name)
+    model = params.models[name]
     opencv, perturb = on_cpu(params.opencv, args.engine), params.stability.perturb
     blobs, fixed = image_blobs(name, model, params), gate_limits(params, name).rel
     suspect = Suspect(

@@ -196,4 +196,4 @@ def test_every_script_that_can_reach_a_factory_runs_so(monkeypatch):
     reached = {name: fingerprint(name)["code"] for name in SCRIPTS if "__" not in name}
     calling = {name for name, code in reached.items() if FACTORY in code} - TORCHVISION_ALONE
     guarded = {name for name, code in reached.items() if "parity.core.user_code:run" in code}
-    assert len(calling) == 10 and guarded == calling
+    assert len(calling) == 11 and guarded == calling

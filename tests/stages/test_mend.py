@@ -1,6 +1,4 @@
 import json
-import shutil
-from pathlib import Path
 
 import onnx
 import pytest
@@ -8,10 +6,10 @@ from helpers.params import write_params
 from helpers.refusals import refused
 
 from parity.core.paths import mended_path, mending_path, onnx_path
-from parity.evaluation.results import TIMES
 from stages import mend
 
 NAME = "mobilenet_v3_small"
+ENTRY = {"task": "classification", "preprocess": "imagenet", "weights": "random"}
 
 pytestmark = pytest.mark.process
 
@@ -23,7 +21,7 @@ def wrong(mobilenet_by_dynamo):
 
 
 def mended(project, how) -> dict:
-    write_params(project, {f"models.{NAME}.mend": how})
+    write_params(project, {"models": {NAME: ENTRY | {"mend": how}}})
     mend.main([NAME])
     return json.loads(mending_path(NAME).read_text())
 
