@@ -1,6 +1,12 @@
 """All rules, in the order in which they are tried."""
 
-from parity.mending import hard_sigmoid
+from parity.mending import constant_of_shape, hard_sigmoid
 from parity.mending.rule import Rule
 
-RULES: dict[str, Rule] = {module.RULE.name: module.RULE for module in (hard_sigmoid,)}
+RULES: dict[str, Rule] = {
+    module.RULE.name: module.RULE
+    for module in (
+        hard_sigmoid,
+        constant_of_shape,
+    )
+}
