@@ -1,6 +1,6 @@
 """All rules, in the order in which they are tried."""
 
-from parity.mending import constant_of_shape, hard_sigmoid
+from parity.mending import constant_of_shape, hard_sigmoid, resize_of_one_pixel
 from parity.mending.rule import Rule
 
 RULES: dict[str, Rule] = {
@@ -8,5 +8,6 @@ RULES: dict[str, Rule] = {
     for module in (
         hard_sigmoid,
         constant_of_shape,
+        resize_of_one_pixel,
     )
 }
