@@ -1,6 +1,11 @@
 """All rules, in the order in which they are tried."""
 
-from parity.mending import constant_of_shape, hard_sigmoid, resize_of_one_pixel
+from parity.mending import (
+    broadcast_after_convolution,
+    constant_of_shape,
+    hard_sigmoid,
+    resize_of_one_pixel,
+)
 from parity.mending.rule import Rule
 
 RULES: dict[str, Rule] = {
@@ -9,5 +14,6 @@ RULES: dict[str, Rule] = {
         hard_sigmoid,
         constant_of_shape,
         resize_of_one_pixel,
+        broadcast_after_convolution,
     )
 }

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from helpers.faulty import parse
 from helpers.mending import applied, assert_same_function, assert_untouched
-from helpers.new_engine import run_new_engine
+from helpers.new_engine import new_engine
 
 from parity.backends.contract import BackendFailure
 from parity.backends.onnxruntime import run_onnxruntime
@@ -39,7 +39,8 @@ def test_an_explicit_value_stays():
 def test_the_new_engine_refuses_the_default_and_takes_the_value():
     model = parse(ZEROS, *SHAPES)
     feeds = {"input": np.arange(8, dtype=np.float32).reshape(2, 4)}
-    with pytest.raises(BackendFailure, match=r"blobs.size\(\) == 1"):
-        run_new_engine(model, feeds, ["output"])
-    (after,) = run_new_engine(applied(RULE, model)[0], feeds, ["output"])
+    with new_engine() as engine:
+        with pytest.raises(BackendFailure, match=r"blobs.size\(\) == 1"):
+            engine.run(model, feeds, ["output"])
+        (after,) = engine.run(applied(RULE, model)[0], feeds, ["output"])
     np.testing.assert_array_equal(after, run_onnxruntime(model, feeds, ["output"])["output"])

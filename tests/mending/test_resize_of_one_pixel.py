@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from helpers.faulty import parse
 from helpers.mending import applied, assert_same_function, assert_untouched
-from helpers.new_engine import run_new_engine
+from helpers.new_engine import new_engine
 
 from parity.backends.onnxruntime import run_onnxruntime
 from parity.evaluation.scores import relative_difference
@@ -98,7 +98,8 @@ def test_the_new_engine_reads_unwritten_memory_before_and_none_after(shapes, sha
     model = parse(IN_A_NETWORK, *shapes, large=LARGE, weight=weight)
     feeds = {"input": rng.standard_normal(shape, np.float32)}
     expected = run_onnxruntime(model, feeds, ["output"])["output"]
-    (before,) = run_new_engine(model, feeds, ["output"], PERTURB)
-    (after,) = run_new_engine(applied(RULE, model)[0], feeds, ["output"], PERTURB)
+    with new_engine(PERTURB) as engine:
+        (before,) = engine.run(model, feeds, ["output"])
+        (after,) = engine.run(applied(RULE, model)[0], feeds, ["output"])
     assert not relative_difference(before, expected) < 1e-3
     assert relative_difference(after, expected) < 1e-5
