@@ -17,7 +17,7 @@ from parity.mending.proof import Check, opencv_check, prove
 from parity.mending.rule import Rule
 from parity.mending.rules import RULES
 from parity.mending.search import Mending, Say, apply_rules, mend
-from parity.mending.steps import Step, apply_steps, read_steps
+from parity.mending.steps import Step, apply_steps, places_by_rule, read_steps
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Mended:
         """Return what the last line of `tools.mend` and the stage's file hold."""
         return {
             "mended": bool(self.steps) and self.passes,
-            "rules": {step.rule.name: len(step.places) for step in self.steps},
-            "places": {step.rule.name: [*step.places] for step in self.steps},
+            "rules": {name: len(places) for name, places in places_by_rule(self.steps).items()},
+            "places": places_by_rule(self.steps),
             "before": _judgement_json(self.mending.before),
             "after": _judgement_json(self.mending.after),
             "tried": self.mending.tried,

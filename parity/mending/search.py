@@ -1,6 +1,6 @@
 """Find the steps that make OpenCV right with a file, and no step more."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from onnx import ModelProto
@@ -13,6 +13,7 @@ from parity.mending.steps import Step, apply_steps, fitting, steps_text
 # A step counts as needed if the error without it is larger than with it by WORSE, and beyond what
 # healthy networks reach, although both are within the limit.
 WORSE, HEALTHY = 1.5, 0.3
+MOST = 20  # steps, in case a rule fits what it writes
 
 # Returns the names of values at and around the fault that a judgement shows in a model.
 Locate = Callable[[ModelProto, Judgement], Collection[str]]
@@ -49,9 +50,7 @@ def mend(
     say(f"before: {before.text}")
     found = Mending(original, original, [], before, before)
     while not found.after.passes:
-        rest = [rule for rule in rules if rule not in [step.rule for step in found.steps]]
-        steps = fitting(found.model, rest)
-        if not steps or not _forward(found, steps, judge, locate, say):
+        if len(found.steps) >= MOST or not _forward(found, rules, judge, locate, say):
             return found
     return _without_needless(found, judge, say) if found.steps else found
 
@@ -69,13 +68,17 @@ def apply_rules(original: ModelProto, judge: Judge, rules: Sequence[Rule], say: 
     return Mending(original, model, steps, before, after)
 
 
-def _forward(found: Mending, steps: list[Step], judge: Judge, locate: Locate, say: Say) -> bool:
+def _forward(found: Mending, rules: Sequence[Rule], judge: Judge, locate: Locate, say: Say) -> bool:
     """Add the first step that brings OpenCV further, or all together; returns whether one did."""
+    steps = fitting(found.model, rules)
+    if not steps:
+        return False
     near = set(locate(found.model, found.after))
-    steps.sort(key=lambda step: near.isdisjoint(step.places))  # stable: RULES' order otherwise
+    steps.sort(key=lambda step: near.isdisjoint(step.places))  # stable: in the rules' order else
     attempts = [[step] for step in steps]
-    if len(steps) > 1:
-        attempts.append(_together(found, [step.rule for step in steps]))
+    together = _together(found, rules)
+    if len(together) > 1:
+        attempts.append(together)
     for attempt in attempts:
         trial = found.steps + attempt
         model = apply_steps(found.original, trial)
@@ -83,9 +86,9 @@ def _forward(found: Mending, steps: list[Step], judge: Judge, locate: Locate, sa
         line = f"{steps_text(attempt)}: {judgement.text}"
         found.tried.append(line)
         say(line)
-        if judgement.is_better_than(found.after):
-            if not same_function(found.original, model, trial, judge.cases, say):
-                continue
+        if judgement.is_better_than(found.after) and same_function(
+            found.original, model, trial, judge.cases, say
+        ):
             found.model, found.steps, found.after = model, trial, judgement
             return True
     return False
@@ -102,27 +105,31 @@ def same_function(
 
 
 def _together(found: Mending, rules: Sequence[Rule]) -> list[Step]:
-    """Return the steps of all rules, each fitted after the ones before."""
+    """Return the steps of all rules, each fitted after the ones before; twice, as a rule may fit
+    what another one wrote."""
     steps: list[Step] = []
-    for rule in rules:
+    for rule in (*rules, *rules):
         steps += fitting(apply_steps(found.original, found.steps + steps), [rule])
     return steps
 
 
 def _without_needless(found: Mending, judge: Judge, say: Say) -> Mending:
     """Take back the steps, and their places, that OpenCV does not need."""
-    for step in reversed(found.steps):
-        for places in _needless(found, step, step.places, judge):
-            say(f"taken back: {Step(step.rule, places).text}")
+    for number in reversed(range(len(found.steps))):
+        step = found.steps[number]
+        for places in _needless(found, number, step.places, judge):
+            say(f"taken back: {steps_text([Step(step.rule, places)])}")
+    found.steps = [step for step in found.steps if step.places]
     return found
 
 
-def _needless(found: Mending, step: Step, places: Sequence[str], judge: Judge):
+def _needless(
+    found: Mending, number: int, places: Sequence[str], judge: Judge
+) -> Iterator[Sequence[str]]:
     """Take back places of a step, all at once or by halves; yields those that were not needed."""
-    current = next(one for one in found.steps if one.rule is step.rule)
+    current = found.steps[number]
     kept = [place for place in current.places if place not in places]
-    trial = [Step(one.rule, kept) if one is current else one for one in found.steps]
-    trial = [one for one in trial if one.places]
+    trial = [*found.steps[:number], Step(current.rule, kept), *found.steps[number + 1 :]]
     if (judged := _judged(found, trial, judge)) is not None:
         found.steps, (found.model, found.after) = trial, judged
         yield places
@@ -131,7 +138,7 @@ def _needless(found: Mending, step: Step, places: Sequence[str], judge: Judge):
         return
     middle = len(places) // 2
     for half in (places[:middle], places[middle:]):
-        yield from _needless(found, step, half, judge)
+        yield from _needless(found, number, half, judge)
 
 
 def _judged(found: Mending, steps: list[Step], judge: Judge) -> tuple[ModelProto, Judgement] | None:

@@ -1,7 +1,7 @@
 """Apply steps of mending to a model: which rule, at which places."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -23,13 +23,22 @@ class Step:
     rule: Rule
     places: Sequence[str]
 
-    @property
-    def text(self) -> str:
-        return f"{len(self.places)} {TIMES} {self.rule.name}"
+
+def places_by_rule(steps: Iterable[Step]) -> dict[str, list[str]]:
+    """Return the places of each rule's name."""
+    places: dict[str, list[str]] = {}
+    for step in steps:
+        places.setdefault(step.rule.name, []).extend(step.places)
+    return places
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Describe how many places each rule changed."""
+    return ", ".join(f"{count} {TIMES} {name}" for name, count in counts.items())
 
 
 def steps_text(steps: Iterable[Step]) -> str:
-    return ", ".join(step.text for step in steps)
+    return counts_text({name: len(places) for name, places in places_by_rule(steps).items()})
 
 
 def fitting(model: ModelProto, rules: Iterable[Rule]) -> list[Step]:
@@ -44,6 +53,7 @@ def apply_steps(original: ModelProto, steps: Sequence[Step]) -> ModelProto:
 
     Raises ValueError where a rule no longer fits one of its places.
     """
+    steps = [step for step in steps if step.places]
     if not steps:
         return original
     graph = _graph(original)
@@ -64,7 +74,10 @@ def apply_steps(original: ModelProto, steps: Sequence[Step]) -> ModelProto:
         del ours[:]
         ours.extend(theirs)
     note = mended.metadata_props.add()
-    note.key, note.value = METADATA, json.dumps({step.rule.name: [*step.places] for step in steps})
+    note.key, note.value = (
+        METADATA,
+        json.dumps([[step.rule.name, [*step.places]] for step in steps]),
+    )
     return mended
 
 
@@ -75,10 +88,10 @@ def read_steps(model: ModelProto) -> list[Step]:
     """
     notes = [entry.value for entry in model.metadata_props if entry.key == METADATA]
     try:
-        listed = json.loads(notes[-1]) if notes else {}
-        return [Step(RULES[name], [*map(str, places)]) for name, places in listed.items()]
-    except (TypeError, AttributeError, KeyError) as error:
-        raise ValueError(f"metadata {METADATA!r}: {error} is no rule with its places") from None
+        listed = json.loads(notes[-1]) if notes else []
+        return [Step(RULES[name], [*map(str, places)]) for name, places in listed]
+    except (TypeError, ValueError, KeyError) as error:
+        raise ValueError(f"metadata {METADATA!r}: no list of rules and places: {error}") from None
 
 
 def _graph(model: ModelProto) -> ir.Model:
