@@ -1,6 +1,10 @@
 """All rules, in the order in which they are tried."""
 
-from parity.mending import hard_sigmoid
+from parity.mending import einsum_matmul, hard_sigmoid
 from parity.mending.rule import Rule
 
-RULES: dict[str, Rule] = {module.RULE.name: module.RULE for module in (hard_sigmoid,)}
+MODULES = (
+    hard_sigmoid,
+    einsum_matmul,
+)
+RULES: dict[str, Rule] = {module.RULE.name: module.RULE for module in MODULES}
