@@ -79,6 +79,11 @@ def product_of(output: ir.Value) -> Product | None:
     return Product(left, right, result) if alone <= set(result) <= known else None
 
 
+def named(labels: str, operand: ir.Value) -> dict[str, int | ir.SymbolicDim]:
+    """Return the size of each label of an operand."""
+    return dict(zip(labels, operand.shape, strict=True))
+
+
 class EinsumMatMul(RewriteRuleClassBase):
     def pattern(self, op, a, b):
         return op.Einsum(a, b, _outputs=["y"])
@@ -89,7 +94,7 @@ class EinsumMatMul(RewriteRuleClassBase):
             return False
         if a.dtype is None or not a.dtype.is_floating_point() or None in (a.shape, b.shape):
             return False
-        left, right = dict(zip(product.left, a.shape)), dict(zip(product.right, b.shape))
+        left, right = named(product.left, a), named(product.right, b)
         if any(left[one] == UNKNOWN or left[one] != right[one] for one in left.keys() & right):
             return False
         inner = [(left | right)[one] for one in product.rows + product.summed + product.columns]
@@ -98,7 +103,7 @@ class EinsumMatMul(RewriteRuleClassBase):
     def rewrite(self, op, a: ir.Value, b: ir.Value, y: ir.Value) -> ir.Value:
         product = product_of(y)
         batch, rows, columns = product.batch, product.rows, product.columns
-        sizes = dict(zip(product.left, a.shape)) | dict(zip(product.right, b.shape))
+        sizes = named(product.left, a) | named(product.right, b)
 
         def transposed(value: ir.Value, labels: str, wanted: str) -> ir.Value:
             if labels == wanted:
