@@ -1,10 +1,21 @@
 """All rules, in the order in which they are tried."""
 
-from parity.mending import einsum_matmul, hard_sigmoid
+from parity.mending import (
+    contiguous_gather,
+    einsum_matmul,
+    expanded_concat,
+    hard_sigmoid,
+    reshape_shape,
+    unsqueeze_reshape,
+)
 from parity.mending.rule import Rule
 
 MODULES = (
     hard_sigmoid,
     einsum_matmul,
+    reshape_shape,
+    unsqueeze_reshape,
+    contiguous_gather,
+    expanded_concat,
 )
 RULES: dict[str, Rule] = {module.RULE.name: module.RULE for module in MODULES}
