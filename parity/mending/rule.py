@@ -40,8 +40,7 @@ def pattern_rule(
         changed: list[str] = []
         for pattern in patterns:
             _limited(pattern(), places, changed).apply_to_model(model)
-        _remove_unused(model, changed)
-        return changed
+        return remove_unused(model, changed)
 
     return Rule(name, exact, steers_round, apply)
 
@@ -54,16 +53,19 @@ def node_rule(name: str, exact: bool, steers_round: str, change: Callable[[ir.No
         nodes = [one for one in model.graph.all_nodes() if one.outputs]
         chosen = [one for one in nodes if places is None or one.outputs[0].name in places]
         changed = [one.outputs[0].name for one in chosen if change(one)]
-        _remove_unused(model, changed)
-        return changed
+        return remove_unused(model, changed)
 
     return Rule(name, exact, steers_round, apply)
 
 
-def _remove_unused(model: ir.Model, changed: list[str]) -> None:
-    """Remove what only the replaced nodes used: OpenCV refuses some nodes even if unused."""
+def remove_unused(model: ir.Model, changed: list[str]) -> list[str]:
+    """Remove the nodes that nothing uses any more if places changed, and return the places.
+
+    OpenCV refuses some nodes that nothing uses.
+    """
     if changed:
         RemoveUnusedNodesPass()(model)
+    return changed
 
 
 def _limited(pattern: RewriteRuleClassBase, places: Places, changed: list[str]) -> RewriteRule:

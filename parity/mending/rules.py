@@ -1,10 +1,13 @@
 """All rules, in the order in which they are tried."""
 
 from parity.mending import (
+    constant_folding,
     contiguous_gather,
     einsum_matmul,
     expanded_concat,
     hard_sigmoid,
+    identity_of_constant,
+    redundant_expand,
     reshape_shape,
     unsqueeze_reshape,
 )
@@ -17,5 +20,8 @@ MODULES = (
     unsqueeze_reshape,
     contiguous_gather,
     expanded_concat,
+    redundant_expand,
+    identity_of_constant,
+    constant_folding,
 )
 RULES: dict[str, Rule] = {module.RULE.name: module.RULE for module in MODULES}
