@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := repro
 .DELETE_ON_ERROR:
-.PHONY: repro all-models summary gate verify classify segment locate workaround reproducer coverage test test-fast lint format \
+.PHONY: repro all-models summary gate verify classify segment locate mend workaround reproducer coverage test test-fast lint format \
 	readme clean distclean help venv install
 
 PYTHON ?= python3
@@ -49,6 +49,9 @@ segment: venv  ## The same for segmentation: MODEL=fcn_resnet50 IMAGE=photo.jpg,
 
 locate: venv  ## Find the first node whose output is wrong, and its owner: MODEL=resnet50
 	@python -m tools.locate -- "$$MODEL" || [ $$? -eq 1 ]  # 1: a fault was found, which is what the user asked for
+
+mend: venv  ## Write a file that OpenCV gets right, and prove it the same function: MODEL=resnet50
+	@python -m tools.mend -- "$$MODEL"
 
 workaround: venv  ## What makes OpenCV give the model's own answers: MODEL=resnet50
 	@python -m tools.workaround -- "$$MODEL"
