@@ -21,17 +21,15 @@ from parity.backends.onnxruntime import run_onnxruntime
 from parity.mending.rule import Places, Rule, remove_unused
 from parity.mending.values import constant_of
 
-KEPT = frozenset(
-    [
-        "RandomNormal",
-        "RandomNormalLike",
-        "RandomUniform",
-        "RandomUniformLike",
-        "Multinomial",
-        "Bernoulli",
-        "DequantizeLinear",
-    ]
-)
+KEPT = {
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+    "Multinomial",
+    "Bernoulli",
+    "DequantizeLinear",
+}
 
 
 def _apply(model: ir.Model, places: Places) -> list[str]:
