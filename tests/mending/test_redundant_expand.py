@@ -10,15 +10,16 @@ from parity.mending.redundant_expand import RULE
 SHAPES = "float[N, 3, 4] input", "float[N, 3, 4] output"
 BODY = """
     norm = ReduceL2 <keepdims = 1> (input, last)
-    shape = Shape (input)
+    batch = Shape <start = 0, end = 1> (input)
+    shape = Concat <axis = 0> (batch, sizes)
     expanded = Expand (norm, shape)
     output = Div (input, expanded)
 """
-LAST = {"last": np.int64([2])}
+WEIGHTS = {"last": np.int64([2]), "sizes": np.int64([3, 4])}
 
 
 def division(body: str = BODY, shapes: tuple[str, str] = SHAPES, **weights: np.ndarray):
-    return parse(body, *shapes, **(LAST | weights))
+    return parse(body, *shapes, **(WEIGHTS | weights))
 
 
 @pytest.mark.parametrize("operands", ["input, expanded", "expanded, input"])
@@ -70,6 +71,6 @@ def test_sizes_without_a_name_stay():
 @pytest.mark.process
 def test_opencv_4_computes_the_replacement():
     blob = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32)
-    with pytest.raises(BackendFailure):
+    with pytest.raises(BackendFailure, match="Expand"):
         run_opencv4(division(), blob)
     assert_opencv4_computes(applied(RULE, division())[0], division(), blob)
