@@ -10,8 +10,9 @@ Why it is the same function: these operators broadcast an axis of size one to th
 size, and Expand repeats the same values. No value is computed: NaN and infinity stay. An empty axis
 stays empty.
 
-Fault: OpenCV 4.13 and 4.14, classic engine, expand to the sizes that they compute at reading, with
-1 for a dynamic batch; swin_v2 divides by an expanded norm.
+Fault: OpenCV 4.13 and 4.14, classic engine, compute the shape of an Expand when they read the file,
+with 1 for a dynamic batch, and refuse a larger one: "DNN/Expand: invalid dimension". They cannot
+read swin_v2, which divides by expanded norms.
 """
 
 import onnx_ir as ir

@@ -1,17 +1,17 @@
 """Reshape to a computed shape, with a constant for it.
 
-Pattern: `Reshape(x, shape)`, where `shape` is no constant, the output's shape is known but for one
-axis at most, and no known size of it is 0.
+Pattern: `Reshape(x, shape)`, where `shape` is no constant. The output has one axis of unknown size
+at most, and no axis of size 0.
 
-Replacement: `Reshape(x, constant)` with the known sizes, and -1 for the axis that is unknown, which
-stays dynamic.
+Replacement: `Reshape(x, constant)` with the known sizes, and -1 for the unknown one, which stays
+dynamic.
 
-Why it is the same function: the output has the number of elements of x, which leaves one size for
-the axis of -1. No other size is 0, so this size follows for an empty x as well. Values are copied:
-NaN and infinity stay.
+Why it is the same function: Reshape copies the elements in their order, so NaN and infinity stay,
+and their number leaves one size for the axis of -1. No other size is 0, so this holds for an empty
+x as well.
 
-Fault: OpenCV 4.13 and 4.14, classic engine, compute shapes at reading, with 1 for a dynamic batch,
-and refuse several of the operators that do it: Shape, Slice and Concat of vit_b_16.
+Fault: OpenCV 4.13 and 4.14, classic engine, compute shapes when they read the file, with 1 for a
+dynamic batch, and refuse a larger one. Each attention of vit_b_16 has two.
 """
 
 import onnx_ir as ir

@@ -1,18 +1,18 @@
 """Unsqueeze and Squeeze with a dynamic axis, written as Reshape.
 
-Pattern: `Unsqueeze(x, axes)` or `Squeeze(x, axes)`, also `Squeeze(x)`, with all sizes of the output
-known but one, and none of them 0.
+Pattern: `Unsqueeze(x, axes)` or `Squeeze(x, axes)` whose output has one axis of unknown size and
+no axis of size 0.
 
 Replacement: `Reshape(x, constant)` with the known sizes, and -1 for the axis that is unknown, which
 stays dynamic.
 
 Why it is the same function: all three copy the elements in their order, so NaN and infinity stay,
-and the number of elements leaves one size for the axis of -1. No other size is 0, so this size
-follows for an empty x as well.
+and the number of elements leaves one size for the axis of -1. No other size is 0, so this holds for
+an empty x as well.
 
-Fault: OpenCV 4.13 and 4.14, classic engine, take an Unsqueeze for a Reshape to the sizes that they
-compute at reading, with 1 for a dynamic batch; a larger batch is refused: "total(srcShape, ...) ==
-maskTotal". vit_b_16 has one in each attention.
+Fault: OpenCV 4.13 and 4.14, classic engine, compute the output's shape when they read the file, with
+1 for a dynamic batch, and reshape to it. They refuse a larger batch, "total(srcShape, ...) ==
+maskTotal", or return another shape. Each attention of vit_b_16 has one of both.
 """
 
 import onnx_ir as ir

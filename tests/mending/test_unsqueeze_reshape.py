@@ -33,14 +33,22 @@ def test_other_shapes_stay(case):
 
 
 @pytest.mark.process
-def test_opencv_4_computes_the_replacement():
-    body = """
+@pytest.mark.parametrize(
+    ("operator", "sizes", "axis", "output"),
+    [
+        ("Unsqueeze", [3, -1, 2, 2], 0, "1, 3, N, 2, 2"),
+        ("Squeeze", [3, -1, 1, 4], 2, "3, N, 4"),
+    ],
+)
+def test_opencv_4_computes_the_replacement(operator, sizes, axis, output):
+    body = f"""
         columns = Transpose <perm = [1, 0, 2]> (input)
-        halves = Reshape (columns, sizes)
-        output = Unsqueeze (halves, axes)
+        parts = Reshape (columns, sizes)
+        reshaped = {operator} (parts, axes)
+        output = Relu (reshaped)
     """
-    weights = {"sizes": np.int64([3, -1, 2, 2]), "axes": np.int64([0])}
-    model = parse(body, "float[N, 3, 4] input", "float[1, 3, N, 2, 2] output", **weights)
+    weights = {"sizes": np.int64(sizes), "axes": np.int64([axis])}
+    model = parse(body, "float[N, 3, 4] input", f"float[{output}] output", **weights)
     blob = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32)
     with pytest.raises(BackendFailure, match="maskTotal"):
         run_opencv4(model, blob)
