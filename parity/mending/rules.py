@@ -3,21 +3,19 @@
 from parity.mending import (
     constant_folding,
     contiguous_gather,
+    dynamic_reshape,
     einsum_matmul,
     expanded_concat,
     hard_sigmoid,
     identity_of_constant,
     redundant_expand,
-    reshape_shape,
-    unsqueeze_reshape,
 )
 from parity.mending.rule import Rule
 
 MODULES = (
     hard_sigmoid,
     einsum_matmul,
-    reshape_shape,
-    unsqueeze_reshape,
+    dynamic_reshape,
     contiguous_gather,
     expanded_concat,
     redundant_expand,

@@ -55,6 +55,11 @@ def test_another_index_stays(change):
     assert_untouched(RULE, as_strided(**change))
 
 
+def test_a_second_consumer_keeps_the_gather():
+    body = f"{BODY} more = Relu (flat)"
+    assert_untouched(RULE, as_strided(body, (SHAPES[0], f"{SHAPES[1]}, float[M] more")))
+
+
 def test_an_output_of_another_batch_stays():
     assert_untouched(RULE, as_strided(shapes=(SHAPES[0], "float[M, 2, 3] output")))
 

@@ -61,6 +61,11 @@ def test_a_third_operand_stays():
     assert_untouched(RULE, prepended(body, (SHAPES[0], "float[N, 7, 4] output")))
 
 
+def test_a_second_consumer_keeps_the_expand():
+    body = f"{BODY} more = Relu (expanded)"
+    assert_untouched(RULE, prepended(body, (SHAPES[0], f"{SHAPES[1]}, float[N, 1, 4] more")))
+
+
 def test_an_axis_of_unknown_size_stays():
     assert_untouched(RULE, prepended(shapes=("float[N, L, 4] input", "float[N, M, 4] output")))
 
