@@ -1,9 +1,9 @@
 """A value that no input of the model reaches, written as a constant.
 
-Pattern: the one output of a node that reads constants only, directly or through other such nodes,
-and whose consumer is no such node, or which is an output of the model. None of these nodes is
-random, has a subgraph, is of another domain than ONNX's, or is DequantizeLinear, which marks a
-quantized weight.
+Pattern: a tensor, the only output of a node that reads constants, directly or through other such
+nodes. A node that is not of this kind reads it, or it is an output of the model. None of these
+nodes may be random, has a subgraph, is of another domain than ONNX's, or is DequantizeLinear, which
+marks a quantized weight.
 
 Replacement: a Constant with the value that ONNX Runtime computes.
 
@@ -28,6 +28,7 @@ KEPT = {
     "RandomUniformLike",
     "Multinomial",
     "Bernoulli",
+    "Dropout",
     "DequantizeLinear",
 }
 
@@ -50,15 +51,12 @@ def _folded(graph: ir.Graph) -> list[ir.Value]:
             for value in node.inputs
         ):
             constant_nodes[node] = None
-    return [
-        node.outputs[0]
-        for node in constant_nodes
-        if len(node.outputs) == 1
-        and (
-            node.outputs[0].is_graph_output()
-            or any(consumer not in constant_nodes for consumer in node.outputs[0].consumers())
-        )
-    ]
+
+    def is_read(value: ir.Value) -> bool:
+        return value.is_graph_output() or not constant_nodes.keys() >= {*value.consumers()}
+
+    values = [node.outputs[0] for node in constant_nodes if len(node.outputs) == 1]
+    return [one for one in values if isinstance(one.type, ir.TensorType) and is_read(one)]
 
 
 def _is_deterministic(node: ir.Node) -> bool:

@@ -29,8 +29,7 @@ import onnx_ir as ir
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
 from parity.mending.rule import pattern_rule
-
-UNKNOWN = ir.SymbolicDim(None)
+from parity.mending.values import same_size
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def product_of(output: ir.Value) -> Product | None:
     return Product(left, right, result) if alone <= set(result) <= known else None
 
 
-def named(labels: str, operand: ir.Value) -> dict[str, int | ir.SymbolicDim]:
+def sizes_by_label(labels: str, operand: ir.Value) -> dict[str, int | ir.SymbolicDim]:
     """Return the size of each label of an operand."""
     return dict(zip(labels, operand.shape, strict=True))
 
@@ -94,8 +93,8 @@ class EinsumMatMul(RewriteRuleClassBase):
             return False
         if a.dtype is None or not a.dtype.is_floating_point() or None in (a.shape, b.shape):
             return False
-        left, right = named(product.left, a), named(product.right, b)
-        if any(left[one] == UNKNOWN or left[one] != right[one] for one in left.keys() & right):
+        left, right = sizes_by_label(product.left, a), sizes_by_label(product.right, b)
+        if not all(same_size(left[one], right[one]) for one in left.keys() & right):
             return False
         inner = [(left | right)[one] for one in product.rows + product.summed + product.columns]
         return not product.merges or all(isinstance(size, int) and size > 0 for size in inner)
@@ -103,7 +102,7 @@ class EinsumMatMul(RewriteRuleClassBase):
     def rewrite(self, op, a: ir.Value, b: ir.Value, y: ir.Value) -> ir.Value:
         product = product_of(y)
         batch, rows, columns = product.batch, product.rows, product.columns
-        sizes = named(product.left, a) | named(product.right, b)
+        sizes = sizes_by_label(product.left, a) | sizes_by_label(product.right, b)
 
         def transposed(value: ir.Value, labels: str, wanted: str) -> ir.Value:
             if labels == wanted:

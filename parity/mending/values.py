@@ -19,10 +19,3 @@ def constant_of(value: ir.Value | None) -> np.ndarray | None:
 def same_size(one: int | ir.SymbolicDim, other: int | ir.SymbolicDim) -> bool:
     """Whether two sizes are the same number or have the same name; unknown sizes have none."""
     return one == other and one != ir.SymbolicDim(None)
-
-
-def static_sizes(shape: ir.Shape | None) -> list[int] | None:
-    """Return a shape as numbers, None where it is not fully known."""
-    if shape is None or not all(isinstance(size, int) for size in shape):
-        return None
-    return list(shape)
