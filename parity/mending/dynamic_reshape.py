@@ -1,7 +1,8 @@
 """Reshape, Unsqueeze and Squeeze with a dynamic axis, written as Reshape to a constant shape.
 
 Pattern: `Reshape(x, shape)`, where `shape` is no constant, `Unsqueeze(x, axes)` or `Squeeze(x,
-axes)`. The output has one axis of unknown size and no axis of size 0.
+axes)`. The output has one axis of unknown size and no axis of size 0. x holds floats: indices are
+left to the rules that know what reads them.
 
 Replacement: `Reshape(x, constant)` with the known sizes, and -1 for the unknown one, which stays
 dynamic.
@@ -27,7 +28,7 @@ class Unsqueeze(RewriteRuleClassBase):
         return op.Unsqueeze(x, sizes, _outputs=["y"])
 
     def check(self, context, x: ir.Value, sizes: ir.Value, y: ir.Value) -> bool:
-        if y.shape is None:
+        if y.shape is None or x.dtype is None or not x.dtype.is_floating_point():
             return False
         return sum(not isinstance(size, int) for size in y.shape) == 1 and 0 not in y.shape
 

@@ -63,6 +63,12 @@ NEAR_MISSES = {
     "a constant shape": parse(
         "output = Reshape (input, shape)", INPUT, "float[N, 12] output", shape=np.int64([0, 12])
     ),
+    "indices": parse(
+        "output = Unsqueeze (input, axes)",
+        "int64[N] input",
+        "int64[N, 1] output",
+        axes=np.int64([1]),
+    ),
     "another operator": parse("output = Flatten (input)", INPUT, "float[N, 12] output"),
 }
 
