@@ -62,9 +62,10 @@ reproducer: venv  ## Write the smallest graph that OpenCV does wrong, with a rep
 verify: venv  ## Compare all results with dvc.lock, byte for byte
 	@python -m tools.verify
 
-coverage: venv  ## Try all of torchvision (hours): MODELS= EXPORTERS= ENGINES= JOBS= OPENCV= narrow it
+coverage: venv  ## Try all of torchvision (hours): MODELS= EXPORTERS= ENGINES= JOBS= OPENCV=, MEND=1
 	@python -m tools.coverage --models="$$MODELS" --exporters="$$EXPORTERS" \
-		--engines="$$ENGINES" --jobs="$$JOBS" --opencv="$$OPENCV"
+		--engines="$$ENGINES" --jobs="$$JOBS" --opencv="$$OPENCV" \
+		$(if $(filter-out 0,$(MEND)),--mend)
 
 test: venv  ## Run the tests
 	@python -m pytest
