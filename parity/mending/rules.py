@@ -4,6 +4,7 @@ from parity.mending import (
     constant_folding,
     contiguous_gather,
     dynamic_reshape,
+    einsum_labels,
     einsum_matmul,
     expanded_concat,
     hard_sigmoid,
@@ -15,6 +16,7 @@ from parity.mending.rule import Rule
 MODULES = (
     hard_sigmoid,
     einsum_matmul,
+    einsum_labels,
     dynamic_reshape,
     contiguous_gather,
     expanded_concat,
