@@ -10,7 +10,8 @@ NaN where alpha is 0, in both. An engine may compute alpha * x + beta in one rou
 float32 outputs agree within rounding.
 
 Fault: OpenCV takes `x * HardSigmoid(y)` for HardSwish(x), although y is not x, as in the
-squeeze-and-excitation blocks of mobilenet_v3; 4.13 to 5.0.0, both engines, silently.
+squeeze-and-excitation blocks of mobilenet_v3; 4.13 to 5.0.0, both engines, silently. The product
+then has the shape of y, which a Concat or a residual block after it may refuse.
 """
 
 import onnx_ir as ir

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript.rewriter.pattern import MatchResult, RewriteRule, RewriteRuleClassBase
 
 Places = Collection[str] | None  # names of values; None: wherever the rule fits
@@ -39,9 +40,32 @@ def pattern_rule(
         changed: list[str] = []
         for pattern in patterns:
             _limited(pattern(), places, changed).apply_to_model(model)
-        return changed
+        return remove_unused(model, changed)
 
     return Rule(name, exact, steers_round, apply)
+
+
+def node_rule(name: str, exact: bool, steers_round: str, change: Callable[[ir.Node], bool]) -> Rule:
+    """Return the rule that changes nodes, one by one and in place. `change` returns whether it
+    changed the node; the place is the node's first output."""
+
+    def apply(model: ir.Model, places: Places) -> list[str]:
+        nodes = [one for one in model.graph.all_nodes() if one.outputs]
+        chosen = [one for one in nodes if places is None or one.outputs[0].name in places]
+        changed = [one.outputs[0].name for one in chosen if change(one)]
+        return remove_unused(model, changed)
+
+    return Rule(name, exact, steers_round, apply)
+
+
+def remove_unused(model: ir.Model, changed: list[str]) -> list[str]:
+    """Remove the nodes that nothing uses any more if places changed, and return the places.
+
+    OpenCV refuses some nodes that nothing uses.
+    """
+    if changed:
+        RemoveUnusedNodesPass()(model)
+    return changed
 
 
 def _limited(pattern: RewriteRuleClassBase, places: Places, changed: list[str]) -> RewriteRule:
