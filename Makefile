@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := repro
 .DELETE_ON_ERROR:
-.PHONY: repro all-models summary gate verify classify segment locate workaround reproducer coverage test test-fast lint format \
+.PHONY: repro all-models summary gate verify classify segment locate mend workaround reproducer coverage test test-fast lint format \
 	readme clean distclean help venv install
 
 PYTHON ?= python3
@@ -10,7 +10,7 @@ VENV := .venv
 WEIGHTS ?= probe
 # A user's value reaches a command as it is: make expands no $ in it, and the shell takes it from the
 # environment, so it reads no command there. Recipes write "$$NAME", never $(NAME).
-FROM_USER := APPLY ENGINES EXPORTERS IMAGE JOBS MODEL MODELS OPENCV PYTHON SHOW VENV VERBOSE WEIGHTS
+FROM_USER := APPLY ENGINES EXPORTERS IMAGE JOBS MEND MODEL MODELS OPENCV PYTHON SHOW VENV VERBOSE WEIGHTS
 as_it_is = $(eval override $(1) := $$(value $(1)))
 $(foreach name,$(FROM_USER),$(call as_it_is,$(name)))
 # Says what is installed where. It is written last, so an interrupted install leaves none, and it
@@ -50,8 +50,10 @@ segment: venv  ## The same for segmentation: MODEL=fcn_resnet50 IMAGE=photo.jpg,
 locate: venv  ## Find the first node whose output is wrong, and its owner: MODEL=resnet50
 	@python -m tools.locate -- "$$MODEL" || [ $$? -eq 1 ]  # 1: a fault was found, which is what the user asked for
 
+mend: venv  ## Write a file that OpenCV gets right, and prove it the same function: MODEL=resnet50
+	@python -m tools.mend -- "$$MODEL"
+
 workaround: venv  ## What makes OpenCV give the model's own answers: MODEL=resnet50, APPLY=1 sets it
-	@python -m tools.workaround $(if $(filter-out 0,$(APPLY)),--apply) -- "$$MODEL"
 
 reproducer: venv  ## Write the smallest graph that OpenCV does wrong, with a report: MODEL=resnet50
 	@python -m tools.reproducer -- "$$MODEL"
@@ -59,9 +61,10 @@ reproducer: venv  ## Write the smallest graph that OpenCV does wrong, with a rep
 verify: venv  ## Compare all results with dvc.lock, byte for byte
 	@python -m tools.verify
 
-coverage: venv  ## Try all of torchvision (hours): MODELS= EXPORTERS= ENGINES= JOBS= OPENCV= narrow it
+coverage: venv  ## Try all of torchvision (hours): MODELS= EXPORTERS= ENGINES= JOBS= OPENCV=, MEND=1
 	@python -m tools.coverage --models="$$MODELS" --exporters="$$EXPORTERS" \
-		--engines="$$ENGINES" --jobs="$$JOBS" --opencv="$$OPENCV"
+		--engines="$$ENGINES" --jobs="$$JOBS" --opencv="$$OPENCV" \
+		$(if $(filter-out 0,$(MEND)),--mend)
 
 test: venv  ## Run the tests
 	@python -m pytest

@@ -26,6 +26,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--engines", default="", help="default: all engines of that OpenCV")
     parser.add_argument("--opencv", default="", help="versions; default: the installed one")
     parser.add_argument("--jobs", default="", help="models at a time; default: one per core")
+    parser.add_argument("--mend", action="store_true", help="mend the files of failing cells")
     args = parser.parse_args(argv)
 
     params = load_params()
@@ -33,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     exporters = parse_exporters(args.exporters, params)
     versions = parse_versions(args.opencv)
     models = parse_models(args.models, params)
-    run_coverage(models, exporters, args.engines, versions, processes, params)
+    run_coverage(models, exporters, args.engines, versions, processes, params, args.mend)
 
 
 def parse_jobs(text: str) -> int:

@@ -108,10 +108,10 @@ def read_cells(params: Params) -> list[Figures]:
     return [figures for figures in cells if figures is not None and is_current(figures, params)]
 
 
-def is_done(cell: Cell, params: Params) -> bool:
-    """Whether measuring the cell again would give what is on disk."""
+def current_figures(cell: Cell, params: Params) -> Figures | None:
+    """Return what is on disk of a cell, if measuring it again would give the same."""
     figures = read_cell(cell.path)
-    return figures is not None and is_current(figures, params)
+    return figures if figures is not None and is_current(figures, params) else None
 
 
 def is_current(figures: Figures, params: Params) -> bool:

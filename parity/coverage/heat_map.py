@@ -4,7 +4,7 @@ from pathlib import Path
 
 from parity.coverage.cell_verdict import rel_text
 from parity.coverage.cells import Figures
-from parity.coverage.record import Record, combinations_of, verdicts_in
+from parity.coverage.record import Record, cells_of, combinations_of, is_mended, verdicts_in
 
 CELL_HEIGHT, CELL_WIDTH, NAMES_WIDTH = 0.155, 1.05, 2.0  # inches
 # The palette of Okabe and Ito; the two silent failures have the loudest colours.
@@ -27,6 +27,7 @@ def draw(path: Path, record: Record, dpi: int) -> None:
 
     from parity.evaluation.charts import header, name_rows, new_figure
 
+    mended = any(map(is_mended, cells_of(record).values()))
     columns, names = list(map(str, combinations_of(record))), list(record["models"])
     width = NAMES_WIDTH + CELL_WIDTH * max(len(columns), 4)
     height = CELL_HEIGHT * len(names) + 1.2
@@ -39,6 +40,9 @@ def draw(path: Path, record: Record, dpi: int) -> None:
                     continue
                 color = COLORS[cell["verdict"]]
                 axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=color, ec="white", lw=0.8))
+                if is_mended(cell):
+                    right = {"color": COLORS["same"], "ec": "white", "lw": 0.8}
+                    axes.add_patch(Rectangle((x, y - 0.5), 0.5, 1, **right))
                 axes.text(x, y, cell_text(cell), ha="center", va="center", fontsize=6)
         name_rows(axes, names)
         axes.set_xlim(-0.5, len(columns) - 0.5)
@@ -56,14 +60,17 @@ def draw(path: Path, record: Record, dpi: int) -> None:
             figure,
             "torchvision's models in OpenCV, against PyTorch",
             "Exporter and opset, engine and version of OpenCV. A cell shows the largest difference"
-            " of the logits, over the largest logit; fixed: only as a file of fixed sizes.",
+            " of the logits, over the largest logit; fixed: only as a file of fixed sizes"
+            + ("; two colours: before and after `make mend`." if mended else "."),
         )
 
 
 def cell_text(cell: Figures) -> str:
     """The relative difference where there are outputs to compare, with a word on what it does not
-    tell; else the verdict."""
+    tell; else the verdict. Of a mended cell both."""
     verdict = cell["verdict"]
+    if is_mended(cell):
+        return f"{'fixed' if cell['fixed'] else verdict} → {rel_text(cell['mended']['rel'])}"
     if verdict not in ("same", "imprecise", "different", "unstable") or cell["rel"] is None:
         return verdict
     word = "fixed" if cell["fixed"] else "imprecise" if verdict == "imprecise" else ""

@@ -18,7 +18,7 @@ from parity.core.cli import InputError, log
 from parity.core.files import scratch_directory
 from parity.core.params import BackendParams, ExportParams, OpenCVParams, Params
 from parity.coverage.cell_verdict import judge_cell
-from parity.coverage.cells import Cell, Figures, write_cell
+from parity.coverage.cells import Cell, Figures, current_figures, write_cell
 from parity.coverage.figures import failure_content, measure_groups
 from parity.coverage.groups import Group, Outputs, Run, read_groups, run_groups
 from parity.coverage.memory import (
@@ -27,8 +27,10 @@ from parity.coverage.memory import (
     result_or_disk_error,
     with_memory_limit,
 )
+from parity.coverage.mended import can_be_mended, is_tried, judge_mended, measure_mended
 from parity.coverage.opencv_versions import load_opencv_of
 from parity.coverage.reference import Shape, ZooModel, export_model, make_exact, make_reference
+from parity.mending.steps import counts_text
 
 WORK = Path("data/coverage/work")
 CallInWorker = Callable[..., object]  # a function and its arguments, called in PyTorch's process
@@ -43,6 +45,7 @@ class Job:
     fresh: Mapping[str, Mapping[str, str]]  # the environments of the processes that run it again
     params: Params
     place: str  # among the jobs of the run, as 3/82
+    mend: bool = False  # the cells that fail
 
 
 def measure_model(job: Job) -> None:
@@ -76,11 +79,18 @@ def measure_model(job: Job) -> None:
             how = job.params.export.model_copy(update={"exporter": exporter, "opset": opset})
             files = ExportedFiles(model, how, groups, job.params, in_worker)
             for cell in cells:
-                figures = {"reference": reference, **files.figures()}
-                figures["groups"] = measure_engine(cell, files, job)
-                files.check_present()
-                write_cell(cell, figures, job.params)
-                log_verdict(cell, figures, job)
+                figures = current_figures(cell, job.params)
+                if figures is None:
+                    figures = {"reference": reference, **files.figures()}
+                    figures["groups"] = measure_engine(cell, files, job)
+                    files.check_present()
+                    write_cell(cell, figures, job.params)
+                    log_verdict(cell, figures, job)
+                if job.mend and is_to_be_mended(cell, job.params):
+                    figures["mended"] = mend_cell(cell, files, job)
+                    files.check_present()
+                    write_cell(cell, figures, job.params)
+                    log_mended(cell, figures, job)
 
 
 @dataclass(frozen=True)
@@ -160,19 +170,9 @@ def measure_engine(cell: Cell, files: ExportedFiles, job: Job) -> list[Figures]:
     """
     if not files.groups or files.dynamic.failure:
         return []
-    limits = job.params.coverage
-    how = OpenCVParams(
-        engine=cell.combination.engine,
-        backend="default",
-        target="cpu",
-        threads=1,
-        time_limit=limits.time_limit,
-    )
 
     def run(file: ExportedFile, groups: list[Group]) -> dict[Group, Figures]:
-        backend = (load_opencv_of, job.folders[cell.combination.opencv], file.path, how)
-        start = partial(LimitedForward, limits, *backend)
-        return measure_groups(start, groups, file.onnxruntime, job.fresh, files.folder)
+        return run_file(cell, file.path, groups, file.onnxruntime, files.folder, job)
 
     results = run(files.dynamic, files.groups)
     for group in [group for group, figures in results.items() if figures["failure"]]:
@@ -185,6 +185,50 @@ def measure_engine(cell: Cell, files: ExportedFiles, job: Job) -> list[Figures]:
             break  # the engine does not fail because of dynamic sizes
         results[group] = fixed_figures | {"before": dynamic_figures["failure"]}
     return list(results.values())
+
+
+def run_file(
+    cell: Cell,
+    path: Path,
+    groups: Sequence[Group],
+    referee: Mapping[Group, Run],
+    folder: Path,
+    job: Job,
+) -> dict[Group, Figures]:
+    """Run a file in the engine of a cell; `referee`: ONNX Runtime's runs."""
+    backend = (load_opencv_of, job.folders[cell.combination.opencv], path, opencv_of(cell, job))
+    start = partial(LimitedForward, job.params.coverage, *backend)
+    return measure_groups(start, groups, referee, job.fresh, folder)
+
+
+def opencv_of(cell: Cell, job: Job) -> OpenCVParams:
+    """How a cell runs OpenCV."""
+    return OpenCVParams(
+        engine=cell.combination.engine,
+        backend="default",
+        target="cpu",
+        threads=1,
+        time_limit=job.params.coverage.time_limit,
+    )
+
+
+def is_to_be_mended(cell: Cell, params: Params) -> bool:
+    """Whether a cell is measured, and mending may change what it holds."""
+    figures = current_figures(cell, params)
+    return figures is not None and can_be_mended(figures, params) and not is_tried(figures)
+
+
+def mend_cell(cell: Cell, files: ExportedFiles, job: Job) -> Figures:
+    """Mend the dynamic file of a cell, and run the result against ONNX Runtime's original."""
+    referee, folder = files.dynamic.onnxruntime, job.folders[cell.combination.opencv]
+
+    def measure(path: Path, groups: Sequence[Group]) -> Mapping[Group, Figures]:
+        return run_file(cell, path, groups, referee, files.folder, job)
+
+    rel_limit = job.params.gate.limits.of(cell.task).rel
+    how = opencv_of(cell, job)
+    settings = (folder, how, job.params, rel_limit)
+    return measure_mended(files.dynamic.path, files.groups, *settings, measure)
 
 
 def attempt(function: Callable, *arguments) -> tuple[object, InputError | None]:
@@ -200,3 +244,11 @@ def log_verdict(cell: Cell, figures: Figures, job: Job) -> None:
     verdict = judge_cell(figures | {"task": cell.task}, job.params)
     why = f": {verdict.reason[:100]}" if verdict.reason else ""
     log(f"[{job.place}] {cell.model}, {cell.combination}: {verdict.verdict}{why}")
+
+
+def log_mended(cell: Cell, figures: Figures, job: Job) -> None:
+    """Print one line on what mending gives."""
+    verdict = judge_mended(figures | {"task": cell.task}, job.params)
+    mended = figures["mended"]
+    what = f"{verdict.verdict}, mended: {counts_text(mended['rules'])}" if verdict else "not mended"
+    log(f"[{job.place}] {cell.model}, {cell.combination}: {what}")

@@ -93,7 +93,7 @@ def engines_of(wanted: str, folder: Path | None) -> list[str]:
 
 
 def _engines(wanted: str, folder: Path | None) -> list[str]:
-    _enter(folder)
+    enter(folder)
     import cv2
 
     # The package appends the number of its build: 4.14.0.94 is OpenCV 4.14.0.
@@ -107,13 +107,13 @@ def _engines(wanted: str, folder: Path | None) -> list[str]:
 
 def load_opencv_of(folder: Path | None, model: Path, params: OpenCVParams) -> Forward:
     """As `load_opencv`, with the OpenCV of a folder, in a process that has not loaded one yet."""
-    _enter(folder)
+    enter(folder)
     from parity.backends.opencv import load_opencv
 
     return load_opencv(model, params)
 
 
-def _enter(folder: Path | None) -> None:
+def enter(folder: Path | None) -> None:
     """Load OpenCV from a folder, or the installed one.
 
     Raises InputError where the folder has no OpenCV and Python finds the installed one instead.

@@ -25,6 +25,7 @@ from parity.coverage.cells import (
     process_limits,
     read_cells,
 )
+from parity.coverage.mended import judge_mended
 
 RECORD = Path("metrics/coverage.json")
 
@@ -121,6 +122,23 @@ def recorded_cell(figures: Figures, params: Params) -> Figures:
         "fixed": verdict.fixed,
         "ms": figures["groups"][0]["ms"] if figures["groups"] else None,
         "onnxruntime_ms": figures["onnxruntime"]["ms"],
+        "mended": recorded_mending(figures, params),
+    }
+
+
+def recorded_mending(figures: Figures, params: Params) -> Figures | None:
+    """What a record holds of a cell's mended file; None where mending was not tried."""
+    mended = figures.get("mended")
+    if mended is None:
+        return None
+    verdict = judge_mended(figures, params)
+    return {
+        "verdict": verdict and verdict.verdict,
+        "reason": verdict.reason if verdict else "; ".join(mended["tried"]) or "no rule fits",
+        "rules": mended["rules"],
+        "rel": verdict and verdict.rel,
+        "exactness": verdict and verdict.exactness,
+        "ms": mended["groups"][0]["ms"] if mended["groups"] else None,
     }
 
 
@@ -203,6 +221,11 @@ def cells_of(record: Record) -> dict[Key, Figures]:
 def label_of(cell: Figures) -> str:
     """A cell's verdict, of LABELS."""
     return cell["verdict"] + (" (fixed)" if cell["fixed"] else "")
+
+
+def is_mended(cell: Figures) -> bool:
+    """Whether a cell is right with a mended file."""
+    return bool(cell.get("mended")) and cell["mended"]["verdict"] == "same"
 
 
 def labels_of(record: Record) -> dict[Key, str]:

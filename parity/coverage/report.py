@@ -25,9 +25,11 @@ from parity.coverage.record import (
     cells_of,
     combinations_of,
     full_record,
+    is_mended,
     label_of,
     verdicts_in,
 )
+from parity.mending.steps import counts_text
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,11 @@ def page(record: Record, files: AnswerFiles = FULL) -> str:
         " and PyTorch; a rough figure, since other models ran at the same time. *rel* in a"
         " footnote: the largest difference of the logits, over the largest logit."
     )
+    if mended_counts(record):
+        reading += (
+            " *→ mended*: right with a dynamic file after `make mend`, by the rules named; the"
+            " original's verdict stands before the arrow."
+        )
     if has_exactness(record):
         reading += " *exact*: the ratio defined above, of OpenCV (as advised)."
     table, notes = models_table(record)
@@ -156,11 +163,30 @@ def totals(record: Record) -> str:
     for (_, combination), cell in cells_of(record).items():
         counts[combination][label_of(cell)] += 1
     used = [label for label in LABELS if any(count[label] for count in counts.values())]
+    mended = mended_counts(record)
     lines = [["exporter and opset, engine and OpenCV", "models", *used]]
+    lines[0] += ["same after `make mend`"] if mended else []
     for combination, count in counts.items():
         numbers = [count.total(), *(count[label] for label in used)]
+        if mended:
+            numbers.append(mended.get(combination, "-"))
         lines.append([str(combination), *map(str, numbers)])
     return markdown_table(lines, left=1)
+
+
+def mended_counts(record: Record) -> dict[Combination, int]:
+    """How many models are right with a dynamic file, as exported or mended, in each combination
+    where every failing cell that a rule may help was mended."""
+    cells = cells_of(record)
+    tried = {combination for (_, combination), cell in cells.items() if cell.get("mended")}
+    return {
+        combination: sum(
+            label_of(cell) == "same" or is_mended(cell)
+            for (_, one), cell in cells.items()
+            if one == combination
+        )
+        for combination in tried
+    }
 
 
 def upgrade_sections(record: Record) -> list[str]:
@@ -260,6 +286,8 @@ def cell_text(cell: Figures | None, footnotes: dict[str, int]) -> str:
         return ""
     verdict = cell["verdict"]
     text = f"{SYMBOLS[verdict]} {'**different**' if verdict == 'different' else label_of(cell)}"
+    if is_mended(cell):
+        return f"{text} → {SYMBOLS['same']} mended: {counts_text(cell['mended']['rules'])}"
     if cell["reason"]:
         text += f"[^{footnotes.setdefault(_reason_text(cell), len(footnotes) + 1)}]"
     return text

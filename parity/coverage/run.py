@@ -12,8 +12,8 @@ from parity.core.files import full_disk_refused, locked
 from parity.core.params import Params, Task
 from parity.core.processes import in_processes
 from parity.core.system_errors import DISK_FULL
-from parity.coverage.cells import CELLS, is_done
-from parity.coverage.measure import WORK, Job, measure_model
+from parity.coverage.cells import CELLS, Cell, current_figures
+from parity.coverage.measure import WORK, Job, is_to_be_mended, measure_model
 from parity.coverage.opencv_versions import FOLDER, engines_of, provide
 from parity.coverage.record import check_nothing_is_lost, full_record, narrowed_record
 from parity.coverage.report import FULL, NARROWED, write_answer
@@ -30,13 +30,15 @@ def run_coverage(
     versions: Sequence[str],
     processes: int,
     params: Params,
+    mend: bool = False,
 ) -> None:
     """Measure what is not on disk yet, and write the answer: of a full run to the files that Git
     tracks, of a narrowed one (see Selection) to data/coverage/narrowed/.
 
     `engines` is a list as a user writes it: which engines there are depends on the version of
-    OpenCV. Raises InputError for wrong input, for a folder that cannot be written, for a full disk,
-    and where another run is at work.
+    OpenCV. With `mend`, the cells that fail are measured again with a mended file. Raises
+    InputError for wrong input, for a folder that cannot be written, for a full disk, and where
+    another run is at work.
     """
     check_writable(CELLS)
     with exclusive_run():
@@ -49,7 +51,7 @@ def run_coverage(
             check_writable(path.parent)
         if not selection.narrowed:
             check_nothing_is_lost(params, planned)
-        jobs = plan(selection, folders, params)
+        jobs = plan(selection, folders, params, mend)
         cells = sum(len(job.cells) for job in jobs)
         found = f"{len(models)} models: {cells} cells of {len(jobs)} models to measure"
         log(f"{found}, {processes} at a time")
@@ -62,16 +64,26 @@ def run_coverage(
             log(str(FULL))
 
 
-def plan(selection: Selection, folders: Mapping[str, Path | None], params: Params) -> list[Job]:
-    """Return a job for each model with missing cells. `folders`: of each version of OpenCV."""
+def plan(
+    selection: Selection, folders: Mapping[str, Path | None], params: Params, mend: bool = False
+) -> list[Job]:
+    """Return a job for each model with missing cells, or with `mend` with cells to mend.
+
+    `folders`: of each version of OpenCV.
+    """
+
+    def is_done(cell: Cell) -> bool:
+        if current_figures(cell, params) is None:
+            return False
+        return not (mend and is_to_be_mended(cell, params))
+
     _, fresh = rerun_environments(params.stability.perturb)
     missing = [
-        [cell for cell in selection.cells(model) if not is_done(cell, params)]
-        for model in selection.models
+        [cell for cell in selection.cells(model) if not is_done(cell)] for model in selection.models
     ]
     todo = [cells for cells in missing if cells]
     return [
-        Job(cells, folders, fresh, params, f"{number}/{len(todo)}")
+        Job(cells, folders, fresh, params, f"{number}/{len(todo)}", mend)
         for number, cells in enumerate(todo, start=1)
     ]
 

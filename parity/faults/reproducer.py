@@ -187,7 +187,9 @@ def _fill(folder: Path, suspect: Suspect, evidence: Evidence, outcomes: list[Out
     command = [sys.executable, "reproduce.py"]
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     printed = ended.stdout.replace(str(folder.resolve()), ".")
-    workarounds = "\n".join([table(outcomes), *conclusion(suspect.name, outcomes)])
+    workarounds = "none"
+    if outcomes:
+        workarounds = "\n".join([table(outcomes), *conclusion(suspect.name, outcomes)])
     write_text(folder / "REPORT.md", report(evidence, printed, workarounds))
     return ended.returncode == 1
 

@@ -76,6 +76,21 @@ def test_a_second_run_measures_only_what_is_missing(measured, capsys):
 
 
 @pytest.mark.process
+def test_a_failing_cell_is_mended_once_and_a_right_one_never(measured, capsys):
+    flags = {"exporters": "dynamo", "engines": "new", "mend": True}
+    cover(f"{RIGHT},{WRONG}", **flags)
+    cells = read_record(NARROWED.record)["models"]
+    mended = cells[WRONG]["cells"][column()]["mended"]
+    assert mended["verdict"] == "same" and mended["rules"] == {"hard_sigmoid": 9}
+    assert mended["rel"] < 1e-4 and mended["ms"] > 0
+    assert cells[RIGHT]["cells"][column()]["mended"] is None
+    assert "same after `make mend`" in NARROWED.page.read_text()
+    assert "1 cells of 1 models to measure" in capsys.readouterr().err
+    cover(f"{RIGHT},{WRONG}", **flags)
+    assert "0 cells of 0 models to measure" in capsys.readouterr().err
+
+
+@pytest.mark.process
 def test_a_model_that_the_exporter_refuses_has_a_verdict(project):
     cover(RIGHT, "torchscript:26", "new")
     (cell,) = read_record(NARROWED.record)["models"][RIGHT]["cells"].values()

@@ -19,7 +19,12 @@ CELLS = Path("data/coverage/cells")
 
 
 def cover(
-    models: str = "", exporters: str = "", engines: str = "", opencv: str = "", processes: int = 1
+    models: str = "",
+    exporters: str = "",
+    engines: str = "",
+    opencv: str = "",
+    processes: int = 1,
+    mend: bool = False,
 ) -> None:
     """`make coverage` with these flags, in this process."""
     params = load_params()
@@ -30,6 +35,7 @@ def cover(
         parse_versions(opencv),
         processes,
         params,
+        mend,
     )
 
 

@@ -13,22 +13,8 @@ from parity.graphs.graph import output_names
 from parity.mending.rule import Rule
 
 INF = np.inf
-SPECIAL = [
-    0.0,
-    -0.0,
-    np.nan,
-    INF,
-    -INF,
-    1e-45,
-    -1e-45,
-    1e-38,
-    3.4e38,
-    -3.4e38,
-    1.0,
-    -1.0,
-    3.0,
-    -3.0,
-]
+TINY, LARGEST = 1e-45, 3.4e38
+SPECIAL = [0.0, -0.0, np.nan, INF, -INF, TINY, -TINY, 1e-38, LARGEST, -LARGEST, 1, -1, 3, -3]
 ROUNDING = 1e-13  # of float64, relative to the largest value
 FLOAT32_ROUNDING = 1e-6
 
@@ -61,8 +47,8 @@ def assert_same_function(
     *shapes: tuple[int, ...],
     feeds: Callable[[np.ndarray], Mapping[str, np.ndarray]] = lambda blob: {"input": blob},
 ) -> ModelProto:
-    """Check that a rule changes the model and no output: in float64, by the reference evaluator, and
-    in float32, by ONNX Runtime. Returns the changed model."""
+    """Check that a rule changes the model and no output: in float64, by the reference evaluator,
+    and in float32, by ONNX Runtime. Returns the changed model."""
     mended, changed = applied(rule, model)
     assert changed, f"{rule.name} does not fit"
     assert output_names(mended) == output_names(model)

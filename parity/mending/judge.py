@@ -1,0 +1,200 @@
+"""Is OpenCV right with a version of a file? The reference is the original file in ONNX Runtime."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
+
+import numpy as np
+from onnx import ModelProto
+
+from parity.backends.contract import BackendFailure
+from parity.backends.dirty_heap import dirty_heap
+from parity.backends.float64 import run_float64
+from parity.backends.onnxruntime import run_onnxruntime
+from parity.core.cli import InputError
+from parity.faults.engine_process import EngineProcess
+from parity.faults.inputs import input_lengths
+from parity.faults.settings import EngineSettings
+from parity.graphs.difference import Difference, compare
+from parity.graphs.graph import input_names, output_names
+from parity.graphs.tolerance import Tolerance, rounding
+
+MULTIPLE = 32  # of height and width: networks that halve their input five times need it
+SHRINK = 3 / 4  # of both, for the second size
+
+
+@dataclass(frozen=True)
+class Case:
+    """A blob, and the original's outputs for it by ONNX Runtime, with the limit of each and the
+    exact outputs where they are known."""
+
+    blob: np.ndarray
+    expected: Mapping[str, np.ndarray]
+    exact: Mapping[str, np.ndarray] | None
+    limits: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The largest difference of OpenCV's outputs, measured by the limit there.
+
+    `where` names the blob, the heap and the output. `error` is the difference over the limit.
+    """
+
+    difference: Difference
+    error: float
+    where: str
+    unstable: bool = False
+    case: int = 0
+
+    @property
+    def passes(self) -> bool:
+        return self.error <= 1 and not self.unstable
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in the words of COVERAGE.md."""
+        if self.passes:
+            return "same"
+        if self.unstable:
+            return "unstable"
+        return self.difference.kind if self.difference.failed else "different"
+
+    @property
+    def text(self) -> str:
+        return f"{self.verdict}, {self.where}: {self.difference.text()}"
+
+    def is_better_than(self, other: "Judgement") -> bool:
+        """Whether this is a step forward: more blobs pass, OpenCV gets further, or it fails for
+        another reason, or the difference is at most half."""
+        if self.passes or other.passes:
+            return self.passes and not other.passes
+        if self.difference.failed != other.difference.failed:
+            return other.difference.failed
+        if self.difference.failed:
+            return self.difference.failure_site != other.difference.failure_site
+        if self.case != other.case:
+            return self.case > other.case
+        return self.error <= other.error / 2
+
+
+@dataclass
+class Judge:
+    """Runs versions of one model in an engine of OpenCV; use it in a `with`.
+
+    Versions run in processes that stay, in a plain one and on dirty heaps.
+    """
+
+    cases: Sequence[Case]
+    settings: EngineSettings
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _engines: dict[str, EngineProcess] = field(default_factory=dict)
+
+    def __enter__(self) -> "Judge":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+        self._engines.clear()
+
+    def judge(self, model: ModelProto) -> Judgement:
+        """Run a version on all blobs in a plain process, and if all pass, on dirty heaps, where not
+        a bit may change. Returns the first blob's judgement that does not pass, else the worst."""
+        plain = []
+        for number, case in enumerate(self.cases):
+            found = self._run(model, case, "")
+            judgement = self._worst(found, number, "")
+            if not judgement.passes:
+                return judgement
+            plain.append((judgement, found))
+        for value in self.settings.perturb:
+            for number, (case, (_, before)) in enumerate(zip(self.cases, plain, strict=True)):
+                after = self._run(model, case, str(value))
+                if not all(after[name].is_same(before[name]) for name in before):
+                    judgement = self._worst(after, number, f", MALLOC_PERTURB_={value}")
+                    return Judgement(
+                        judgement.difference, judgement.error, judgement.where, True, number
+                    )
+        return max((judgement for judgement, _ in plain), key=lambda one: one.error)
+
+    def _run(self, model: ModelProto, case: Case, heap: str) -> dict[str, Difference]:
+        """Return the differences at the outputs, on a heap."""
+        if heap not in self._engines:
+            environment = dirty_heap(int(heap)) if heap else {}
+            process = EngineProcess(self.settings, environment)
+            self._engines[heap] = self._stack.enter_context(process)
+        names = list(case.expected)
+        feeds = {input_names(model)[0]: case.blob}
+        try:
+            found = self._engines[heap].run(model, feeds, names)
+        except BackendFailure as failure:
+            return dict.fromkeys(names, Difference.from_failure(failure))
+        return {
+            name: compare(one, case.expected[name]) for name, one in zip(names, found, strict=True)
+        }
+
+    def _worst(self, found: Mapping[str, Difference], number: int, heap: str) -> Judgement:
+        case = self.cases[number]
+        name = max(found, key=lambda name: _error(found[name], case.limits[name]))
+        at = f", {name}" if len(found) > 1 else ""
+        where = f"blob {case.blob.shape}{heap}{at}"
+        return Judgement(found[name], _error(found[name], case.limits[name]), where, case=number)
+
+
+def _error(difference: Difference, limit: float) -> float:
+    return difference.rel / limit if difference.rel < inf else inf
+
+
+def make_cases(
+    path: Path, model: ModelProto, blobs: Sequence[np.ndarray], fixed: float
+) -> list[Case]:
+    """Return the blobs to judge by, and what the model computes for them.
+
+    The given blobs, float32 (N, 3, H, W), come first. Where the model leaves the number of images
+    or their size open and these blobs do not differ in it, another number and size follow. The
+    limit of an output is what rounding explains there, or `fixed` where float64 is not at hand.
+    Raises InputError where ONNX Runtime refuses a given blob.
+    """
+    try:
+        cases = [_case(model, blob, fixed) for blob in blobs]
+    except BackendFailure as failure:
+        raise InputError(f"{path}: ONNX Runtime: {failure}") from None
+    for other in other_blobs(model, blobs):
+        try:
+            cases.append(_case(model, other, fixed))
+        except BackendFailure:  # the network accepts fewer sizes than the file says
+            continue
+    return cases
+
+
+def other_blobs(model: ModelProto, blobs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return a blob of another number of images and one of another size, where the model takes
+    them and the given blobs differ in neither."""
+    lengths = input_lengths(model, input_names(model)[0]) or [None] * 4
+    blob, others = blobs[0], []
+    if lengths[0] is None and len({len(one) for one in blobs}) == 1:
+        others.append(np.concatenate([blob, blob[::-1, :, :, ::-1]]))
+    if lengths[2:] == [None, None] and len({one.shape[2:] for one in blobs}) == 1:
+        height, width = (
+            max(MULTIPLE, int(one * SHRINK) // MULTIPLE * MULTIPLE) for one in blob.shape[2:]
+        )
+        others.append(blob[:, :, :height, :width])
+    known = {one.shape for one in blobs}
+    return [np.ascontiguousarray(one) for one in others if one.shape not in known]
+
+
+def _case(model: ModelProto, blob: np.ndarray, fixed: float) -> Case:
+    feeds = {input_names(model)[0]: blob}
+    names = output_names(model)
+    expected = run_onnxruntime(model, feeds, names)
+    names = [name for name in names if expected[name].dtype == np.float32] or names
+    expected = {name: expected[name] for name in names}
+    try:
+        exact = run_float64(model, feeds, names)
+    except BackendFailure:
+        return Case(blob, expected, None, dict.fromkeys(names, fixed))
+    noise = {name: rounding(expected[name], exact[name]) for name in names}
+    tolerance = Tolerance(fixed, {name: one for name, one in noise.items() if one is not None})
+    return Case(blob, expected, exact, {name: tolerance.at(name) for name in names})
