@@ -54,6 +54,7 @@ mend: venv  ## Write a file that OpenCV gets right, and prove it the same functi
 	@python -m tools.mend -- "$$MODEL"
 
 workaround: venv  ## What makes OpenCV give the model's own answers: MODEL=resnet50, APPLY=1 sets it
+	@python -m tools.workaround $(if $(filter-out 0,$(APPLY)),--apply) -- "$$MODEL"
 
 reproducer: venv  ## Write the smallest graph that OpenCV does wrong, with a report: MODEL=resnet50
 	@python -m tools.reproducer -- "$$MODEL"
