@@ -10,7 +10,7 @@ VENV := .venv
 WEIGHTS ?= probe
 # A user's value reaches a command as it is: make expands no $ in it, and the shell takes it from the
 # environment, so it reads no command there. Recipes write "$$NAME", never $(NAME).
-FROM_USER := APPLY ENGINES EXPORTERS IMAGE JOBS MODEL MODELS OPENCV PYTHON SHOW VENV VERBOSE WEIGHTS
+FROM_USER := APPLY ENGINES EXPORTERS IMAGE JOBS MEND MODEL MODELS OPENCV PYTHON SHOW VENV VERBOSE WEIGHTS
 as_it_is = $(eval override $(1) := $$(value $(1)))
 $(foreach name,$(FROM_USER),$(call as_it_is,$(name)))
 # Says what is installed where. It is written last, so an interrupted install leaves none, and it

@@ -97,3 +97,14 @@ def test_a_test_is_named_after_the_module_that_it_tests(path):
 def test_no_test_imports_a_test(path):
     tests = {"conftest", *(test.stem for test in TESTS)}
     assert not [name for name in imports(path) if tests & {*name.split(".")}]
+
+
+def test_a_script_about_one_model_applies_the_models_own_settings():
+    """`of_model` does. What reads the model's entry alone needs none."""
+    texts = {
+        path.stem: (ROOT / path).read_text(encoding="utf-8")
+        for path in FILES
+        if path.parts[0] in SCRIPTS
+    }
+    looked_up = {name for name, text in texts.items() if "entry(" in text and '"models"' in text}
+    assert {name for name in looked_up if "of_model(" not in texts[name]} == {"plot", "results"}

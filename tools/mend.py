@@ -16,7 +16,7 @@ from parity.backends.external_data import check_external_data
 from parity.backends.opencv import engines
 from parity.core.cli import InputError, log
 from parity.core.files import new_file
-from parity.core.params import Params, entry, load_params, of_model
+from parity.core.params import Params, load_params, of_model
 from parity.core.paths import reproducer_folder
 from parity.core.user_code import run
 from parity.core.written import refuse_foreign
@@ -60,8 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.input and args.name:
         raise InputError("--input: has no meaning with a MODEL, whose images are used")
     if args.name:
-        params = load_params()
-        entry(params, "models", args.name)
+        params = of_model(load_params(), args.name)
         with exported_file(args.name) as path:
             code = mend_model(args, params, path)
     else:
@@ -73,8 +72,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def mend_model(args: argparse.Namespace, params: Params, path: Path) -> int:
     """Mend the file of a model of params.yaml; returns the exit code."""
-    name, params = args.name, of_model(params, args.name)
-    model = params.models[name]
+    name, model = args.name, params.models[args.name]
     opencv, perturb = on_cpu(params.opencv, args.engine), params.stability.perturb
     blobs, fixed = image_blobs(name, model, params), gate_limits(params, name).rel
     suspect = Suspect(

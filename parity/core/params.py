@@ -61,6 +61,7 @@ RESERVED_DATASETS = (
     "coverage",
     "downloads",
     "evaluation",
+    "mended",
     "fingerprints",
     "predictions",
     "preprocessed",

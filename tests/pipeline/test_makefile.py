@@ -84,6 +84,13 @@ def test_no_value_is_run(folder, variable, way):
         assert not (folder / "pwned").exists(), f"{target}: {variable}={value!r}"
 
 
+@pytest.mark.parametrize(("value", "is_set"), [("1", True), ("0", False), ("", False)])
+def test_a_workaround_is_applied_where_one_asks_for_it(folder, value, is_set):
+    make(folder, "workaround", "MODEL=x", f"APPLY={value}")
+    arguments = (folder / "arguments").read_text(encoding="utf-8").splitlines()
+    assert ("--apply" in arguments) == is_set
+
+
 @pytest.mark.parametrize(
     ("target", "variable", "argument"),
     [

@@ -58,6 +58,16 @@ def test_a_fixed_batch_is_one_image(converted):
     assert [axis.dim_value for axis in shape.dim] == [1, 3, 64, 64]
 
 
+def test_a_models_own_settings_hold_for_its_export(converted):
+    own = {"export": {"opset": 17, "dynamic_axes": []}, "inference": {"batch_size": 1}}
+    write_params(converted, {f"models.squeezenet1_1.{key}": value for key, value in own.items()})
+    export_onnx.main(["squeezenet1_1"])
+    model = onnx.load(converted / "models/squeezenet1_1/model.onnx")
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert (metadata["exporter"], metadata["opset"]) == ("torchscript", "17")
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
+
+
 def test_a_failed_export_leaves_the_earlier_file(converted):
     path = converted / "models/squeezenet1_1/model.onnx"
     before = path.read_bytes()
