@@ -23,12 +23,14 @@ def near_fault(
 ) -> set[str]:
     """Return the values that the node at fault, and the nodes of its window, read and compute.
 
-    OpenCV's message may name the node; otherwise the first wrong tensor is located. Returns
-    nothing where neither works: then every rule is as near as another.
+    The message of a refusal may name the node. Where OpenCV gives outputs, the first wrong tensor
+    is located. Returns nothing where neither works, and for a crash: trying a rule is faster than
+    searching the node, and every rule is then as near as another.
     """
-    named = set(NAMED.findall(judgement.difference.message)) or _located(
-        model, case, settings, fixed
-    )
+    if judgement.difference.failed:
+        named = set(NAMED.findall(judgement.difference.message))
+    else:
+        named = _located(model, case, settings, fixed)
     return {
         value
         for node in model.graph.node

@@ -42,7 +42,7 @@ def mend(
 ) -> Mending:
     """Mend a model, or return the last version where no rule helps.
 
-    Rules that fit at the fault are tried first. A rule stays if OpenCV then gets further. Where no
+    Where several rules fit, those that fit at the fault are tried first. A rule stays if OpenCV then gets further. Where no
     single rule helps, all together are tried, since several faults may hide one another. In the end
     each step and place is taken back that OpenCV does not need.
     """
@@ -73,7 +73,7 @@ def _forward(found: Mending, rules: Sequence[Rule], judge: Judge, locate: Locate
     steps = fitting(found.model, rules)
     if not steps:
         return False
-    near = set(locate(found.model, found.after))
+    near = set(locate(found.model, found.after)) if len(steps) > 1 else set()
     steps.sort(key=lambda step: near.isdisjoint(step.places))  # stable: in the rules' order else
     attempts = [[step] for step in steps]
     together = _together(found, rules)
