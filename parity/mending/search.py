@@ -42,9 +42,9 @@ def mend(
 ) -> Mending:
     """Mend a model, or return the last version where no rule helps.
 
-    Where several rules fit, those that fit at the fault are tried first. A rule stays if OpenCV then gets further. Where no
-    single rule helps, all together are tried, since several faults may hide one another. In the end
-    each step and place is taken back that OpenCV does not need.
+    Where several rules fit, those that fit at the fault are tried first. A rule stays if OpenCV
+    then gets further. Where no single rule helps, all together are tried, since several faults may
+    hide one another. In the end each step and place is taken back that OpenCV does not need.
     """
     before = judge.judge(original)
     say(f"before: {before.text}")
