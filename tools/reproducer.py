@@ -30,11 +30,19 @@ from parity.faults.reproducer import (
     find_symptom,
     write_reproducer,
 )
-from parity.faults.settings import FILE_LIMITS, FILE_OPENCV, FILE_PERTURB, on_cpu
+from parity.faults.settings import (
+    FILE_LIMITS,
+    FILE_OPENCV,
+    FILE_PERTURB,
+    engine_settings,
+    on_cpu,
+)
 from parity.faults.symptom import Symptom
 from parity.faults.workaround import Outcome, conclusion, first_blobs, table, try_file, try_model
 from parity.graphs.extraction import keep_output
 from parity.graphs.graph import load_model, output_names, save
+from parity.mending.file import mend_file
+from parity.mending.steps import steps_text
 
 MINUTES = 10.0
 
@@ -155,7 +163,8 @@ def say_right(suspect: Suspect) -> int:
 
 def write(suspect: Suspect, symptom: Symptom, engine: str, outcomes: list[Outcome]) -> int:
     """Write the reproducer and print what it holds; returns the exit code."""
-    reproducer = write_reproducer(suspect, symptom, engine, outcomes)
+    mended = how_mended(suspect, engine)
+    reproducer = write_reproducer(suspect, symptom, engine, outcomes, mended)
     if reproducer is None:
         missing = "the reduced graph does not reproduce it when run by itself"
         print(f"{suspect.name}: {symptom.text}; {missing}")
@@ -171,7 +180,22 @@ def write(suspect: Suspect, symptom: Symptom, engine: str, outcomes: list[Outcom
         print(f"  {node.op_type}: {inputs} -> {outputs}")
     print(f"  {evidence.symptom.text}", "", table(outcomes), sep="\n")
     print(*conclusion(suspect.name, outcomes), sep="\n")
+    print(mended)
     return 0
+
+
+def how_mended(suspect: Suspect, engine: str) -> str:
+    """Say in a line which rules of mending steer round the fault in the whole file."""
+    log(f"{suspect.name}: trying to mend the whole file")
+    opencv = on_cpu(suspect.opencv, engine)
+    settings = engine_settings(opencv, suspect.perturb)
+    (blob,) = suspect.feeds.values()
+    mended = mend_file(suspect.path, [blob], settings, suspect.limit, lambda line: None)
+    if not mended.passes:
+        return "No rule of `make mend` steers round it."
+    rules = [step.rule for step in mended.steps]
+    why = "; ".join(dict.fromkeys(f"`{rule.name}`: {rule.steers_round}" for rule in rules))
+    return f"`make mend` steers round it with {steps_text(mended.steps)} ({why})."
 
 
 if __name__ == "__main__":

@@ -106,11 +106,12 @@ def export_difference(
 
 
 def write_reproducer(
-    suspect: Suspect, symptom: Symptom, engine: str, outcomes: list[Outcome]
+    suspect: Suspect, symptom: Symptom, engine: str, outcomes: list[Outcome], mended: str = ""
 ) -> Reproducer | None:
     """Reduce the graph and write the folder; None where the small graph does not show the fault.
 
-    A folder that already holds the same finding is left as it is.
+    `mended` says in a line how the whole file can be mended. A folder that already holds the same
+    finding is left as it is.
     """
     log(f"{suspect.name}: engine {engine}: {symptom.text}")
     # A process that survives a fault may be affected by it: if so, use a new one for each run.
@@ -121,7 +122,7 @@ def write_reproducer(
             continue
         with TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            if _fill(folder, suspect, evidence, outcomes):
+            if _fill(folder, suspect, evidence, outcomes, mended):
                 return Reproducer(evidence, is_new=publish(folder, suspect.folder))
     return None
 
@@ -176,7 +177,9 @@ def _evidence(suspect: Suspect, whole: Symptom, engine: str, small: SmallGraph) 
     )
 
 
-def _fill(folder: Path, suspect: Suspect, evidence: Evidence, outcomes: list[Outcome]) -> bool:
+def _fill(
+    folder: Path, suspect: Suspect, evidence: Evidence, outcomes: list[Outcome], mended: str
+) -> bool:
     """Write a reproducer's files; returns whether its own script finds the fault."""
     files = input_files(evidence.feeds)
     save(anonymous(evidence.model), folder / "model.onnx")
@@ -190,6 +193,8 @@ def _fill(folder: Path, suspect: Suspect, evidence: Evidence, outcomes: list[Out
     workarounds = "none"
     if outcomes:
         workarounds = "\n".join([table(outcomes), *conclusion(suspect.name, outcomes)])
+    if mended:
+        workarounds += f"\n\n{mended}"
     write_text(folder / "REPORT.md", report(evidence, printed, workarounds))
     return ended.returncode == 1
 
