@@ -12,12 +12,11 @@ from parity.backends.pytorch import load_pytorch_float64
 from parity.core.cli import log
 from parity.core.fingerprints import stamp
 from parity.core.params import ModelParams, Params, load_params, of_model
-from parity.core.paths import onnx_path, weights_path
+from parity.core.paths import onnx_path
 from parity.core.user_code import run
 from parity.inference.predictions import EXACT, write_absence
 from parity.inference.runner import run_exact
-from parity.networks.factory import factory_files
-from parity.networks.network import saved_network
+from parity.networks.network import saved_network, saved_network_stamps
 from parity.networks.onnx_file import fixed_batch_size, parse
 
 
@@ -55,14 +54,7 @@ def batch_size_of(name: str, model: ModelParams) -> int:
 def inputs_of(name: str, model: ModelParams, params: Params) -> dict[str, object]:
     if model.onnx:
         return {"model": stamp(onnx_path(name))}
-    inputs = {
-        "weights": stamp(weights_path(name)),
-        "model": model.model_dump(),
-        "threads": params.pytorch.threads,
-    }
-    if model.factory:
-        inputs["factory"] = [stamp(file) for file in factory_files(name, model.factory)]
-    return inputs
+    return saved_network_stamps(name, model) | {"threads": params.pytorch.threads}
 
 
 if __name__ == "__main__":

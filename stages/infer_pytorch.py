@@ -8,14 +8,11 @@ import torch
 from parity.backends.contract import Forward
 from parity.backends.pytorch import load_pytorch
 from parity.core.cli import log
-from parity.core.fingerprints import stamp
 from parity.core.params import ModelParams, Params, load_params, of_model
-from parity.core.paths import weights_path
 from parity.core.user_code import run
 from parity.inference.predictions import write_absence
 from parity.inference.runner import run_backend
-from parity.networks.factory import factory_files
-from parity.networks.network import saved_network
+from parity.networks.network import saved_network, saved_network_stamps
 
 # oneDNN, which computes PyTorch's convolutions, caches prepared code for each shape of blob. With
 # its default of 1024 entries fcn_resnet50 takes 0.9 GB on images of different sizes; with 256,
@@ -45,15 +42,10 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def inputs_of(name: str, model: ModelParams, params: Params) -> dict[str, object]:
-    inputs = {
-        "weights": stamp(weights_path(name)),
-        "model": model.model_dump(),
+    return saved_network_stamps(name, model) | {
         "pytorch": params.pytorch.model_dump(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
-    if model.factory:
-        inputs["factory"] = [stamp(file) for file in factory_files(name, model.factory)]
-    return inputs
 
 
 if __name__ == "__main__":

@@ -53,6 +53,30 @@ def run_opencv(
     return _run(_read(model, engine), feeds, outputs)
 
 
+def run_opencv_in_turn(
+    model: Path,
+    engine: int | None,
+    threads: int,
+    feeds: Sequence[Mapping[str, np.ndarray]],
+    outputs: Sequence[str],
+) -> tuple[list[list[np.ndarray]], BackendFailure | None]:
+    """As `run_opencv`, with several feeds one after the other on one network: a network that runs
+    each of them on its own may fail when the shape changes.
+
+    Returns the outputs for each until one fails, and that failure. Raises BackendFailure `refused`
+    where the file cannot be read.
+    """
+    cv2.setNumThreads(threads)
+    network, found = _read(model, engine), []
+    for one in feeds:
+        try:
+            # A later forward pass may overwrite the memory of an earlier output.
+            found.append([output.copy() for output in _run(network, one, outputs)])
+        except BackendFailure as failure:
+            return found, failure
+    return found, None
+
+
 def _read(model: Path, engine: int | None, prefix: str = "") -> "cv2.dnn.Net":
     """Read a net. An empty one is a refusal: the new engine gives its reason only in its log."""
     check_external_data(model)

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from parity.backends.contract import BackendFailure
 from parity.backends.isolated import BackendWorker
 from parity.core.cli import InputError
@@ -13,10 +11,7 @@ from parity.coverage.cell_verdict import CellVerdict, judge_cell
 from parity.coverage.cells import Figures
 from parity.coverage.groups import Group
 from parity.coverage.memory import with_memory_limit
-from parity.coverage.opencv_versions import enter
-from parity.faults.settings import engine_settings
-from parity.graphs.graph import save
-from parity.mending.file import mend_file
+from parity.coverage.mend_process import mend_with_opencv_of
 from parity.mending.rules import RULES
 
 # A search runs OpenCV many times; so many limits of one run does it take in all.
@@ -61,40 +56,21 @@ def measure_mended(
     """Mend a file for an engine, and measure the mended file.
 
     `folder` holds the OpenCV, None for the installed one; `rel_limit` judges where rounding is not
-    measured. Returns the rules with the number of
-    their places, what was tried, all rules that were `known`, and the groups' figures; none where
-    the file is not mended.
+    measured. Returns the rules with the number of their places, what was tried, all rules that were
+    `known`, and the groups' figures; none where the file is not mended.
     """
     target = path.with_suffix(".mended.onnx")
     # One image of each size: the judge adds another number of images.
     blobs = [group.blob[:1] for group in groups if group.batch == 1]
     limits = params.coverage
-    environment = {"PYTHONPATH": str(folder)} if folder else {}
     known = {"known": sorted(RULES)}
-    with BackendWorker(RUNS * limits.time_limit, environment, quiet=True) as worker:
+    with BackendWorker(RUNS * limits.time_limit, quiet=True) as worker:
         try:
-            call = (with_memory_limit, limits.memory_limit, mend_in_process)
-            settings = (folder, how, params.stability.perturb, rel_limit)
-            content = worker.call(*call, path, target, blobs, *settings)
+            call = (with_memory_limit, limits.memory_limit, mend_with_opencv_of)
+            settings = (how, params.stability.perturb, rel_limit)
+            content = worker.call(*call, folder, path, target, blobs, *settings)
         except (InputError, BackendFailure) as failure:
             message = " ".join(str(failure).split())[:200]
             return known | {"rules": {}, "tried": [f"mending ended: {message}"], "groups": []}
     figures = list(measure(target, groups).values()) if content["mended"] else []
     return known | {"rules": content["rules"], "tried": content["tried"], "groups": figures}
-
-
-def mend_in_process(
-    path: Path,
-    target: Path,
-    blobs: list[np.ndarray],
-    folder: Path | None,
-    how: OpenCVParams,
-    perturb: Sequence[int],
-    fixed: float,
-) -> Figures:
-    """Mend a file with the OpenCV of a folder and write the result, in a process of its own."""
-    enter(folder)
-    mended = mend_file(path, blobs, engine_settings(how, perturb), fixed, lambda line: None)
-    if mended.passes and mended.steps:
-        save(mended.model, target)
-    return mended.content()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 
@@ -100,47 +100,64 @@ class Judge:
         self._engines.clear()
 
     def judge(self, model: ModelProto) -> Judgement:
-        """Run a version on all blobs in a plain process, and if all pass, on dirty heaps, where not
-        a bit may change. Returns the first blob's judgement that does not pass, else the worst."""
-        plain = []
-        for number, case in enumerate(self.cases):
-            found = self._run(model, case, "")
-            judgement = self._worst(found, number, "")
+        """Run a version on all blobs, one after the other on one network and the first once more;
+        if all pass, again on dirty heaps. Not a bit may change from run to run.
+
+        Returns the first blob's judgement that does not pass, else the worst.
+        """
+        plain = self._run(model, "")
+        judgements = [self._worst(found, number, "") for number, found in enumerate(plain)]
+        for judgement in judgements:
             if not judgement.passes:
                 return judgement
-            plain.append((judgement, found))
+        if not _is_same(plain[-1], plain[0]):
+            return replace(self._worst(plain[-1], 0, ", a second run"), unstable=True)
         for value in self.settings.perturb:
-            for number, (case, (_, before)) in enumerate(zip(self.cases, plain, strict=True)):
-                after = self._run(model, case, str(value))
-                if not all(after[name].is_same(before[name]) for name in before):
+            found = self._run(model, str(value))
+            for number, (before, after) in enumerate(zip(plain, found, strict=False)):
+                if not _is_same(after, before):
                     judgement = self._worst(after, number, f", MALLOC_PERTURB_={value}")
-                    return Judgement(
-                        judgement.difference, judgement.error, judgement.where, True, number
-                    )
-        return max((judgement for judgement, _ in plain), key=lambda one: one.error)
+                    return replace(judgement, unstable=True)
+        return max(judgements, key=lambda one: one.error)
 
-    def _run(self, model: ModelProto, case: Case, heap: str) -> dict[str, Difference]:
-        """Return the differences at the outputs, on a heap."""
+    def _run(self, model: ModelProto, heap: str) -> list[dict[str, Difference]]:
+        """Return the differences at the outputs on a heap, for each case and the first once more,
+        or until one fails."""
         if heap not in self._engines:
             environment = dirty_heap(int(heap)) if heap else {}
             process = EngineProcess(self.settings, environment)
             self._engines[heap] = self._stack.enter_context(process)
-        names = list(case.expected)
-        feeds = {input_names(model)[0]: case.blob}
+        cases, name = [*self.cases, self.cases[0]], input_names(model)[0]
+        outputs = list(cases[0].expected)
+        feeds = [{name: case.blob} for case in cases]
         try:
-            found = self._engines[heap].run(model, feeds, names)
-        except BackendFailure as failure:
-            return dict.fromkeys(names, Difference.from_failure(failure))
-        return {
-            name: compare(one, case.expected[name]) for name, one in zip(names, found, strict=True)
-        }
+            found, failure = self._engines[heap].run_in_turn(model, feeds, outputs)
+        except BackendFailure as ended:
+            found, failure = [], ended
+        differences = [
+            {
+                name: compare(one, case.expected[name])
+                for name, one in zip(outputs, values, strict=True)
+            }
+            for case, values in zip(cases, found, strict=False)
+        ]
+        if failure:
+            differences.append(dict.fromkeys(outputs, Difference.from_failure(failure)))
+        return differences
 
-    def _worst(self, found: Mapping[str, Difference], number: int, heap: str) -> Judgement:
+    def _worst(self, found: Mapping[str, Difference], number: int, where: str) -> Judgement:
+        number %= len(self.cases)
         case = self.cases[number]
         name = max(found, key=lambda name: _error(found[name], case.limits[name]))
         at = f", {name}" if len(found) > 1 else ""
-        where = f"blob {case.blob.shape}{heap}{at}"
+        where = f"blob {case.blob.shape}{where}{at}"
+        if found[name].kind == "crashed":  # which of them is not known
+            where = "blobs " + ", ".join(str(one.blob.shape) for one in self.cases)
         return Judgement(found[name], _error(found[name], case.limits[name]), where, case=number)
+
+
+def _is_same(found: Mapping[str, Difference], before: Mapping[str, Difference]) -> bool:
+    return all(found[name].is_same(before[name]) for name in before)
 
 
 def _error(difference: Difference, limit: float) -> float:

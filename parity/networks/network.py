@@ -10,10 +10,11 @@ from torch import nn
 from torchvision.models import WeightsEnum
 
 from parity.core.cli import InputError
+from parity.core.fingerprints import stamp
 from parity.core.params import PARAMS, ModelParams, Task
 from parity.core.paths import weights_path
 from parity.networks.checkpoints import load_state, read_checkpoint
-from parity.networks.factory import build_from_factory
+from parity.networks.factory import build_from_factory, factory_files
 from parity.preprocessing.splits import read_classes
 
 # Networks whose published weights expect input scaled to -1..1, and which rescale it themselves.
@@ -98,6 +99,15 @@ def saved_network(name: str, model: ModelParams) -> nn.Module:
     """Return the network of an entry of `models` with the weights that the stage `weights` wrote,
     ready for inference."""
     return load_network(weights_path(name), name, model, len(read_classes(model.preprocess)))
+
+
+def saved_network_stamps(name: str, model: ModelParams) -> dict[str, object]:
+    """Return what `saved_network` depends on, so that an interrupted run resumes with the same
+    network only: the weights, the entry, and the code of a factory."""
+    stamps = {"weights": stamp(weights_path(name)), "model": model.model_dump()}
+    if model.factory:
+        stamps["factory"] = [stamp(file) for file in factory_files(name, model.factory)]
+    return stamps
 
 
 def load_network(weights: Path, name: str, model: ModelParams, classes: int) -> nn.Module:
