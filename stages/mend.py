@@ -36,7 +36,7 @@ def mend_model(name: str, how: str | list[str], params: Params, target) -> dict:
     says.
     """
     # Heavy, and most models need none of it.
-    from parity.faults.settings import engine_settings
+    from parity.faults.settings import FILE_LIMITS, engine_settings
     from parity.graphs.graph import save
     from parity.mending.blobs import image_blobs
     from parity.mending.file import mend_file, rules_named
@@ -44,9 +44,8 @@ def mend_model(name: str, how: str | list[str], params: Params, target) -> dict:
 
     blobs = image_blobs(name, params.models[name], params)
     settings = engine_settings(params.opencv, params.stability.perturb)
-    fixed = params.gate.limits.of(params.models[name].task).rel
     rules = None if how == "auto" else rules_named(how, f"{PARAMS}: models.{name}.mend")
-    mended = mend_file(onnx_path(name), blobs, settings, fixed, log, rules)
+    mended = mend_file(onnx_path(name), blobs, settings, FILE_LIMITS.rel, log, rules)
     if mended.steps and (mended.passes or rules is not None):
         log(f"{name}: mended: {steps_text(mended.steps)}")
         save(mended.model, target)

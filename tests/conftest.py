@@ -6,7 +6,7 @@ from helpers.images import write_image
 from helpers.params import own, write_params
 
 from parity.faults import candidates
-from stages import export_onnx, fetch, preprocess, transform, weights
+from stages import export_onnx, fetch, mend, preprocess, transform, weights
 
 
 @pytest.fixture
@@ -48,6 +48,7 @@ def _converted(_prepared, tmp_path_factory) -> Path:
         for exporter in ("dynamo", "torchscript"):
             write_params(folder, {"export.exporter": exporter})
             export_onnx.main(["squeezenet1_1"])
+            mend.main(["squeezenet1_1"])
             shutil.copy("models/squeezenet1_1/model.onnx", f"{exporter}.onnx")
     return folder
 
@@ -74,6 +75,7 @@ def _mobilenet(_prepared, tmp_path_factory) -> Path:
             if not Path("models").exists():
                 weights.main(["mobilenet_v3_small"])
             export_onnx.main(["mobilenet_v3_small"])
+            mend.main(["mobilenet_v3_small"])
             shutil.copy("models/mobilenet_v3_small/model.onnx", f"{exporter}.onnx")
     return folder
 

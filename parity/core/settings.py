@@ -36,7 +36,6 @@ def _mending(params: Params, name: str, mine: Params) -> dict:
         "time_limit": mine.opencv.time_limit,
         "perturb": params.stability.perturb,
         "images": params.exact.images.of(task),
-        "rel": params.gate.limits.of(task).rel,
     }
 
 

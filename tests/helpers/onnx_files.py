@@ -1,11 +1,22 @@
 """Tiny ONNX files, and ends of a network that a backend fails in."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import onnx
 
 from parity.core.params import Task
+from parity.core.paths import mended_path, mending_path, onnx_path
+
+
+def write_tiny_model(name: str, *ends: tuple[str, dict], **options) -> None:
+    """Write the tiny network as the file of an entry of `models`, not mended."""
+    path = onnx_path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_tiny_onnx(path, *ends, **options)
+    shutil.copy(path, mended_path(name))
+    mending_path(name).write_text('{"mend": "none"}')
 
 
 def write_tiny_onnx(

@@ -97,7 +97,7 @@ def test_every_listed_param_is_in_params_yaml(index):
 
 
 def test_the_settings_of_a_model_follow_from_its_entry_and_the_sections_that_it_may_override():
-    mending = ["stability.perturb", "exact.images", "gate.limits"]
+    mending = ["stability.perturb", "exact.images"]
     assert template("settings")["params"] == ["models", *OWN_SETTINGS, *mending]
 
 

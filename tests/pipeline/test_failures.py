@@ -16,12 +16,12 @@ from helpers.onnx_files import (
     NOTHING,
     OPENCV_REFUSES,
     SQUARE,
-    write_tiny_onnx,
+    write_tiny_model,
 )
 from helpers.params import write_params
 from helpers.refusals import refused
 
-from parity.core.paths import onnx_path, prediction_folder
+from parity.core.paths import prediction_folder
 from parity.evaluation.results import read_results
 from parity.inference import resume as unfinished
 from parity.inference.predictions import read_logits
@@ -44,19 +44,18 @@ def failure(backend: str = "opencv") -> dict:
 
 
 @pytest.fixture
-def tiny(prepared) -> Path:
+def tiny(prepared) -> None:
     """A prepared project with the tiny network as the model."""
-    onnx_path(NAME).parent.mkdir(parents=True)
-    return write_tiny_onnx(onnx_path(NAME))
+    write_tiny_model(NAME)
 
 
 @pytest.mark.parametrize(
     ("ends", "changes", "kind", "parts"),
     [
-        ([], {"opencv.engine": "classic"}, "refused", ["model.onnx: OpenCV cannot read it: "]),
-        (ERROR, {}, "error", ["model.onnx: OpenCV cannot run it: ", "outside of range"]),
+        ([], {"opencv.engine": "classic"}, "refused", ["mended.onnx: OpenCV cannot read it: "]),
+        (ERROR, {}, "error", ["mended.onnx: OpenCV cannot run it: ", "outside of range"]),
         (CRASH, {}, "crashed", ["forward pass of a blob of (4, 3, 64, 64)", "SIGFPE"]),
-        (NOTHING, {}, "shape", ["model.onnx: OpenCV: found None as its output"]),
+        (NOTHING, {}, "shape", ["mended.onnx: OpenCV: found None as its output"]),
         ([], {"opencv.time_limit": 0.01}, "timeout", ["reading the model", "within 0.01 s"]),
     ],
     ids=["refused", "error", "crashed", "shape", "timeout"],
@@ -66,7 +65,7 @@ def test_what_opencv_cannot_do_takes_the_place_of_its_predictions(
 ):
     infer_opencv.main([NAME])
     assert read_logits(NAME, "opencv", 0, 10).shape == (10, 10)
-    write_tiny_onnx(tiny, *ends)
+    write_tiny_model(NAME, *ends)
     write_params(Path(), changes)
     infer_opencv.main([NAME])
     found = failure()
@@ -75,7 +74,7 @@ def test_what_opencv_cannot_do_takes_the_place_of_its_predictions(
 
 
 def test_a_wrong_shape_is_a_failure_of_both_that_read_the_file(tiny):
-    write_tiny_onnx(tiny, classes=7)
+    write_tiny_model(NAME, classes=7)
     for backend, stage in (("opencv", infer_opencv), ("onnxruntime", infer_onnxruntime)):
         stage.main([NAME])
         found = failure(backend)
@@ -84,7 +83,7 @@ def test_a_wrong_shape_is_a_failure_of_both_that_read_the_file(tiny):
 
 
 def test_what_onnx_runtime_cannot_do_is_a_result_unless_it_is_the_reference(tiny):
-    write_tiny_onnx(tiny, *ERROR)
+    write_tiny_model(NAME, *ERROR)
     infer_onnxruntime.main([NAME])
     assert failure("onnxruntime")["kind"] == "error"
     entry = {"task": "classification", "preprocess": "imagenet", "onnx": "any.onnx"}
@@ -109,8 +108,8 @@ def test_a_failure_behind_some_batches_leaves_none_of_them(tiny, monkeypatch):
         104,
     )  # the mean colour: all logits are about 0, by which nothing divides
     np.save("data/preprocessed/imagenet/val/images.npy", images)
-    write_tiny_onnx(
-        tiny,
+    write_tiny_model(
+        NAME,
         ("Mul", {"inputs": [np.float32(10)]}),
         ("Cast", INT64),
         ("Div", SQUARE),
@@ -125,7 +124,7 @@ def test_a_failure_behind_some_batches_leaves_none_of_them(tiny, monkeypatch):
 
 
 def test_nan_is_a_result_of_its_own(tiny):
-    write_tiny_onnx(tiny, *ALL_NAN)
+    write_tiny_model(NAME, *ALL_NAN)
     infer_opencv.main([NAME])
     assert np.isnan(read_logits(NAME, "opencv", 0, 10)).all()
 
@@ -159,9 +158,9 @@ def _reported(_converted, tmp_path_factory) -> Path:
         write_params(folder, changes | {"stability.perturb": [1]})
         for name in MODELS[1:]:
             weights.main([name])
-        write_tiny_onnx(onnx_path(REFUSES), *OPENCV_REFUSES, classes=8, task="segmentation")
+        write_tiny_model(REFUSES, *OPENCV_REFUSES, classes=8, task="segmentation")
         for name, ends in ((CRASHES, CRASH), (EMPTY, NOTHING), (NAN, ALL_NAN)):
-            write_tiny_onnx(onnx_path(name), *ends)
+            write_tiny_model(name, *ends)
         for name in MODELS:
             for stage in (*STAGES, "results", "plot"):
                 importlib.import_module(f"stages.{stage}").main([name])
@@ -241,7 +240,7 @@ def test_the_lines_below_the_table_tell_what_is_wrong(reported):
         f"{CRASHES}: ONNX Runtime failed (refused): models/{CRASHES}/model.onnx: ",
         f"{EMPTY}: OpenCV failed (shape): ",
         f"{NAN}: OpenCV: NaN or infinity in the outputs of 10 images",
-        f"{REFUSES}: OpenCV failed (refused): models/{REFUSES}/model.onnx: OpenCV cannot read it: ",
+        f"{REFUSES}: OpenCV failed (refused): models/{REFUSES}/mended.onnx: OpenCV cannot read it",
     ):
         assert line in text
     assert f"{RIGHT}: " not in text

@@ -29,6 +29,7 @@ STAGES = {  # the arguments of each stage, and the beginning of the path that it
     "preprocess": ("imagenet", "data/preprocessed"),
     "weights": (MODEL, f"models/{MODEL}/"),
     "export_onnx": (MODEL, f"models/{MODEL}/model.onnx"),
+    "mend": (MODEL, f"models/{MODEL}/mended.onnx"),
     "infer_pytorch": (MODEL, "data/unfinished"),
     "infer_onnxruntime": (MODEL, "data/unfinished"),
     "infer_opencv": (MODEL, "data/unfinished"),

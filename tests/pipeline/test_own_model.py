@@ -66,6 +66,7 @@ COLOURS = {"red": (200, 60, 60), "green": (60, 200, 60), "blue": (60, 60, 200)}
 MODEL_STAGES = (
     "weights",
     "export_onnx",
+    "mend",
     "infer_pytorch",
     "infer_onnxruntime",
     "infer_opencv",

@@ -111,8 +111,8 @@ FOLLOWING = ("summary", "gate")
 INFER = tuple(f"infer_{backend}" for backend in BACKENDS)
 SHOWN = ("results", "plot")
 REPORTED = ("evaluate", "stability", "benchmark", *SHOWN)
-CONVERTED = ("export_onnx", "infer_onnxruntime", "infer_opencv", "infer_exact", *REPORTED)
-FROM_WEIGHTS = ("weights", "export_onnx", *INFER, "infer_exact", *REPORTED)
+CONVERTED = ("export_onnx", "mend", "infer_onnxruntime", "infer_opencv", "infer_exact", *REPORTED)
+FROM_WEIGHTS = ("weights", "export_onnx", "mend", *INFER, "infer_exact", *REPORTED)
 CHANGES = [
     (f"models.{CLS}.weights", "random", of(*FROM_WEIGHTS, models=(CLS,))),
     (
@@ -167,6 +167,7 @@ CHANGES = [
     ("benchmark.batch_size.segmentation", 2, of("benchmark", *SHOWN, models=(SEG,))),
     (f"models.{CLS}.export", {"opset": 17}, of(*CONVERTED, models=(CLS,))),
     (f"models.{CLS}.opencv", {"engine": "classic"}, of("infer_opencv", *REPORTED, models=(CLS,))),
+    (f"models.{CLS}.mend", "auto", of("mend", "infer_opencv", *REPORTED, models=(CLS,))),
     (f"models.{CLS}.inference", {"batch_size": 4}, of(*INFER, "evaluate", *SHOWN, models=(CLS,))),
 ]
 CODE = [
@@ -177,7 +178,9 @@ CODE = [
     ("stages/infer_opencv.py", of("infer_opencv")),
     ("parity/inference/runner.py", of(*INFER, "infer_exact")),
     ("stages/infer_exact.py", of("infer_exact")),
-    ("parity/evaluation/scores.py", of("evaluate", "stability", "plot")),
+    ("parity/evaluation/scores.py", of("mend", "evaluate", "stability", "plot")),
+    ("stages/mend.py", of("mend")),
+    ("parity/mending/hard_sigmoid.py", of("mend")),
     ("stages/stability.py", of("stability")),
     ("stages/benchmark.py", of("benchmark")),
     ("parity/evaluation/verdict_report.py", {"gate"}),

@@ -4,12 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from helpers.onnx_files import CRASH, ERROR, NOTHING, write_tiny_onnx
+from helpers.onnx_files import CRASH, ERROR, NOTHING, write_tiny_model
 from helpers.params import write_params
 from helpers.refusals import refused
 
 from parity.core.params import entry, load_params
-from parity.core.paths import onnx_path
 from parity.preprocessing.images import normalize
 from parity.preprocessing.splits import Split
 from stages import benchmark
@@ -48,7 +47,7 @@ def test_the_stage_writes_the_times_of_every_backend_and_what_they_depend_on(con
 
 @pytest.mark.parametrize(("ends", "kind"), [(CRASH, "crashed"), (NOTHING, "shape")])
 def test_a_backend_that_fails_is_left_out_and_reported(converted, capsys, ends, kind):
-    write_tiny_onnx(onnx_path("squeezenet1_1"), *ends)
+    write_tiny_model("squeezenet1_1", *ends)
     benchmark.main(["squeezenet1_1"])
     result = json.loads((converted / "metrics/benchmark/squeezenet1_1.json").read_text())
     assert result["failures"]["opencv"]["kind"] == kind and "opencv" not in result
@@ -63,7 +62,7 @@ def test_a_backend_that_fails_is_left_out_and_reported(converted, capsys, ends, 
 
 
 def test_without_the_reference_there_is_nothing_to_compare_with(converted):
-    write_tiny_onnx(onnx_path("squeezenet1_1"), *ERROR)
+    write_tiny_model("squeezenet1_1", *ERROR)
     entry = {"task": "classification", "preprocess": "imagenet", "onnx": "any.onnx"}
     write_params(converted, {"models.squeezenet1_1": entry})
     with refused("model.onnx: ONNX Runtime cannot run it: "):

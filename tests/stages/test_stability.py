@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.onnx_files import ALL_NAN, CRASH, write_tiny_onnx
+from helpers.onnx_files import ALL_NAN, CRASH, write_tiny_model
 from helpers.params import write_params
 from torchvision.models.segmentation import deeplabv3_resnet50
 
 from parity.backends import dirty_heap
 from parity.backends.dirty_heap import PERTURB
-from parity.core.paths import onnx_path
+from parity.core.paths import mended_path
 from parity.preprocessing.splits import write_array, write_lines
 from stages import stability
 
@@ -42,7 +42,7 @@ def test_a_healthy_model_is_the_same_to_the_last_bit(converted, capsys, engine):
 
 
 def test_outputs_that_are_all_nan_are_the_same_too(converted):
-    write_tiny_onnx(onnx_path(NAME), *ALL_NAN)
+    write_tiny_model(NAME, *ALL_NAN)
     assert run_stage()["stable"] is True
 
 
@@ -56,7 +56,7 @@ def test_plain_processes_take_over_where_the_heap_cannot_be_dirtied(converted, m
 
 
 def test_a_model_that_never_runs_is_neither_stable_nor_unstable(converted, capsys):
-    write_tiny_onnx(onnx_path(NAME), *CRASH)
+    write_tiny_model(NAME, *CRASH)
     result = run_stage()
     assert result["stable"] is None
     for one in result["runs"]:
@@ -105,8 +105,8 @@ def unstable(project, deeplab) -> Path:
     normalization = Path("data/transforms/voc/normalization.json")
     normalization.parent.mkdir(parents=True)
     normalization.write_text(json.dumps({"mean": [0.5] * 3, "std": [0.25] * 3}))
-    onnx_path("deeplab").parent.mkdir(parents=True)
-    onnx_path("deeplab").symlink_to(deeplab)
+    mended_path("deeplab").parent.mkdir(parents=True)
+    mended_path("deeplab").symlink_to(deeplab)
     return project
 
 

@@ -36,13 +36,13 @@ from PIL import Image
 from parity.backends.pytorch import load_pytorch
 from parity.core.class_ids import voc_palette
 from parity.core.params import CropParams
-from parity.core.paths import onnx_path, weights_path
+from parity.core.paths import mended_path, weights_path
 from parity.evaluation.pictures.answers import Answer
 from parity.evaluation.pictures.panels import DIFFERENT
 from parity.evaluation.verdict import Limits
 from parity.networks.network import load_network
 from parity.preprocessing.images import normalize, read_image, resize_and_crop
-from stages import export_onnx, fetch, preprocess, transform, weights
+from stages import export_onnx, fetch, mend, preprocess, transform, weights
 from tools import demo, run_onnx
 
 SEGMENTATION = {
@@ -114,6 +114,7 @@ def _segmented(_prepared, tmp_path_factory) -> Path:
         write_params(folder, SEGMENTATION)
         weights.main([SEG])
         export_onnx.main([SEG])
+        mend.main([SEG])
     return folder
 
 
@@ -171,7 +172,7 @@ def test_both_frameworks_print_the_five_best_classes_of_pytorch(converted, attem
 
 
 def test_the_number_of_layers_is_opencvs_and_their_names_come_when_asked_for(converted, attempt):
-    names = list(cv2.dnn.readNetFromONNX(str(onnx_path(CLS))).getLayerNames())
+    names = list(cv2.dnn.readNetFromONNX(str(mended_path(CLS))).getLayerNames())
     plain, verbose = attempt("classification"), attempt("classification", "--verbose")
     assert f": {len(names)} layers\npreprocessing " in plain.output
     assert f": {len(names)} layers\n" + "\n".join(names) + "\npreprocessing " in verbose.output
@@ -223,7 +224,7 @@ def test_a_name_may_hold_spaces_and_letters_of_any_language(converted, attempt):
 
 @pytest.mark.parametrize(("exif", "size"), [("ignore", "90x60"), ("apply", "60x90")])
 def test_the_picture_is_turned_as_the_model_says(converted, attempt, exif, size):
-    model = onnx.load(onnx_path(CLS))
+    model = onnx.load(mended_path(CLS))
     metadata = {one.key: one.value for one in model.metadata_props}
     profile = json.loads(metadata["preprocess"]) | {"exif": exif}
     onnx.helper.set_model_props(model, metadata | {"preprocess": json.dumps(profile)})
@@ -383,6 +384,7 @@ def test_ties_count_as_the_same_class_within_the_limit_of_rel(
 def test_logits_that_are_no_numbers_never_agree(converted, attempt, value):
     change_weights(CLS, lambda key, tensor: tensor * value)
     export_onnx.main([CLS])
+    mend.main([CLS])
     tried = attempt("classification")
     assert tried.code == 1
     assert tried.verdict.startswith("differ: ") and np.isnan(tried.apart).all()
@@ -393,6 +395,7 @@ def test_logits_that_are_no_numbers_never_agree(converted, attempt, value):
 def test_logits_that_are_all_zero_in_both_agree(converted, attempt):
     change_weights(CLS, lambda key, tensor: tensor * 0)
     export_onnx.main([CLS])
+    mend.main([CLS])
     tried = attempt("classification")
     assert tried.code == 0
     assert tried.apart == (0, 0)
@@ -444,7 +447,7 @@ def test_wrong_params_end_with_exit_code_2_and_one_line(converted, attempt, chan
     assert tried.errors.startswith(f"error: {expected}") and tried.errors.count("\n") == 1
 
 
-@pytest.mark.parametrize("path", [onnx_path(CLS), weights_path(CLS)], ids=["onnx", "weights"])
+@pytest.mark.parametrize("path", [mended_path(CLS), weights_path(CLS)], ids=["onnx", "weights"])
 def test_a_damaged_model_is_named_and_nothing_is_drawn(converted, attempt, path):
     path.write_bytes(path.read_bytes()[:100_000])
     tried = attempt("classification")
@@ -459,7 +462,7 @@ def test_a_crash_of_opencv_is_named(converted, attempt, monkeypatch):
     monkeypatch.setattr(demo, "RUN_ONNX", script)
     tried = attempt("classification")
     assert tried.code == 2 and not drawn()
-    assert tried.errors == f"error: {onnx_path(CLS)}: OpenCV's process was ended by SIGSEGV\n"
+    assert tried.errors == f"error: {mended_path(CLS)}: OpenCV's process was ended by SIGSEGV\n"
 
 
 def test_an_image_of_the_dataset_that_is_gone_is_named(converted, attempt):
@@ -506,7 +509,7 @@ def test_run_onnx_and_the_demo_replace_each_others_pictures(converted, attempt):
     picture = Path(f"plots/demo/{CLS}-mine.png")
     write_image(converted / "mine.png")
     for _ in range(2):
-        run_onnx.main(["--model", str(onnx_path(CLS)), "--input", "mine.png"])
+        run_onnx.main(["--model", str(mended_path(CLS)), "--input", "mine.png"])
         assert attempt("classification", "--image", "mine.png").code == 0
     assert run_onnx.is_own(picture)
 
@@ -514,7 +517,7 @@ def test_run_onnx_and_the_demo_replace_each_others_pictures(converted, attempt):
 def test_a_model_that_dvc_cannot_make_ends_with_exit_code_2(project, attempt):
     tried = attempt("classification")  # here is no repository of DVC's
     assert tried.code == 2 and not tried.output
-    assert f"error: {CLS}: `dvc repro export_onnx@{CLS} fetch@textures` failed" in tried.errors
+    assert f"error: {CLS}: `dvc repro mend@{CLS} fetch@textures` failed" in tried.errors
     assert "Traceback" not in tried.errors
 
 
@@ -567,12 +570,12 @@ def test_a_missing_model_is_made_and_tried_on_an_image_of_any_name(clone):
     before = {path.name for path in clone.iterdir()}
     done = make(clone, "classify", f"MODEL={CLS}", f"IMAGE={name}", "VERBOSE=1", "SHOW=1")
     assert done.code == 0, done.output
-    assert f"not there yet, making it: dvc repro export_onnx@{CLS}\n" in done.output
-    assert done.stages[-1] == f"export_onnx@{CLS}"
+    assert f"not there yet, making it: dvc repro mend@{CLS}\n" in done.output
+    assert done.stages[-1] == f"mend@{CLS}"
     assert "\ntrlayout.0\n" in done.output
     path = clone / f"plots/demo/{CLS}-{Path(name).stem}.png"
     assert f"picture: {path.relative_to(clone)} (there is no display" in done.output
-    assert "model.onnx: " not in done.output
+    assert "mended.onnx: " not in done.output
     assert [path] == [*path.parent.iterdir()]
     made = {path.name for path in clone.iterdir()} - before
     assert made <= {"data", "models", "plots", "dvc.lock"}
@@ -580,7 +583,7 @@ def test_a_missing_model_is_made_and_tried_on_an_image_of_any_name(clone):
     edit(clone, {"export.opset": 17})
     done = make(clone, "classify", f"MODEL={CLS}", f"IMAGE={name}")
     assert done.code == 0, done.output
-    (line,) = re.findall(rf"^{onnx_path(CLS)}: (.*)$", done.output, re.MULTILINE)
+    (line,) = re.findall(rf"^{mended_path(CLS)}: (.*)$", done.output, re.MULTILINE)
     assert "params.yaml" in line and "`make`" in line
 
 
@@ -650,6 +653,7 @@ def test_the_published_resnet50_knows_a_fox_squirrel(project, attempt):
     preprocess.main(["imagenet"])
     weights.main(["resnet50"])
     export_onnx.main(["resnet50"])
+    mend.main(["resnet50"])
     class_id, image = FOX_SQUIRREL
     tried = attempt("classification", "--image", image)
     assert tried.code == 0, tried.output
