@@ -16,19 +16,25 @@ from parity.core.files import write_text
 from parity.core.markdown import replace_block
 from parity.core.params import load_params
 from parity.core.paths import README
-from parity.coverage.record import RECORD, read_record
+from parity.coverage.record import RECORD, Record, read_record
 from parity.coverage.record_diff import compare_records
-from parity.coverage.report import readme_block, report_full
+from parity.coverage.report import (
+    YARDSTICK,
+    exactness_histogram,
+    exactness_table,
+    has_exactness,
+    readme_block,
+    report_full,
+)
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="tools.coverage_report", description=__doc__)
     parser.add_argument("--compare", nargs=2, metavar=("OLD", "NEW"))
-    parser.add_argument("--readme", action="store_true", help="renew the table in README.md")
+    parser.add_argument("--readme", action="store_true", help="renew the tables in README and docs")
     args = parser.parse_args(argv)
     if args.readme:
-        block = readme_block(read_record(RECORD))
-        write_text(README, replace_block(README.read_text("utf-8"), "coverage", block))
+        renew_pages(read_record(RECORD))
     elif args.compare:
         lines, worse = compare_records(*map(read_record, args.compare))
         print("\n".join(lines))
@@ -36,6 +42,23 @@ def main(argv: list[str] | None = None) -> None:
             sys.exit(1)
     else:
         report_full(load_params())
+
+
+def renew_pages(record: Record) -> None:
+    """Write the tables of the record into README.md and docs/exactness.md.
+
+    Raises InputError where a page has no section for its table.
+    """
+    blocks = {README: {"coverage": readme_block(record)}}
+    if has_exactness(record):
+        blocks[README]["exactness"] = exactness_table(record)
+        blocks[YARDSTICK] = {"histogram": exactness_histogram(record)}
+    texts = {page: page.read_text("utf-8") for page in blocks}
+    for page, contents in blocks.items():
+        for block, content in contents.items():
+            texts[page] = replace_block(texts[page], block, content, page)
+    for page, text in texts.items():
+        write_text(page, text)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import math
 from decimal import ROUND_FLOOR, Decimal
+from pathlib import Path
 
 from parity.core.cli import InputError
 from parity.core.paths import README
@@ -58,13 +59,13 @@ def _is_missing(value: float | None) -> bool:
     return value is None or math.isnan(value)
 
 
-def replace_block(text: str, block: str, content: str) -> str:
+def replace_block(text: str, block: str, content: str, page: Path = README) -> str:
     """Return `text` with the lines between `<!-- block -->` and `<!-- end -->` replaced.
 
-    Raises InputError when the text has no such block.
+    Raises InputError, naming the `page`, when the text has no such block.
     """
     before, marker, rest = text.partition(f"<!-- {block} -->\n")
     _, end, after = rest.partition("<!-- end -->")
     if not marker or not end:
-        raise InputError(f"{README}: no section between <!-- {block} --> and <!-- end -->")
+        raise InputError(f"{page}: no section between <!-- {block} --> and <!-- end -->")
     return f"{before}{marker}{content}{end}{after}"

@@ -9,6 +9,7 @@ import statistics
 import textwrap
 from collections import Counter
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from parity.core.cli import log
@@ -52,6 +53,7 @@ NARROWED = AnswerFiles(
     NARROWED_FOLDER / "coverage.png",
 )
 YARDSTICK = Path("docs/exactness.md")
+RATIOS = (1, 2, 3, 5, 10, 20)  # where the ranges of the histogram end
 SYMBOLS = {
     "same": "✓",
     "vacuous": "?",
@@ -230,18 +232,35 @@ def exactness_table(record: Record) -> str:
     """The median and the largest ratio: a table with a row for each combination."""
     lines = [["exporter and opset, engine and OpenCV", "worst model", "models", "median", "worst"]]
     for combination in combinations_of(record):
-        ratios = {
-            name: cell["exactness"]
-            for (name, one), cell in cells_of(record).items()
-            if one == combination
-            and cell["verdict"] in ("same", "imprecise")
-            and cell["exactness"] is not None
-        }
+        ratios = ratios_of(record, combination)
         worst = max(ratios, key=ratios.get, default=None)
         median = statistics.median(ratios.values()) if ratios else None
         numbers = [str(len(ratios)), ratio_text(median), ratio_text(ratios.get(worst))]
         lines.append([str(combination), worst or "-", *numbers])
     return markdown_table(lines, left=2)
+
+
+def exactness_histogram(record: Record) -> str:
+    """How many models' ratios lie in each range: a table with a row for each combination."""
+    ranges = list(zip((0, *RATIOS), (*RATIOS, inf), strict=True))
+    texts = [f"{low:g} to {high:g}" if high < inf else f"above {low:g}" for low, high in ranges]
+    lines = [["exporter and opset, engine and OpenCV", *texts]]
+    for combination in combinations_of(record):
+        ratios = ratios_of(record, combination).values()
+        counts = [sum(low < ratio <= high for ratio in ratios) for low, high in ranges]
+        lines.append([str(combination), *map(str, counts)])
+    return markdown_table(lines, left=1)
+
+
+def ratios_of(record: Record, combination: Combination) -> dict[str, float]:
+    """The ratio of each model that is right, or imprecise, in a combination."""
+    return {
+        name: cell["exactness"]
+        for (name, one), cell in cells_of(record).items()
+        if one == combination
+        and cell["verdict"] in ("same", "imprecise")
+        and cell["exactness"] is not None
+    }
 
 
 def unmeasured_exactness(record: Record) -> list[str]:

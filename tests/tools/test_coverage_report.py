@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers.coverage import made_record, write_cells
+from helpers.coverage import made_record, with_exactness, write_cells
 from helpers.refusals import refused
 
 from parity.coverage.report import readme_block
@@ -43,6 +43,26 @@ def test_the_answer_is_written_from_the_cells_on_disk(project, capsys):
     captured = capsys.readouterr()
     assert captured.out.startswith("| exporter and opset, engine and OpenCV | models |")
     assert captured.err.endswith("COVERAGE.md, metrics/coverage.json, plots/coverage.png\n")
+
+
+def test_the_tables_of_exactness_are_renewed_where_the_record_has_it(project):
+    record = with_exactness(made_record({"net": {COLUMN: "same"}}), {"net": {COLUMN: 1.5}})
+    Path("metrics").mkdir()
+    Path("metrics/coverage.json").write_text(json.dumps(record))
+    blocks = [f"<!-- {name} -->\nold\n<!-- end -->\n" for name in ("coverage", "exactness")]
+    Path("README.md").write_text("".join(blocks))
+    Path("docs").mkdir()
+    Path("docs/exactness.md").write_text("no table\n")
+    with refused("docs/exactness.md: no section between <!-- histogram -->"):
+        coverage_report.main(["--readme"])
+    assert Path("README.md").read_text() == "".join(blocks)
+    Path("docs/exactness.md").write_text("<!-- histogram -->\nold\n<!-- end -->\n")
+    coverage_report.main(["--readme"])
+    assert "| net         |      1 |    1.5 |" in Path("README.md").read_text()
+    (row,) = [
+        line for line in Path("docs/exactness.md").read_text().splitlines() if "dynamo" in line
+    ]
+    assert [cell.strip() for cell in row.split("|")[2:-1]] == ["0", "1", "0", "0", "0", "0", "0"]
 
 
 def test_the_readmes_table_is_renewed(project):
