@@ -1,7 +1,8 @@
 """Write the ONNX file that OpenCV reads: the exported one, or the same function in operators that
 OpenCV computes right, as `models.<model>.mend` says.
 
-Without mending it is a copy. So is it where no rule helps; the verdict then shows what is wrong.
+With `mend: none`, or where `auto` finds no rule that helps, it is a copy of the exported file; the
+verdict then shows what is wrong.
 """
 
 import argparse
@@ -40,7 +41,7 @@ def mend_model(name: str, how: str | list[str], params: Params, target) -> dict:
     from parity.graphs.graph import save
     from parity.mending.blobs import image_blobs
     from parity.mending.file import mend_file, rules_named
-    from parity.mending.steps import steps_text
+    from parity.mending.steps import places_by_rule, steps_text
 
     blobs = image_blobs(name, params.models[name], params)
     settings = engine_settings(params.opencv, params.stability.perturb)
@@ -49,13 +50,15 @@ def mend_model(name: str, how: str | list[str], params: Params, target) -> dict:
     if mended.steps and (mended.passes or rules is not None):
         log(f"{name}: mended: {steps_text(mended.steps)}")
         save(mended.model, target)
-        return mended.content()
+        places = places_by_rule(mended.steps)
+        counts = {rule: len(found) for rule, found in places.items()}
+        return mended.content() | {"mended": True, "rules": counts, "places": places}
     shutil.copyfile(onnx_path(name), target)
     if mended.mending.before.passes:
         log(f"{name}: nothing to mend")
     else:
         log(f"{name}: not mended: {'; '.join(mended.mending.tried) or 'no rule fits'}")
-    return mended.content() | {"mended": False, "rules": {}, "places": {}}
+    return mended.content()
 
 
 if __name__ == "__main__":

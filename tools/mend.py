@@ -1,8 +1,8 @@
 """Mend an ONNX file that OpenCV gets wrong: `make mend MODEL=...`.
 
 The same function is written with operators that OpenCV computes right, and proved to be the same.
-The original stays. Exit code 1 where no rule helps; the folder of a reproducer is then named. The
-last line on stdout is JSON.
+The original stays. Exit code 1 where no rule helps, or a proof does not hold. Where no rule helps,
+a reproducer is written if a small graph shows the fault. The last line on stdout is JSON.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def mend_model(args: argparse.Namespace, params: Params, path: Path) -> int:
     """Mend the file of a model of params.yaml; returns the exit code."""
     name, model = args.name, params.models[args.name]
     opencv, perturb = on_cpu(params.opencv, args.engine), params.stability.perturb
-    blobs, fixed = image_blobs(name, model, params), gate_limits(params, name).rel
+    blobs = image_blobs(name, model, params)
     suspect = Suspect(
         name=name,
         path=path,
@@ -82,7 +82,7 @@ def mend_model(args: argparse.Namespace, params: Params, path: Path) -> int:
         source="the first images",
         opencv=opencv,
         perturb=perturb,
-        limit=fixed,
+        limit=gate_limits(params, name).rel,
         minutes=MINUTES,
         folder=reproducer_folder(name),
     )
@@ -99,6 +99,8 @@ def mend_alone(args: argparse.Namespace) -> int:
         blob, source = drawn_blob(args.file, model), "a random blob"
         log(f"{args.file}: tried on random numbers, shape {blob.shape}; --input takes a real blob")
     feeds_of(args.file, model, blob, source)
+    if blob.ndim != 4:
+        raise InputError(f"{source}: found shape {blob.shape}; expected (N, 3, H, W)")
     opencv = on_cpu(FILE_OPENCV, args.engine)
     output = args.output or args.verify
     suspect = Suspect(
@@ -124,7 +126,7 @@ def mend_and_report(
     output: Path,
 ) -> int:
     """Mend the suspect's file, or verify a mended one, and print the result."""
-    path, fixed = suspect.path, suspect.limit
+    path, fixed = suspect.path, FILE_LIMITS.rel
     if args.verify:
         return print_proof(verify_file(path, args.verify, blobs, settings, fixed), args.verify)
     if output.resolve() == path.resolve():
@@ -144,7 +146,7 @@ def mend_and_report(
         print(json.dumps(content | {"output": str(output), "reproducer": None}))
         return 0
     say(f"{suspect.name}: not mended; tried: {'; '.join(mended.mending.tried) or 'no rule fits'}")
-    folder = reproduce(suspect, blobs, mended)
+    folder = reproduce(suspect, mended)
     print(json.dumps(content | {"output": None, "reproducer": folder and str(folder)}))
     return 1
 
@@ -162,10 +164,10 @@ def print_proof(checks: list[Check], path: Path) -> int:
     return 0 if holds else 1
 
 
-def reproduce(suspect: Suspect, blobs: list[np.ndarray], mended: Mended) -> Path | None:
+def reproduce(suspect: Suspect, mended: Mended) -> Path | None:
     """Write a reproducer of what is wrong with the original; returns its folder, if it shows."""
     check_target(suspect.folder)
-    blob = blobs[min(mended.mending.before.case, len(blobs) - 1)]
+    blob = mended.cases[mended.mending.before.case].blob
     suspect.feeds = feeds_of(suspect.path, load_model(suspect.path), blob, suspect.source)
     found = find_symptom(suspect)
     if found and write_reproducer(suspect, *found, []):

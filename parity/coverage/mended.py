@@ -14,7 +14,7 @@ from parity.coverage.memory import with_memory_limit
 from parity.coverage.mend_process import mend_with_opencv_of
 from parity.mending.rules import RULES
 
-# A search runs OpenCV many times; so many limits of one run does it take in all.
+# A search runs OpenCV many times. It may take RUNS times the limit of one run.
 RUNS = 10
 
 # What measures a file that takes the groups: its figures for each of them.

@@ -19,7 +19,8 @@ SIDE = 256  # pixels, of a drawn blob where the file leaves its size open
 
 
 def image_blobs(name: str, model: ModelParams, params: Params) -> list[np.ndarray]:
-    """Return the first val images, as many as `exact.images` says: float32 (N, 3, H, W).
+    """Return the first val images, as many as `exact.images` says, at least one and what a fixed
+    batch needs: float32 (N, 3, H, W).
 
     The first comes alone, and where the file takes it, all that have its size follow as a batch;
     images of other sizes come alone. Raises InputError where the file takes none of them.

@@ -1,9 +1,9 @@
 """A value that no input of the model reaches, written as a constant.
 
 Pattern: a tensor, the only output of a node that reads constants, directly or through other such
-nodes. A node that is not of this kind reads it, or it is an output of the model. None of these
-nodes may be random, has a subgraph, is of another domain than ONNX's, or is DequantizeLinear, which
-marks a quantized weight.
+nodes. Another kind of node reads the tensor, or the model returns it. The rule leaves out random
+nodes, nodes with subgraphs, nodes outside of ONNX's domain, and DequantizeLinear, which marks a
+quantized weight.
 
 Replacement: a Constant with the value that ONNX Runtime computes.
 

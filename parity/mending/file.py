@@ -11,13 +11,13 @@ from onnx import ModelProto
 from parity.core.cli import InputError
 from parity.faults.settings import EngineSettings
 from parity.graphs.graph import load_model
-from parity.mending.judge import Judge, Judgement, make_cases
+from parity.mending.judge import Case, Judge, Judgement, make_cases
 from parity.mending.near import near_fault
 from parity.mending.proof import Check, opencv_check, prove
 from parity.mending.rule import Rule
 from parity.mending.rules import RULES
 from parity.mending.search import Mending, Say, apply_rules, mend
-from parity.mending.steps import Step, apply_steps, places_by_rule, read_steps
+from parity.mending.steps import METADATA, Step, apply_steps, places_by_rule, read_steps
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Mended:
 
     mending: Mending
     proof: Sequence[Check]
+    cases: Sequence[Case]
 
     @property
     def model(self) -> ModelProto:
@@ -45,11 +46,13 @@ class Mended:
         return [*self.proof, opencv_check(self.mending.after)]
 
     def content(self) -> dict:
-        """Return what the last line of `tools.mend` and the stage's file hold."""
+        """Return what the last line of `tools.mend` and the stage's file hold; without rules where
+        the file is not mended."""
+        places = places_by_rule(self.steps) if self.passes else {}
         return {
-            "mended": bool(self.steps) and self.passes,
-            "rules": {name: len(places) for name, places in places_by_rule(self.steps).items()},
-            "places": places_by_rule(self.steps),
+            "mended": bool(places),
+            "rules": {name: len(found) for name, found in places.items()},
+            "places": places,
             "before": _judgement_json(self.mending.before),
             "after": _judgement_json(self.mending.after),
             "tried": self.mending.tried,
@@ -90,6 +93,8 @@ def mend_file(
     blob is of no use.
     """
     model = load_model(path)
+    if any(entry.key == METADATA for entry in model.metadata_props):
+        raise InputError(f"{path}: it is mended already, as its metadata says; mend the original")
     cases = make_cases(path, model, blobs, fixed)
     with Judge(cases, settings) as judge:
         if rules is not None:
@@ -101,7 +106,7 @@ def mend_file(
 
             mending = mend(model, judge, list(RULES.values()), locate, say)
     proof = prove(model, mending.model, mending.steps, cases) if mending.steps else []
-    return Mended(mending, proof)
+    return Mended(mending, proof, cases)
 
 
 def verify_file(

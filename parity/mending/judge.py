@@ -27,8 +27,11 @@ SHRINK = 3 / 4  # of both, for the second size
 
 @dataclass(frozen=True)
 class Case:
-    """A blob, and the original's outputs for it by ONNX Runtime, with the limit of each and the
-    exact outputs where they are known."""
+    """A blob, and the original's outputs for it by ONNX Runtime.
+
+    `limits` are those of the float32 outputs, which OpenCV is judged by, or of all where there are
+    none; `exact` are these outputs in float64, where they are known.
+    """
 
     blob: np.ndarray
     expected: Mapping[str, np.ndarray]
@@ -71,12 +74,14 @@ class Judgement:
         another reason, or the difference is at most half."""
         if self.passes or other.passes:
             return self.passes and not other.passes
+        # A crash ends the process, so which blob it was is not known.
+        crashed = "crashed" in (self.difference.kind, other.difference.kind)
+        if self.case != other.case and not crashed:
+            return self.case > other.case
         if self.difference.failed != other.difference.failed:
             return other.difference.failed
         if self.difference.failed:
             return self.difference.failure_site != other.difference.failure_site
-        if self.case != other.case:
-            return self.case > other.case
         return self.error <= other.error / 2
 
 
@@ -128,7 +133,7 @@ class Judge:
             process = EngineProcess(self.settings, environment)
             self._engines[heap] = self._stack.enter_context(process)
         cases, name = [*self.cases, self.cases[0]], input_names(model)[0]
-        outputs = list(cases[0].expected)
+        outputs = list(cases[0].limits)
         feeds = [{name: case.blob} for case in cases]
         try:
             found, failure = self._engines[heap].run_in_turn(model, feeds, outputs)
@@ -170,7 +175,7 @@ def make_cases(
     """Return the blobs to judge by, and what the model computes for them.
 
     The given blobs, float32 (N, 3, H, W), come first. Where the model leaves the number of images
-    or their size open and these blobs do not differ in it, another number and size follow. The
+    open, or both height and width, and these blobs do not differ in it, others follow. The
     limit of an output is what rounding explains there, or `fixed` where float64 is not at hand.
     Raises InputError where ONNX Runtime refuses a given blob.
     """
@@ -192,7 +197,7 @@ def other_blobs(model: ModelProto, blobs: Sequence[np.ndarray]) -> list[np.ndarr
     lengths = input_lengths(model, input_names(model)[0]) or [None] * 4
     blob, others = blobs[0], []
     if lengths[0] is None and len({len(one) for one in blobs}) == 1:
-        others.append(np.concatenate([blob, blob[::-1, :, :, ::-1]]))
+        others.append(np.concatenate([blob, blob[::-1, ..., ::-1]]))
     if lengths[2:] == [None, None] and len({one.shape[2:] for one in blobs}) == 1:
         height, width = (
             max(MULTIPLE, int(one * SHRINK) // MULTIPLE * MULTIPLE) for one in blob.shape[2:]
@@ -207,7 +212,6 @@ def _case(model: ModelProto, blob: np.ndarray, fixed: float) -> Case:
     names = output_names(model)
     expected = run_onnxruntime(model, feeds, names)
     names = [name for name in names if expected[name].dtype == np.float32] or names
-    expected = {name: expected[name] for name in names}
     try:
         exact = run_float64(model, feeds, names)
     except BackendFailure:

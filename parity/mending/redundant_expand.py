@@ -55,6 +55,8 @@ def _leave_out(node: ir.Node) -> bool:
 
 def _is_redundant(x: ir.Value, expanded: ir.Value, other: ir.Value) -> bool:
     rank = len(expanded.shape)
+    if max(len(x.shape), len(other.shape)) < rank:
+        return False
 
     def aligned(value: ir.Value) -> list[int | ir.SymbolicDim]:
         missing = rank - len(value.shape)

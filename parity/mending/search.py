@@ -44,7 +44,7 @@ def mend(
 
     Where several rules fit, those that fit at the fault are tried first. A rule stays if OpenCV
     then gets further. Where no single rule helps, all together are tried, since several faults may
-    hide one another. In the end each step and place is taken back that OpenCV does not need.
+    hide one another. At the end, each step and place that OpenCV does not need is taken back.
     """
     before = judge.judge(original)
     say(f"before: {before.text}")
@@ -65,7 +65,8 @@ def apply_rules(original: ModelProto, judge: Judge, rules: Sequence[Rule], say: 
         model = apply_steps(original, steps)
     after = judge.judge(model) if steps else before
     say(f"after: {after.text}")
-    return Mending(original, model, steps, before, after)
+    tried = [f"{steps_text(steps)}: {after.text}"] if steps else []
+    return Mending(original, model, steps, before, after, tried)
 
 
 def _forward(found: Mending, rules: Sequence[Rule], judge: Judge, locate: Locate, say: Say) -> bool:

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnx import ModelProto
 
 from parity.evaluation.results import TIMES
-from parity.graphs.graph import input_names
+from parity.graphs.graph import input_names, producers
 from parity.mending.rule import Rule
 from parity.mending.rules import RULES
 
@@ -56,15 +56,17 @@ def apply_steps(original: ModelProto, steps: Sequence[Step]) -> ModelProto:
     steps = [step for step in steps if step.places]
     if not steps:
         return original
-    graph = _graph(original)
+    mended = original
     for step in steps:
+        # Inferred again: a rule may fit only where an earlier one made a shape known.
+        graph = _graph(mended)
         changed = step.rule.apply(graph, step.places)
         if missing := sorted({*step.places} - {*changed}):
             raise ValueError(f"{step.rule.name} does not fit {missing[0]}")
-    mended = ir.serde.serialize_model(graph)
-    # Shapes were inferred for the rules. An engine must not see more of them than before.
-    known = {value.name for value in original.graph.value_info}
-    kept = [value for value in mended.graph.value_info if value.name in known]
+        mended = ir.serde.serialize_model(graph)
+    # An engine must not see more shapes than before.
+    computed = producers(mended).keys()
+    kept = [value for value in original.graph.value_info if value.name in computed]
     del mended.graph.value_info[:]
     mended.graph.value_info.extend(kept)
     for ours, theirs in (

@@ -74,3 +74,10 @@ def test_opencv_4_computes_the_replacement():
     with pytest.raises(BackendFailure, match="Expand"):
         run_opencv4(division(), blob)
     assert_opencv4_computes(applied(RULE, division())[0], division(), blob)
+
+
+def test_an_expand_that_raises_the_rank_of_the_output_stays():
+    body = "expanded = Expand (input, shape) output = Add (expanded, row)"
+    weights = {"row": np.ones((3, 4), np.float32), "shape": np.int64([1, 1, 3, 4])}
+    shapes = "float[3, 4] input", "float[1, 1, 3, 4] output"
+    assert_untouched(RULE, division(body, shapes, **weights))

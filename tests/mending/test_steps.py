@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 from helpers.faulty import parse
 
@@ -97,3 +98,19 @@ def test_another_interface_is_named(model, change, what):
 def test_the_list_is_json_of_rules_and_places(model):
     mended = apply_steps(model, fitting(model, [RULE]))
     assert json.loads(mended.metadata_props[-1].value) == [["hard_sigmoid", ["one", "two"]]]
+
+
+def test_a_rule_may_fit_only_after_another():
+    """The length of a side is known only once the constant that it is computed from is folded."""
+    body = """
+        sizes = Abs (raw) image = Reshape (input, sizes)
+        output = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel">
+            (image, , , large)
+    """
+    tensors = {"raw": np.int64([-1, 3, 1, 1]), "large": np.int64([2, 3, 4, 4])}
+    made = parse(body, "float[N, 3] input", "float[2, 3, 4, 4] output", **tensors)
+    steps = []
+    for name in ("constant_folding", "resize_of_one_pixel"):
+        steps += fitting(apply_steps(made, steps), [RULES[name]])
+    assert [step.rule.name for step in steps] == ["constant_folding", "resize_of_one_pixel"]
+    assert read_steps(apply_steps(made, steps)) == steps

@@ -79,6 +79,22 @@ def test_a_mended_file_that_was_changed_is_not_verified(run):
 
 
 @pytest.mark.process
+def test_a_mended_file_is_not_mended_again(run):
+    mend_wrong(run, "--output", "mended.onnx")
+    with refused("mended.onnx: it is mended already"):
+        run("--model", "mended.onnx", "--output", "again.onnx")
+
+
+@pytest.mark.process
+def test_a_listed_rule_that_does_not_help_is_named(run):
+    tried = mend_wrong(run, "--output", "mended.onnx", "--rules", "constant_folding,hard_sigmoid")
+    assert tried.code == 0 and tried.json["rules"] == {"hard_sigmoid": 1}
+    Path("mended.onnx").unlink()
+    tried = mend_wrong(run, "--output", "mended.onnx", "--rules", "constant_of_shape")
+    assert tried.code == 1 and "tried: no rule fits" in tried.text and not tried.json["rules"]
+
+
+@pytest.mark.process
 def test_a_right_file_is_copied(run):
     path = write_model("output = Relu (input)")
     mended = run("--model", path, "--output", "mended.onnx")
