@@ -9,7 +9,9 @@ import pytest
 from helpers.params import write_params
 
 from parity.backends.contract import BACKENDS, BackendFailure
-from parity.core.paths import prediction_folder
+from parity.core.files import write_json
+from parity.core.params import load_params
+from parity.core.paths import mending_path, prediction_folder
 from parity.inference.predictions import (
     LogitsWriter,
     MaskWriter,
@@ -51,6 +53,12 @@ def write_logits(backend: str, rows: np.ndarray, split: Split, dtype: type = np.
 def metrics(name: str = "squeezenet1_1") -> dict:
     evaluate.main([name])
     return json.loads(Path(f"metrics/{name}.json").read_text())
+
+
+@pytest.fixture(autouse=True)
+def not_mended(project) -> None:
+    for name in (*load_params().models, "fcn_resnet50"):
+        write_json(mending_path(name), {"mend": "none"})
 
 
 @pytest.fixture
@@ -111,6 +119,12 @@ def test_a_nan_is_null_in_the_metrics_and_never_right(project):
 
 
 # Exactness
+
+
+def test_the_rules_that_mended_the_file_are_in_the_metrics(project, five):
+    found = {"rules": {"hard_sigmoid": 9}, "proof": {"interface": True}}
+    write_json(mending_path("squeezenet1_1"), found | {"mend": "auto", "tried": ["why"]})
+    assert metrics()["mending"] == found
 
 
 def write_exact(rows: np.ndarray) -> None:

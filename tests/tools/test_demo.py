@@ -229,7 +229,7 @@ def test_the_picture_is_turned_as_the_model_says(converted, attempt, exif, size)
     profile = json.loads(metadata["preprocess"]) | {"exif": exif}
     onnx.helper.set_model_props(model, metadata | {"preprocess": json.dumps(profile)})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "exported_file", lambda name: nullcontext(Path("turned.onnx")))
+        patch.setattr(demo, "exported_file", lambda name, mended: nullcontext(Path("turned.onnx")))
         onnx.save(model, "turned.onnx")
         orientation = Image.Exif()
         orientation[0x0112] = 6
