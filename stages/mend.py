@@ -41,7 +41,7 @@ def mend_model(name: str, how: str | list[str], params: Params, target) -> dict:
     from parity.graphs.graph import save
     from parity.mending.blobs import image_blobs
     from parity.mending.file import mend_file, rules_named
-    from parity.mending.steps import places_by_rule, steps_text
+    from parity.mending.steps import steps_text
 
     blobs = image_blobs(name, params.models[name], params)
     settings = engine_settings(params.opencv, params.stability.perturb)
@@ -50,9 +50,7 @@ def mend_model(name: str, how: str | list[str], params: Params, target) -> dict:
     if mended.steps and (mended.passes or rules is not None):
         log(f"{name}: mended: {steps_text(mended.steps)}")
         save(mended.model, target)
-        places = places_by_rule(mended.steps)
-        counts = {rule: len(found) for rule, found in places.items()}
-        return mended.content() | {"mended": True, "rules": counts, "places": places}
+        return mended.content(written=True)
     shutil.copyfile(onnx_path(name), target)
     if mended.mending.before.passes:
         log(f"{name}: nothing to mend")

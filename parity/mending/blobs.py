@@ -26,7 +26,8 @@ def image_blobs(name: str, model: ModelParams, params: Params) -> list[np.ndarra
     images of other sizes come alone. Raises InputError where the file takes none of them.
     """
     split, path = Split(model.preprocess, "val", model.task), onnx_path(name)
-    lengths = input_lengths(parse(path), network_input(path, parse(path)).name)
+    graph = parse(path)
+    lengths = input_lengths(graph, network_input(path, graph).name)
     batch = (lengths or [None])[0] or 1
     count = max(batch, params.exact.images.of(model.task))
     normalization = read_normalization(model.preprocess)

@@ -17,7 +17,14 @@ from parity.mending.proof import Check, opencv_check, prove
 from parity.mending.rule import Rule
 from parity.mending.rules import RULES
 from parity.mending.search import Mending, Say, apply_rules, mend
-from parity.mending.steps import METADATA, Step, apply_steps, places_by_rule, read_steps
+from parity.mending.steps import (
+    METADATA,
+    Step,
+    apply_steps,
+    counts_by_rule,
+    places_by_rule,
+    read_steps,
+)
 
 
 @dataclass(frozen=True)
@@ -45,14 +52,14 @@ class Mended:
     def checks(self) -> Sequence[Check]:
         return [*self.proof, opencv_check(self.mending.after)]
 
-    def content(self) -> dict:
-        """Return what the last line of `tools.mend` and the stage's file hold; without rules where
-        the file is not mended."""
-        places = places_by_rule(self.steps) if self.passes else {}
+    def content(self, written: bool | None = None) -> dict:
+        """Return what the last line of `tools.mend` and the stage's file hold. The rules are those
+        of the file that is `written`: by default the mended one if it passes."""
+        steps = self.steps if (self.passes if written is None else written) else []
         return {
-            "mended": bool(places),
-            "rules": {name: len(found) for name, found in places.items()},
-            "places": places,
+            "mended": bool(steps),
+            "rules": counts_by_rule(steps),
+            "places": places_by_rule(steps),
             "before": _judgement_json(self.mending.before),
             "after": _judgement_json(self.mending.after),
             "tried": self.mending.tried,

@@ -31,11 +31,6 @@ class Mending:
     after: Judgement
     tried: list[str] = field(default_factory=list)
 
-    @property
-    def exact(self) -> bool:
-        """Whether every step leaves every output the same bit for bit."""
-        return all(step.rule.exact for step in self.steps)
-
 
 def mend(
     original: ModelProto, judge: Judge, rules: Sequence[Rule], locate: Locate, say: Say

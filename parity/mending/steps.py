@@ -32,13 +32,18 @@ def places_by_rule(steps: Iterable[Step]) -> dict[str, list[str]]:
     return places
 
 
+def counts_by_rule(steps: Iterable[Step]) -> dict[str, int]:
+    """Return how many places each rule changed."""
+    return {name: len(places) for name, places in places_by_rule(steps).items()}
+
+
 def counts_text(counts: Mapping[str, int]) -> str:
     """Describe how many places each rule changed."""
     return ", ".join(f"{count} {TIMES} {name}" for name, count in counts.items())
 
 
 def steps_text(steps: Iterable[Step]) -> str:
-    return counts_text({name: len(places) for name, places in places_by_rule(steps).items()})
+    return counts_text(counts_by_rule(steps))
 
 
 def fitting(model: ModelProto, rules: Iterable[Rule]) -> list[Step]:

@@ -1,5 +1,3 @@
-import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +5,7 @@ import onnx
 import pytest
 from helpers.bad_onnx_files import CONTENTS, write_bad_onnx
 from helpers.checkout import stage_process
+from helpers.commands import Run, run_main
 from helpers.faulty import BLOB, FAULTS, network
 from helpers.onnx_files import add_external_tensor, write_tiny_onnx
 from helpers.refusals import refused
@@ -19,28 +18,13 @@ RUN_BY_ENGINES = {"another domain only", "classic machine learning only"}
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-@dataclass
-class Run:
-    """A run of the command: its exit code, stdout, and the last line as JSON."""
-
-    code: int
-    text: str
-    result: dict
-
-
 @pytest.fixture
 def locating(tmp_path, monkeypatch, capsys):
     """Run the command in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
     def call(*args: object) -> Run:
-        code = 0
-        try:
-            locate.main([str(one) for one in args])
-        except SystemExit as exit_:
-            code = exit_.code
-        text = capsys.readouterr().out
-        return Run(code, text, json.loads(text.splitlines()[-1]))
+        return run_main(locate.main, args, capsys)
 
     return call
 

@@ -1,13 +1,12 @@
-import json
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from helpers.checkout import ROOT
+from helpers.commands import Run, run_main
 from helpers.faulty import parse
 from helpers.refusals import refused
 
@@ -17,28 +16,13 @@ WRONG = ROOT / "reproducers/mobilenet_v3_small"  # HardSigmoid, taken for HardSw
 SHAPE = "float[1, 2, 8, 8]"
 
 
-@dataclass
-class Run:
-    code: int
-    text: str
-
-    @property
-    def json(self) -> dict:
-        return json.loads(self.text.splitlines()[-1])
-
-
 @pytest.fixture
 def run(capsys, tmp_path, monkeypatch):
     """Run the command in an empty folder; returns its exit code and stdout."""
     monkeypatch.chdir(tmp_path)
 
     def call(*args: object) -> Run:
-        code = 0
-        try:
-            mend.main([str(one) for one in args])
-        except SystemExit as ended:
-            code = ended.code
-        return Run(code, capsys.readouterr().out)
+        return run_main(mend.main, args, capsys)
 
     return call
 
@@ -57,14 +41,14 @@ def write_model(body: str, name: str = "given.onnx") -> Path:
 def test_a_wrong_file_is_mended_and_the_proof_can_be_repeated(run, engine):
     mended = mend_wrong(run, "--output", "mended.onnx", "--engine", engine)
     assert mended.code == 0 and "FAILS" not in mended.text
-    assert mended.json["rules"] == {"hard_sigmoid": 1} and mended.json["mended"]
-    assert mended.json["before"]["verdict"] == "different"
-    assert mended.json["after"]["verdict"] == "same" and mended.json["after"]["rel"] < 1e-5
+    assert mended.result["rules"] == {"hard_sigmoid": 1} and mended.result["mended"]
+    assert mended.result["before"]["verdict"] == "different"
+    assert mended.result["after"]["verdict"] == "same" and mended.result["after"]["rel"] < 1e-5
     ops = [node.op_type for node in onnx.load("mended.onnx").graph.node]
     assert "HardSigmoid" not in ops and "Clip" in ops
 
     again = mend_wrong(run, "--verify", "mended.onnx", "--engine", engine)
-    assert again.code == 0 and again.json["verified"]
+    assert again.code == 0 and again.result["verified"]
 
 
 @pytest.mark.process
@@ -74,7 +58,7 @@ def test_a_mended_file_that_was_changed_is_not_verified(run):
     model.graph.initializer[0].raw_data = np.float32(3).tobytes()
     onnx.save(model, "mended.onnx")
     verified = mend_wrong(run, "--verify", "mended.onnx")
-    assert verified.code == 1 and not verified.json["verified"]
+    assert verified.code == 1 and not verified.result["verified"]
     assert "FAILS: the original after the listed steps" in verified.text
 
 
@@ -88,10 +72,10 @@ def test_a_mended_file_is_not_mended_again(run):
 @pytest.mark.process
 def test_a_listed_rule_that_does_not_help_is_named(run):
     tried = mend_wrong(run, "--output", "mended.onnx", "--rules", "constant_folding,hard_sigmoid")
-    assert tried.code == 0 and tried.json["rules"] == {"hard_sigmoid": 1}
+    assert tried.code == 0 and tried.result["rules"] == {"hard_sigmoid": 1}
     Path("mended.onnx").unlink()
     tried = mend_wrong(run, "--output", "mended.onnx", "--rules", "constant_of_shape")
-    assert tried.code == 1 and "tried: no rule fits" in tried.text and not tried.json["rules"]
+    assert tried.code == 1 and "tried: no rule fits" in tried.text and not tried.result["rules"]
 
 
 @pytest.mark.process
@@ -99,7 +83,7 @@ def test_a_right_file_is_copied(run):
     path = write_model("output = Relu (input)")
     mended = run("--model", path, "--output", "mended.onnx")
     assert mended.code == 0 and "nothing to mend" in mended.text
-    assert not mended.json["mended"] and mended.json["rules"] == {}
+    assert not mended.result["mended"] and mended.result["rules"] == {}
     assert Path("mended.onnx").read_bytes() == path.read_bytes()
 
 
@@ -108,9 +92,9 @@ def test_what_no_rule_mends_gets_a_reproducer(run):
     path = write_model("a = Relu (input) b = GlobalLpPool (a) output = Add (b, input)")
     mended = run("--model", path, "--output", "mended.onnx")
     assert mended.code == 1 and not Path("mended.onnx").exists()
-    assert mended.json["before"] == mended.json["after"]
-    assert mended.json["before"]["verdict"] == "refused"
-    assert mended.json["reproducer"] == "mended-reproducer"
+    assert mended.result["before"] == mended.result["after"]
+    assert mended.result["before"]["verdict"] == "refused"
+    assert mended.result["reproducer"] == "mended-reproducer"
     assert Path("mended-reproducer/reproduce.py").exists()
 
 

@@ -1,11 +1,11 @@
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from helpers.bad_onnx_files import write_bad_onnx
+from helpers.commands import Run, run_main
 from helpers.faulty import change_weight, parse
 from helpers.onnx_files import add_external_tensor
 from helpers.params import write_params
@@ -19,23 +19,12 @@ pytestmark = pytest.mark.process
 FILES = ["REPORT.md", "expected.npy", "input.npy", "model.onnx", "reproduce.py"]
 
 
-@dataclass
-class Run:
-    code: int
-    text: str
-
-
 @pytest.fixture
 def reproduced(capsys, one_rewrite):
     """Run the command; returns its exit code and stdout."""
 
     def call(*args: object) -> Run:
-        code = 0
-        try:
-            reproducer.main([str(one) for one in args])
-        except SystemExit as ended:
-            code = ended.code
-        return Run(code, capsys.readouterr().out)
+        return run_main(reproducer.main, args, capsys)
 
     return call
 
