@@ -45,7 +45,7 @@ from helpers.refusals import refused
 from pydantic import BaseModel
 
 from parity.core.params import load_params, of_model
-from parity.core.settings import NETWORK
+from parity.core.settings import MEND, NETWORK
 from parity.datasets.sample import write_classification
 from parity.faults.exported_file import exported_file
 from stages import fetch, preprocess, settings, transform
@@ -777,17 +777,23 @@ def noted(value: object, key: str, read: set[str]) -> object:
 
 
 def leaves(params: BaseModel, key: str) -> list[str]:
-    """The dotted keys of all values at or below `key`."""
+    """The dotted keys of all values at or below `key`; one that is not set is a value itself."""
     value: object = params.model_dump(exclude_unset=True)
     for part in key.split("."):
-        value = value[part]
+        value = value.get(part)
     return sorted(keys(value, f"{key}.")) if isinstance(value, dict) else [key]
 
 
 def listed_settings(stage) -> list[str]:
     """The keys of params.yaml that a stage lists by files of `settings`."""
     files = [Path(dep.def_path) for dep in stage.deps if "data/settings/" in dep.def_path]
-    return [f"models.{file.parent.name}" if file.stem == NETWORK else file.stem for file in files]
+    return [listed_key(file.parent.name, file.stem) for file in files]
+
+
+def listed_key(model: str, section: str) -> str:
+    # What mending depends on beyond this, its file has only for a model that is mended.
+    of_entry = {NETWORK: f"models.{model}", MEND: f"models.{model}.mend"}
+    return of_entry.get(section, section)
 
 
 @dataclass(frozen=True)
