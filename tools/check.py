@@ -25,7 +25,7 @@ from parity.networks.onnx_file import network_input
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="tools.check", description=__doc__.split("\n\n")[0])
     parser.add_argument("model", help="the ONNX file")
-    parser.add_argument("--input", type=Path, help="a blob, an .npy of float32; default: drawn")
+    parser.add_argument("--input", help="a blob, an .npy of float32; default: drawn")
     parser.add_argument(
         "--engine",
         choices=sorted({AUTO, *engines()}),
@@ -40,13 +40,14 @@ def main(argv: list[str] | None = None) -> None:
     path = Path(args.model)
     model = load_model(path)
     network_input(path, model)
-    if args.input:
-        blob, source = read_blob(args.input), str(args.input)
+    given = Path(args.input) if args.input else None  # an empty one is `make` without INPUT
+    if given:
+        blob, source = read_blob(given), str(given)
     else:
         blob, source = drawn_blob(path, model), "random numbers"
     feeds_of(path, model, blob, source)
     records = read_records()
-    checked = check_file(path, model, blob, source, records, args.engine, args.input)
+    checked = check_file(path, model, blob, source, records, args.engine, given)
     if not args.json:
         for line in report_lines(checked):
             print(line)

@@ -15,7 +15,9 @@ from parity.checking.cases import Cases, make_cases
 from parity.checking.engine import EngineResult, check_engine, with_node
 from parity.checking.known import Known, Records, known_faults
 from parity.core.cli import log
+from parity.faults.engine_process import EngineProcess
 from parity.faults.settings import FILE_OPENCV, FILE_PERTURB, engine_settings, on_cpu
+from parity.graphs.graph import input_names
 from parity.mending.rules import RULES
 from parity.mending.steps import Step, fitting
 
@@ -88,18 +90,31 @@ def check_file(
             log(f"{path}: {name}: {result.verdict}, {result.where}; searching the node")
             result = with_node(result, path, cases, settings)
         results.append(result)
-    decides = deciding_engine(results) if engine == AUTO else engine
+    decides = deciding_engine(cases, results) if engine == AUTO else engine
     wrong = not all(one.passes for one in results if one.engine == decides)
     mend = _mend_command(path, decides, given) if wrong and steps else None
     return replace(checked, cases=cases, results=results, decides=decides, mend=mend)
 
 
-def deciding_engine(results: Sequence[EngineResult]) -> str:
-    """Return the engine that runs a file where none is named: the new one, or the classic one where
-    that cannot read the file, or where there is no other."""
-    by_name = {one.engine: one for one in results}
-    if default_engine() == AUTO and NEW in by_name and not by_name[NEW].unread:
+def deciding_engine(cases: Cases, results: Sequence[EngineResult]) -> str:
+    """Return the engine that runs a file where none is named.
+
+    That is the new one where it reads the file. Where it does not, OpenCV may fall back to the
+    classic one or give up, so it is asked.
+    """
+    new = next((one for one in results if one.engine == NEW), None)
+    if default_engine() != AUTO or new is None:
+        return CLASSIC
+    if not new.unread:
         return NEW
+    settings = engine_settings(on_cpu(FILE_OPENCV, AUTO), FILE_PERTURB)
+    first = cases.cases[0]
+    feeds = {input_names(cases.model)[0]: first.blob}
+    with EngineProcess(settings) as process:
+        try:
+            process.run(cases.model, feeds, [*first.limits])
+        except BackendFailure as failure:
+            return NEW if failure.kind == "refused" else CLASSIC
     return CLASSIC
 
 

@@ -182,7 +182,7 @@ def _by_tests(
 def _findings_text(findings: Sequence[Finding]) -> str:
     by_verdict = defaultdict(list)
     for finding in findings:
-        by_verdict[finding.verdict].append(finding.case)
+        by_verdict[finding.verdict].append(finding.cause or finding.case)
     return "; ".join(
         f"{len(cases)} {verdict} ({names_text(list(dict.fromkeys(cases)))})"
         for verdict, cases in by_verdict.items()

@@ -64,8 +64,11 @@ def _known_of(known: Sequence[Known], title: str) -> Iterator[str]:
         yield f"{title}: nothing against this file"
         return
     yield f"{title}:"
+    engines: dict[str, list[str]] = {}
     for one in known:
-        yield f"  {one.engine:8}{one.text}"
+        engines.setdefault(one.text, []).append(one.engine)
+    for text, names in engines.items():
+        yield f"  {', '.join(names)}: {text}"
 
 
 def _row(result: EngineResult) -> list[str]:
