@@ -1,11 +1,12 @@
 """The verdict on a file in one engine of OpenCV, and the node at fault."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 
-from onnx import NodeProto
+from onnx import ModelProto, NodeProto
 
 from parity.backends.contract import BackendFailure
 from parity.checking.cases import Cases
@@ -17,6 +18,7 @@ from parity.graphs.tolerance import LARGEST
 from parity.mending.judge import Case, Judge, Judgement
 from parity.mending.near import NAMED
 
+LAYER = re.compile(r"(\w+?)2?_layer\.cpp")  # in OpenCV's messages
 VERDICT_OF_KIND = {
     "refused": "refused",
     "error": "refused",
@@ -134,30 +136,45 @@ def _judge(cases: Cases, settings: EngineSettings) -> tuple[Judgement, Case]:
 def with_node(
     result: EngineResult, path: Path, cases: Cases, settings: EngineSettings
 ) -> EngineResult:
-    """Add the node at fault to a result that does not pass, and say `unstable` where the search
-    finds that its outputs depend on the heap.
+    """Add the node at fault to a result that does not pass, say `unstable` where the search finds
+    that its outputs depend on the heap, and note where a blob fails only after another.
 
-    OpenCV's message may name it; else the first wrong tensor is searched for, with the blob that
-    failed alone. After a time limit nothing is searched, as each step would take as long.
+    OpenCV's message may name it, or the source of a layer that one node alone has; else the first
+    wrong tensor is searched for, with the blob that failed alone. After a time limit nothing is
+    searched, as each step would take as long.
     """
-    named = NAMED.findall(result.message)
-    for node in cases.model.graph.node:
-        if node_name(node) in named:
-            return replace(result, node=_node(node, "named by OpenCV's message"))
-    if result.verdict == "hangs":
+    case = cases.cases[min(len(result.passed), len(cases.cases) - 1)]
+    if result.passed and _is_right_alone(case, cases.model, settings):
+        note = f"blob {case.blob.shape} alone is right, in a network read anew: only a blob of"
+        result = replace(result, note=f"{note} another shape before it makes it fail")
+    nodes, names = cases.model.graph.node, NAMED.findall(result.message)
+    layers = LAYER.findall(result.message)
+    named = [node for node in nodes if node_name(node) in names]
+    named = named or [node for node in nodes if node.op_type.lower() in layers]
+    if len(named) == 1:
+        return replace(result, node=_node(named[0], "named by OpenCV's message"))
+    if result.verdict == "hangs" or result.note:
         return result
-    blob = cases.cases[min(len(result.passed), len(cases.cases) - 1)].blob
-    feeds = {input_names(cases.model)[0]: blob}
+    return _with_located_node(result, path, cases.model, case, settings)
+
+
+def _is_right_alone(case: Case, model: ModelProto, settings: EngineSettings) -> bool:
+    with Judge([case], settings) as judge:
+        return judge.judge(model).passes
+
+
+def _with_located_node(
+    result: EngineResult, path: Path, model: ModelProto, case: Case, settings: EngineSettings
+) -> EngineResult:
+    feeds = {input_names(model)[0]: case.blob}
+    fixed = FILE_LIMITS.rel
     try:
-        located = locate_in_opencv(
-            path, cases.model, feeds, settings, FILE_LIMITS.rel, lambda line: None
-        )
+        located = locate_in_opencv(path, model, feeds, settings, fixed, lambda line: None)
     except BackendFailure as failure:
         return replace(result, note=f"node not searched: {failure}")
     fault = located.fault
     if fault is None:
-        note = f"blob {blob.shape} alone is right, in a network read anew: only a blob of another"
-        return replace(result, note=f"{note} shape before it makes it fail")
+        return replace(result, note=f"blob {case.blob.shape} does not fail again in new processes")
     if fault.unstable:  # a plain process that happens to be wrong already does not show it
         result = replace(result, verdict="unstable")
     if fault.node is None:
