@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from parity.coverage.heat_map import COLORS as COVERAGE_COLORS
+from parity.coverage.colors import COLORS as COVERAGE_COLORS
 from parity.operators.record import Column, OperatorRecord
 from parity.operators.verdicts import MEANINGS, VERDICTS, WRONG
 
@@ -30,7 +30,8 @@ def draw(path: Path, record: OperatorRecord, dpi: int) -> None:
 
     from parity.evaluation.charts import header, name_rows, new_figure
 
-    rows = {name: counts for name, counts in record.counts.items() if _is_wrong(counts.values())}
+    wrong = {name: counts for name, counts in record.counts.items() if _is_wrong(counts.values())}
+    rows = wrong or record.counts
     right = len(record.counts) - len(rows)
     width = NAMES_WIDTH + COLUMN_WIDTH * max(len(record.columns), 4)
     height = ROW_HEIGHT * max(len(rows), 1) + 1.2 + 0.17 * len(VERDICTS)

@@ -81,8 +81,9 @@ def make_output(
         for one in (expected, computed)
         if dispute is None and one is not None and one is not answers[0]
     ]
-    known = [noise for noise in noises if noise is not None]
-    limit = FACTOR * max(*known, _unit(answers[0])) if known else UNMEASURED
+    noise = max((one for one in noises if one is not None), default=None)
+    given = expected if expected is not None else computed
+    limit = UNMEASURED if noise is None else FACTOR * max(noise, _unit(given))
     return Output(answers, min(limit, LARGEST)), dispute
 
 
