@@ -1,0 +1,128 @@
+"""All variations, as cases: drawn from a seed, the same on every machine."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from onnx import ModelProto
+
+from parity.backends.contract import BackendFailure
+from parity.backends.float64 import run_float64
+from parity.backends.onnxruntime import run_onnxruntime
+from parity.graphs.difference import compare
+from parity.operators.case import Case
+from parity.operators.variations.draws import FLOAT, NORMAL, OFFSET, SPECIAL, Draws
+from parity.operators.variations.patterns import PATTERNS
+from parity.operators.variations.perturbations import PERTURBATIONS
+from parity.operators.variations.single import OPERATORS
+from parity.operators.variations.sketch import Sketch
+
+SEED = 0
+# An operator is drawn this often, times the number of options of its choices, with normal values;
+DRAWS_PER_OPTION = 2
+SPECIAL_DRAWS = 2  # and this often with each other kind of values.
+PAIRS = 12  # of perturbations at once, per pattern
+# ONNX's evaluator agrees with ONNX Runtime up to this relative difference, of ordinary values.
+AGREED = 1e-4
+
+NAMES = tuple(dict.fromkeys((*OPERATORS, *(pattern.name for pattern in PATTERNS))))
+
+
+def variations(names: Collection[str] = NAMES, seed: int = SEED) -> Iterator[Case]:
+    """Yield the cases of these operators and patterns, each with a run of one input.
+
+    `names` are of NAMES. A case is the same whatever other names are given. A graph that ONNX
+    Runtime refuses is no case, nor is one that ONNX's evaluator computes otherwise: which of them
+    is right would be a matter of opinion.
+    """
+    for name in NAMES:
+        if name in names:
+            yield from _cases(name, seed)
+
+
+def _cases(name: str, seed: int) -> Iterator[Case]:
+    numbers: Counter[str] = Counter()
+    for kind, sketch, values in _sketches(name, seed):
+        case_name = f"own/{name}/{kind}#{numbers[kind]}"
+        numbers[kind] += 1
+        model = sketch.model()
+        if model is None:
+            continue
+        try:
+            expected = _expected(sketch, model, values, Draws(seed, case_name))
+        except Dispute:
+            continue
+        yield Case(case_name, name, model, [dict(sketch.inputs)], expected and [expected])
+
+
+def _sketches(name: str, seed: int) -> Iterator[tuple[str, Sketch, str]]:
+    """Yield sketches with what was varied and the kind of values."""
+    if name in OPERATORS:
+        yield from _drawn(OPERATORS[name], Draws(seed, name))
+    for number, pattern in enumerate(one for one in PATTERNS if one.name == name):
+        draws = Draws(seed, f"{name} {number}")
+        whole = pattern.sketch(draws)
+        yield "pattern", whole, NORMAL
+        for perturb in PERTURBATIONS:
+            yield from ((perturb.__name__, sketch, NORMAL) for sketch in perturb(whole, draws))
+        yield from (("two_changes", sketch, NORMAL) for sketch in _pairs(whole, draws))
+        for draws.values in SPECIAL:
+            yield f"values_{draws.values}", pattern.sketch(draws), draws.values
+
+
+def _drawn(draw: Callable[[Draws], Sketch], draws: Draws) -> Iterator[tuple[str, Sketch, str]]:
+    drawn = 0
+    while drawn == 0 or drawn < DRAWS_PER_OPTION * draws.options:
+        yield "drawn", draw(draws), NORMAL
+        drawn += 1
+    for draws.values in SPECIAL:
+        for _ in range(SPECIAL_DRAWS):
+            yield f"values_{draws.values}", draw(draws), draws.values
+
+
+def _pairs(whole: Sketch, draws: Draws) -> Iterator[Sketch]:
+    """Yield sketches with two changes each."""
+    for _ in range(PAIRS):
+        first, second = (
+            PERTURBATIONS[place] for place in draws.random.permutation(len(PERTURBATIONS))[:2]
+        )
+        once = _one_of(list(first(whole, draws)), draws)
+        twice = once and once.model() and _one_of(list(second(once, draws)), draws)
+        if twice:
+            yield replace(twice, label=f"{once.label}; {twice.label}")
+
+
+def _one_of(sketches: Sequence[Sketch], draws: Draws) -> Sketch | None:
+    return sketches[draws.random.integers(len(sketches))] if sketches else None
+
+
+class Dispute(Exception):
+    """ONNX Runtime and ONNX's evaluator compute different functions."""
+
+
+def _expected(
+    sketch: Sketch, model: ModelProto, values: str, draws: Draws
+) -> list[np.ndarray] | None:
+    """Return the outputs in float64, rounded, where ONNX Runtime may be imprecise; else None.
+
+    Raises Dispute.
+    """
+    inputs, names = sketch.inputs, list(sketch.outputs)
+    if values != NORMAL:
+        inputs = {
+            name: draws.normal(*value.shape) if value.dtype == FLOAT else value
+            for name, value in inputs.items()
+        }
+    theirs = run_onnxruntime(model, inputs, names)
+    try:
+        exact = run_float64(model, inputs, names)
+        if not all(compare(theirs[name], exact[name]).rel < AGREED for name in names):
+            raise Dispute
+        if values not in OFFSET:
+            return None
+        exact = run_float64(model, sketch.inputs, names)
+    except BackendFailure:  # the evaluator has no rule for it
+        return None
+    with np.errstate(over="ignore"):
+        return [exact[name].astype(theirs[name].dtype) for name in names]
