@@ -17,15 +17,13 @@ from parity.operators.variations.sketch import OPSET, Sketch
 UNARY: Mapping[str, Mapping[str, tuple]] = {
     **{name: {} for name in ("Abs", "Ceil", "Erf", "Exp", "Floor", "HardSwish", "Identity")},
     **{name: {} for name in ("Mish", "Neg", "Relu", "Round", "Sigmoid", "Sign", "Sin", "Cos")},
-    **{name: {} for name in ("Softplus", "Softsign", "Tanh")},
+    **{name: {} for name in ("Softplus", "Tanh")},
     "Celu": {"alpha": (1.0, 0.5, 2.0)},
     "Elu": {"alpha": (1.0, 0.5, 2.0)},
     "Gelu": {"approximate": ("none", "tanh")},
     "HardSigmoid": {"alpha": (0.2, 1 / 6, 1.0), "beta": (0.5, 0.0, -1.0)},
     "LeakyRelu": {"alpha": (0.01, 0.3, -0.5)},
     "Selu": {"alpha": (1.67, 1.0), "gamma": (1.05, 2.0)},
-    "Shrink": {"lambd": (0.5, 0.1), "bias": (0.0, 0.5)},
-    "ThresholdedRelu": {"alpha": (1.0, 0.1)},
     "Softmax": {"axis": (-1, 1, 0, -2)},
     "LogSoftmax": {"axis": (-1, 1, 0, -2)},
     "Flatten": {"axis": (1, 0, 2, -1)},
@@ -33,7 +31,6 @@ UNARY: Mapping[str, Mapping[str, tuple]] = {
     "SpaceToDepth": {"blocksize": (2,)},
     "GlobalAveragePool": {},
     "GlobalMaxPool": {},
-    "LRN": {"size": (3, 1, 5), "alpha": (1e-4, 0.1), "beta": (0.75,), "bias": (1.0, 2.0)},
     "MeanVarianceNormalization": {"axes": ((0, 2, 3), (2, 3), (1,))},
     "LpNormalization": {"axis": (-1, 1), "p": (2, 1)},
 }
@@ -58,7 +55,7 @@ REDUCTIONS = (
 )
 POSITIONS = 13  # of broadcasting, for four axes
 SINCE = {"Gelu": 20, "GroupNormalization": 21}  # else OPSET
-IMAGES = ("DepthToSpace", "SpaceToDepth", "GlobalAveragePool", "GlobalMaxPool", "LRN")
+IMAGES = ("DepthToSpace", "SpaceToDepth", "GlobalAveragePool", "GlobalMaxPool")
 
 
 def _sketch(
@@ -127,7 +124,7 @@ def _reduction(op: str, draws: Draws) -> Sketch:
     keepdims = draws.one_of("keepdims", 1, 0)
     x = draws.tensor(*shape)
     if axes is not None:
-        axes = np.array([one for one in axes if -rank <= one < rank] or [0])
+        axes = np.array(sorted({one % rank for one in axes if -rank <= one < rank} or {0}))
     return _sketch(op, {"x": x}, {"axes": axes}, keepdims=keepdims)
 
 
@@ -438,7 +435,7 @@ def _grid_sample(draws: Draws) -> Sketch:
 
 
 def _recurrent(op: str, draws: Draws) -> Sketch:
-    gates, hidden, features = {"LSTM": 4, "GRU": 3, "RNN": 1}[op], 3, 5
+    gates, hidden, features = {"LSTM": 4, "GRU": 3}[op], 3, 5
     direction = draws.one_of("direction", "forward", "reverse", "bidirectional")
     count = 2 if direction == "bidirectional" else 1
     steps, batch = draws.one_of("sizes", (4, 2), (1, 1), (4, 1), (7, 3))
@@ -466,14 +463,14 @@ OPERATORS: dict[str, Callable[[Draws], Sketch]] = {
     **{op: partial(_unary, op) for op in (*UNARY, *POSITIVE)},
     **{op: partial(_binary, op) for op in BINARY},
     **{op: partial(_reduction, op) for op in REDUCTIONS},
-    **{op: partial(_pool, op) for op in ("MaxPool", "AveragePool", "LpPool")},
+    **{op: partial(_pool, op) for op in ("MaxPool", "AveragePool")},
     **{op: partial(_normalization, op) for op in ("InstanceNormalization", "GroupNormalization")},
     **{
         op: partial(_shape_operator, op)
         for op in ("Reshape", "Expand", "Tile", "Squeeze", "Unsqueeze")
     },
     **{op: partial(_arg, op) for op in ("ArgMax", "ArgMin")},
-    **{op: partial(_recurrent, op) for op in ("LSTM", "GRU", "RNN")},
+    **{op: partial(_recurrent, op) for op in ("LSTM", "GRU")},
     "BatchNormalization": _batch_normalization,
     "Clip": _clip,
     "Concat": _concat,

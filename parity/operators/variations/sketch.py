@@ -70,11 +70,13 @@ class Sketch:
 
     def model(self) -> ModelProto | None:
         """Return the model, with the types that its outputs have in ONNX Runtime; None where that
-        refuses it."""
+        refuses it, or an output is empty."""
         model = self._model(self.outputs)
         try:
             found = run_onnxruntime(model, self.inputs, self.outputs)
         except BackendFailure:
+            return None
+        if not all(one.size for one in found.values()):
             return None
         del model.graph.output[:]
         model.graph.output.extend(_declared(name, found[name]) for name in self.outputs)
