@@ -15,6 +15,7 @@ from onnx import ModelProto
 Feeds = Mapping[str, np.ndarray]
 
 BOTH = ("new", "classic")
+OVERFLOWS = 44.0  # beyond this, exp(2 x) is infinite in float32
 FAR = 30.0  # spreads from 0 to the mean, beyond which float32 cancels visibly
 
 
@@ -64,6 +65,11 @@ def _constant(value: ir.Value | None) -> np.ndarray | None:
     return None if found is None else found.numpy()
 
 
+def _equals(value: ir.Value | None, number: float) -> bool:
+    constant = _constant(value)
+    return constant is not None and constant.size == 1 and constant.item() == number
+
+
 def _input(node: ir.Node, number: int) -> ir.Value | None:
     return node.inputs[number] if number < len(node.inputs) else None
 
@@ -80,17 +86,6 @@ def _orders(node: ir.Node) -> Iterator[tuple[ir.Value, ir.Value]]:
     if len(node.inputs) == 2 and None not in node.inputs:
         one, other = node.inputs
         yield from ((one, other), (other, one))
-
-
-def _scaled(value: ir.Value, op_types: tuple[str, ...]) -> ir.Value:
-    """Return what a value is a constant multiple of: itself, or the operand of a node with a
-    constant."""
-    node = value.producer()
-    if node is not None and node.op_type in op_types:
-        for one, other in _orders(node):
-            if _constant(other) is not None:
-                return one
-    return value
 
 
 # Patterns
@@ -121,15 +116,21 @@ def _mish_of_two(node: ir.Node) -> bool:
 
 
 def _gelu_of_two(node: ir.Node) -> bool:
-    if node.op_type != "Mul":
+    """x * (1 + erf(c / sqrt(2))) that is multiplied by a number."""
+    if node.op_type != "Mul" or not any(_is_scaled(use.node) for use in node.outputs[0].uses()):
         return False
     for one, other in _orders(node):
         add = _made_by(one, "Add")
         for summand, _ in _orders(add) if add else ():
-            if erf := _made_by(summand, "Erf"):
-                inside = _scaled(erf.inputs[0], ("Div", "Mul"))
-                return inside not in (other, _scaled(other, ("Mul", "Div")))
+            erf = _made_by(summand, "Erf")
+            divided = _made_by(erf.inputs[0], "Div") if erf else None
+            if divided:
+                return divided.inputs[0] is not other
     return False
+
+
+def _is_scaled(node: ir.Node) -> bool:
+    return node.op_type == "Mul" and any(_constant(value) is not None for value in node.inputs)
 
 
 def _softplus_of_another_constant(node: ir.Node) -> bool:
@@ -138,10 +139,122 @@ def _softplus_of_another_constant(node: ir.Node) -> bool:
 
 
 def _hard_swish_of_two(node: ir.Node) -> bool:
+    def is_sixth(gate: ir.Node) -> bool:
+        return abs(gate.attributes.get_float("alpha", 0.2) - 1 / 6) < 1e-3
+
     return node.op_type == "Mul" and any(
-        (gate := _made_by(one, "HardSigmoid")) and gate.inputs[0] is not other
+        (gate := _made_by(one, "HardSigmoid")) and is_sixth(gate) and gate.inputs[0] is not other
         for one, other in _orders(node)
     )
+
+
+def _axes(node: ir.Node) -> list[int] | None:
+    """Return the axes of a reduction, an attribute or a constant, None for all or if unknown."""
+    given = _constant(_input(node, 1))
+    return node.attributes.get_ints("axes") if given is None else given.tolist()
+
+
+def _softmax_of_two(node: ir.Node) -> bool:
+    """exp(x - max(z)) / sum(e), with another z or e than x and the exponential, or other axes."""
+    if node.op_type != "Div":
+        return False
+    exp, total = _made_by(node.inputs[0], "Exp"), _made_by(node.inputs[1], "ReduceSum")
+    if not exp or not total:
+        return False
+    axes, shifted = _axes(total), _made_by(exp.inputs[0], "Sub")
+    highest = _made_by(shifted.inputs[1], "ReduceMax") if shifted else None
+    return (
+        total.inputs[0] is not node.inputs[0]
+        or axes is None
+        or len(axes) > 1
+        or (
+            bool(highest) and (highest.inputs[0] is not shifted.inputs[0] or _axes(highest) != axes)
+        )
+    )
+
+
+@dataclass(frozen=True)
+class _LayerNorm:
+    """The nodes of (x - mean(x)) / sqrt(mean(square(x - mean(x))) + epsilon), whatever each of them
+    reads."""
+
+    centred: ir.Node
+    mean: ir.Node
+    square: ir.Node
+    variance: ir.Node
+    sum: ir.Node
+    divided: ir.Node
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the nodes read each other, and reduce the same axes."""
+        operands = {one for one in self.square.inputs if _constant(one) is None}
+        return (
+            self.mean.inputs[0] is self.centred.inputs[0]
+            and operands == {self.divided.inputs[0]}
+            and (self.square.op_type == "Mul" or _equals(self.square.inputs[1], 2))
+            and _axes(self.mean) == _axes(self.variance)
+        )
+
+
+def _layer_norm(node: ir.Node) -> _LayerNorm | None:
+    root = _made_by(node.inputs[1], "Sqrt") if node.op_type == "Div" else None
+    total = _made_by(root.inputs[0], "Add") if root else None
+    for summand in total.inputs if total else ():
+        variance = _made_by(summand, "ReduceMean")
+        square = variance and (
+            _made_by(variance.inputs[0], "Pow") or _made_by(variance.inputs[0], "Mul")
+        )
+        for value in (node.inputs[0], *(square.inputs if square else ())):
+            centred = _made_by(value, "Sub")
+            mean = _made_by(centred.inputs[1], "ReduceMean") if centred else None
+            if square and mean:
+                return _LayerNorm(centred, mean, square, variance, total, node)
+    return None
+
+
+def _layer_norm_of_two(node: ir.Node) -> bool:
+    found = _layer_norm(node)
+    return found is not None and not found.is_whole
+
+
+def _number_second(node: ir.Node) -> bool:
+    return _constant(node.inputs[1]) is not None
+
+
+def _number_not_second(node: ir.Node) -> bool:
+    """A node of GELU, LayerNorm or Celu whose number is computed, fed or the first operand."""
+    if node.op_type == "Elu":
+        return _made_by(node.inputs[0], "Div") is not None
+    if found := _layer_norm(node):
+        powers = [found.square] if found.square.op_type == "Pow" else []
+        return not all(map(_number_second, (found.sum, *powers)))
+    if node.op_type == "Erf" and (divided := _made_by(node.inputs[0], "Div")):
+        added = [use.node for use in node.outputs[0].uses() if use.node.op_type == "Add"]
+        scaled = [use.node for one in added for use in one.outputs[0].uses()]
+        last = [use.node for one in scaled for use in one.outputs[0].uses()]
+        last = [one for one in (*scaled, *last) if one.op_type == "Mul"]
+        numbers = [one for one in last if any(_constant(value) is not None for value in one.inputs)]
+        return not all(map(_number_second, (divided, *added, *numbers)))
+    return False
+
+
+def _output_inside(node: ir.Node) -> bool:
+    """A node inside a pattern whose output is also one of the graph."""
+    return node.op_type in INSIDE and any(
+        value.is_graph_output() and any(use.node.op_type in FUSED_INTO for use in value.uses())
+        for value in node.outputs
+    )
+
+
+def _follows_fed_convolution(node: ir.Node) -> bool:
+    made = node.op_type == "BatchNormalization" and _made_by(node.inputs[0], "Conv")
+    return bool(made) and _has_fed_weights(made)
+
+
+def _has_fed_weights(node: ir.Node) -> bool:
+    weights = [one for one in node.inputs[1:] if one is not None]
+    return node.op_type == "Conv" and any(_constant(one) is None for one in weights)
 
 
 # Single operators
@@ -181,7 +294,7 @@ def _resize_rounds(node: ir.Node) -> bool:
 
 
 def _is_set(op_type: str, name: str, *values: object) -> Callable[[ir.Node], bool]:
-    """Return a function: is it such a node, with one of these values as its attribute?"""
+    """Return a function: is it such a node, with one of these values of an attribute?"""
 
     def at(node: ir.Node) -> bool:
         attribute = node.attributes.get(name)
@@ -230,10 +343,98 @@ def _is_one_of(*op_types: str) -> Callable[[ir.Node], bool]:
     return lambda node: node.op_type in op_types
 
 
+def _listed_axes(node: ir.Node) -> tuple[list[int], tuple[int, ...]]:
+    """Return the axes that a reduction lists, counted from the front, and the shape; none of both
+    where they are unknown."""
+    axes, shape = _axes(node), _shape(node.inputs[0])
+    if not node.op_type.startswith("Reduce") or not axes or shape is None:
+        return [], ()
+    return [axis % len(shape) for axis in axes], shape
+
+
+def _reduces_to_one(node: ir.Node) -> bool:
+    axes, shape = _listed_axes(node)
+    return len(axes) > 1 and all(axis in axes or length == 1 for axis, length in enumerate(shape))
+
+
+def _reduces_one(node: ir.Node) -> bool:
+    axes, shape = _listed_axes(node)
+    keepdims = node.attributes.get_int("keepdims", 1)
+    return bool(axes) and not keepdims and all(shape[axis] == 1 for axis in axes)
+
+
+def _outputs(op_type: str, count: int) -> Callable[[ir.Node], bool]:
+    """Return a function: is it such a node, with so many outputs that are used?"""
+    return lambda node: node.op_type == op_type and sum(bool(v.name) for v in node.outputs) >= count
+
+
+def _dilated_pool(node: ir.Node) -> bool:
+    return node.op_type == "MaxPool" and max(node.attributes.get_ints("dilations", [1])) > 1
+
+
+def _of_a_constant(node: ir.Node) -> bool:
+    return node.op_type == "Concat" and any(_constant(one) is not None for one in node.inputs)
+
+
+def _padded_pointwise(node: ir.Node) -> bool:
+    if node.op_type != "Conv":
+        return False
+    kernel = (_shape(node.inputs[1]) or (0, 0, 0))[2:]
+    return max(kernel) == 1 and any(node.attributes.get_ints("pads", [0]))
+
+
+def _resize_of_one_pixel(node: ir.Node) -> bool:
+    return node.op_type == "Resize" and 1 in (_shape(node.inputs[0]) or ())[2:]
+
+
+def _another_attention(node: ir.Node) -> bool:
+    """softmax(q k) v with a softmax over another axis, or its logarithm."""
+    if node.op_type != "MatMul":
+        return False
+    softmax = _made_by(node.inputs[0], "Softmax") or _made_by(node.inputs[0], "LogSoftmax")
+    if softmax is None or _made_by(_unscaled(softmax.inputs[0]), "MatMul") is None:
+        return False
+    rank = len(softmax.inputs[0].shape or ())
+    return softmax.op_type == "LogSoftmax" or softmax.attributes.get_int("axis", -1) not in (
+        -1,
+        rank - 1,
+    )
+
+
+def _unscaled(value: ir.Value) -> ir.Value:
+    node = value.producer()
+    return node.inputs[0] if node is not None and node.op_type in ("Div", "Mul") else value
+
+
+def _floats(feeds: Feeds) -> Iterator[np.ndarray]:
+    return (value for value in feeds.values() if value.dtype.kind == "f")
+
+
 def _has_nan(feeds: Feeds) -> bool:
-    return any(np.isnan(value).any() for value in feeds.values() if value.dtype.kind == "f")
+    return any(np.isnan(value).any() for value in _floats(feeds))
 
 
+def _has_infinity(feeds: Feeds) -> bool:
+    return any(np.isinf(value).any() for value in _floats(feeds))
+
+
+def _not_finite(feeds: Feeds) -> bool:
+    return _has_nan(feeds) or _has_infinity(feeds)
+
+
+def _has_denormals(feeds: Feeds) -> bool:
+    tiny = np.finfo(np.float32).tiny
+    return any(((value != 0) & (abs(value) < tiny)).any() for value in _floats(feeds))
+
+
+def _has_large(feeds: Feeds) -> bool:
+    return any((abs(value) > OVERFLOWS).any() for value in _floats(feeds))
+
+
+INSIDE = ("MatMul", "Exp", "Sigmoid", "HardSigmoid", "Softplus", "Tanh", "Erf", "Div", "Add", "Mul")
+INSIDE += ("Sub", "Pow", "ReduceMean", "ReduceMax", "ReduceSum", "Sqrt", "Reshape", "Transpose")
+FUSED_INTO = ("Mul", "Add", "Div", "Tanh", "Log", "Sub", "Exp", "Pow", "Sqrt", "ReduceMean")
+FUSED_INTO += ("ReduceSum", "Erf", "Split", "Reshape", "Transpose", "Gather")
 WINDOWED = ("Conv", "MaxPool", "AveragePool")
 NORMALIZATIONS = ("LayerNormalization", "InstanceNormalization", "GroupNormalization")
 
@@ -267,6 +468,63 @@ CAUSES = (
         _hard_swish_of_two,
     ),
     Cause(
+        "softmax_of_two_tensors",
+        "Softmax",
+        "exp(x - max(z)) / sum(e) is computed as softmax, whatever z, e and the axes are",
+        BOTH,
+        _softmax_of_two,
+    ),
+    Cause(
+        "layer_norm_of_two_tensors",
+        "LayerNorm",
+        "nodes like those of a layer normalization are computed as one, whatever each of them reads"
+        " and whatever its axes and exponent are",
+        BOTH,
+        _layer_norm_of_two,
+    ),
+    Cause(
+        "attention_of_another_softmax",
+        "Attention",
+        "softmax(q k) v is computed as attention, whatever the axis is, and for LogSoftmax too",
+        ("new",),
+        _another_attention,
+    ),
+    Cause(
+        "number_is_not_second",
+        "GELU",
+        "where a number of GELU, LayerNorm or Celu is the first operand or fed, the process ends",
+        BOTH,
+        _number_not_second,
+    ),
+    Cause(
+        "output_inside_a_pattern",
+        "LayerNorm",
+        "what is inside a fused pattern is never computed, even if it is an output of the graph",
+        ("new",),
+        _output_inside,
+    ),
+    Cause(
+        "reduction_to_one_value",
+        "ReduceMean",
+        "a reduction that lists all axes ends the process, or gives another value",
+        BOTH,
+        _reduces_to_one,
+    ),
+    Cause(
+        "convolution_with_fed_weights",
+        "Conv",
+        "weights that are fed end the process, and a bias that is fed is left out",
+        ("classic",),
+        _has_fed_weights,
+    ),
+    Cause(
+        "batch_norm_after_fed_weights",
+        "Conv+BatchNorm",
+        "a BatchNormalization is fused into a convolution whose weights or bias are fed",
+        ("new",),
+        _follows_fed_convolution,
+    ),
+    Cause(
         "matmul_of_a_broadcast_stack",
         "MatMul",
         "a constant stack of matrices is not broadcast to the other operand's batch axes",
@@ -278,7 +536,7 @@ CAUSES = (
         "LayerNormalization",
         "the variance is the mean square less the squared mean, which float32 cancels",
         BOTH,
-        _is_one_of(*NORMALIZATIONS),
+        lambda node: node.op_type in NORMALIZATIONS or _layer_norm(node) is not None,
         _far_from_zero,
     ),
     Cause(
@@ -319,23 +577,24 @@ CAUSES = (
     Cause(
         "same_lower_padding",
         "Conv",
-        "auto_pad SAME_LOWER puts the odd pixel of padding after the image, not before it",
-        ("classic",),
+        "auto_pad SAME_LOWER puts the odd pixel of padding after the image, not before it; in the"
+        " new engine with strides of 1",
+        BOTH,
         _padded_on_one_side("SAME_LOWER"),
     ),
     Cause(
         "gru_reversed",
         "GRU",
-        "the reversed direction computes other values",
+        "direction=reverse gives other values",
         ("new",),
-        _is_set("GRU", "direction", "reverse", "bidirectional"),
+        _is_set("GRU", "direction", "reverse"),
     ),
     Cause(
         "lstm_reversed",
         "LSTM",
-        "the reversed direction computes other values",
+        "direction=reverse gives other values",
         BOTH,
-        _is_set("LSTM", "direction", "reverse", "bidirectional"),
+        _is_set("LSTM", "direction", "reverse"),
     ),
     Cause(
         "gather_nd_of_negative_indices",
@@ -357,5 +616,145 @@ CAUSES = (
         "count_include_pad=1 with padding divides by another number of pixels",
         ("classic",),
         _counted_padding,
+    ),
+    Cause(
+        "pool_ceil_mode",
+        "AveragePool",
+        "with ceil_mode the last window begins beyond the image and its padding, or is left out",
+        BOTH,
+        lambda node: node.op_type in WINDOWED and node.attributes.get_int("ceil_mode", 0) == 1,
+    ),
+    Cause(
+        "max_pool_indices",
+        "MaxPool",
+        "the second output, where the largest values are, is wrong",
+        BOTH,
+        _outputs("MaxPool", 2),
+    ),
+    Cause(
+        "max_pool_dilations",
+        "MaxPool",
+        "dilations are ignored",
+        ("classic",),
+        _dilated_pool,
+    ),
+    Cause(
+        "gru_of_two_outputs",
+        "GRU",
+        "where both outputs are used, the first has the shape of the second",
+        ("new",),
+        _outputs("GRU", 2),
+    ),
+    Cause(
+        "reduction_of_one_element",
+        "ReduceL2",
+        "over an axis of length 1, without keepdims, a norm gives the value itself, sign and all",
+        ("classic",),
+        _reduces_one,
+    ),
+    Cause(
+        "concat_of_a_constant",
+        "Concat",
+        "a constant among the tensors is not copied: the output is uninitialized memory",
+        ("classic",),
+        _of_a_constant,
+    ),
+    Cause(
+        "padded_pointwise_convolution",
+        "Conv",
+        "a 1x1 convolution with padding reads memory outside the image",
+        ("new",),
+        _padded_pointwise,
+    ),
+    Cause(
+        "conv_transpose_auto_pad",
+        "ConvTranspose",
+        "auto_pad SAME_UPPER and SAME_LOWER give another shape or shifted values",
+        BOTH,
+        _is_set("ConvTranspose", "auto_pad", "SAME_UPPER", "SAME_LOWER"),
+    ),
+    Cause(
+        "grid_sample_bicubic",
+        "GridSample",
+        "bicubic interpolation takes another coefficient than ONNX's -0.75",
+        BOTH,
+        _is_set("GridSample", "mode", "bicubic"),
+    ),
+    Cause(
+        "pad_wrap",
+        "Pad",
+        "mode=wrap gives other values",
+        ("new",),
+        _is_set("Pad", "mode", "wrap"),
+    ),
+    Cause(
+        "resize_of_one_pixel",
+        "Resize",
+        "an image one pixel high or wide ends the process, or is read outside its memory",
+        ("new",),
+        _resize_of_one_pixel,
+    ),
+    Cause(
+        "resize_nearest_mode",
+        "Resize",
+        "of nearest_mode only round_prefer_floor and floor are followed",
+        BOTH,
+        _is_set("Resize", "nearest_mode", "ceil", "round_prefer_ceil"),
+    ),
+    Cause(
+        "nan_in_a_fused_convolution",
+        "Conv",
+        "NaN and infinity come out of a convolution as ordinary numbers, such as 3.4e38",
+        BOTH,
+        _is_one_of("Conv", "ConvTranspose"),
+        _not_finite,
+    ),
+    Cause(
+        "tanh_overflows",
+        "Tanh",
+        "tanh is computed from exp(2 x), which overflows: NaN in place of 1",
+        BOTH,
+        _is_one_of("Tanh"),
+        _has_large,
+    ),
+    Cause(
+        "exp_overflows",
+        "Softplus",
+        "exp is taken of the values as they are, and overflows, where the result does not",
+        BOTH,
+        _is_one_of("Softplus", "ReduceLogSumExp", "LogSoftmax", "Mish"),
+        lambda feeds: _has_large(feeds) or _has_infinity(feeds),
+    ),
+    Cause(
+        "nan_is_lost",
+        "Clip",
+        "NaN is compared like a number, and another value comes out",
+        BOTH,
+        _is_one_of("Clip", "Sign", "Max", "Min", "ReduceMax", "ReduceMin", "MaxPool", "TopK"),
+        _has_nan,
+    ),
+    Cause(
+        "relu_of_infinity",
+        "Relu",
+        "minus infinity gives NaN in place of 0",
+        BOTH,
+        _is_one_of("Relu", "PRelu", "LeakyRelu"),
+        _has_infinity,
+    ),
+    Cause(
+        "infinity_normalized",
+        "LayerNormalization",
+        "an infinity leaves some values infinite where all of them are NaN",
+        BOTH,
+        lambda node: node.op_type in (*NORMALIZATIONS, "Softmax") or _layer_norm(node) is not None,
+        _has_infinity,
+    ),
+    Cause(
+        "denormals_are_zero",
+        "Sign",
+        "denormal numbers count as 0",
+        BOTH,
+        _is_one_of("Ceil", "Floor", "Sign", "Less", "Greater", "Equal", "Div", "Reciprocal", "Log"),
+        _has_denormals,
     ),
 )
