@@ -151,25 +151,22 @@ def _hard_swish_of_two(node: ir.Node) -> bool:
 def _axes(node: ir.Node) -> list[int] | None:
     """Return the axes of a reduction, an attribute or a constant, None for all or if unknown."""
     given = _constant(_input(node, 1))
-    return node.attributes.get_ints("axes") if given is None else given.tolist()
+    axes = node.attributes.get_ints("axes") if given is None else given
+    return None if axes is None else [int(axis) for axis in axes]
 
 
 def _softmax_of_two(node: ir.Node) -> bool:
     """exp(x - max(z)) / sum(e), with another z or e than x and the exponential, or other axes."""
-    if node.op_type != "Div":
+    total = _made_by(node.inputs[1], "ReduceSum") if node.op_type == "Div" else None
+    if total is None:
         return False
-    exp, total = _made_by(node.inputs[0], "Exp"), _made_by(node.inputs[1], "ReduceSum")
-    if not exp or not total:
-        return False
-    axes, shifted = _axes(total), _made_by(exp.inputs[0], "Sub")
+    exp = _made_by(node.inputs[0], "Exp") or _made_by(total.inputs[0], "Exp")
+    shifted = _made_by(exp.inputs[0], "Sub") if exp else None
     highest = _made_by(shifted.inputs[1], "ReduceMax") if shifted else None
-    return (
-        total.inputs[0] is not node.inputs[0]
-        or axes is None
-        or len(axes) > 1
-        or (
-            bool(highest) and (highest.inputs[0] is not shifted.inputs[0] or _axes(highest) != axes)
-        )
+    return highest is not None and not (
+        total.inputs[0] is node.inputs[0]
+        and highest.inputs[0] is shifted.inputs[0]
+        and _axes(highest) == _axes(total)
     )
 
 
@@ -192,7 +189,7 @@ class _LayerNorm:
         return (
             self.mean.inputs[0] is self.centred.inputs[0]
             and operands == {self.divided.inputs[0]}
-            and (self.square.op_type == "Mul" or _equals(self.square.inputs[1], 2))
+            and _equals(self.square.inputs[1], 2)
             and _axes(self.mean) == _axes(self.variance)
         )
 
@@ -202,9 +199,7 @@ def _layer_norm(node: ir.Node) -> _LayerNorm | None:
     total = _made_by(root.inputs[0], "Add") if root else None
     for summand in total.inputs if total else ():
         variance = _made_by(summand, "ReduceMean")
-        square = variance and (
-            _made_by(variance.inputs[0], "Pow") or _made_by(variance.inputs[0], "Mul")
-        )
+        square = _made_by(variance.inputs[0], "Pow") if variance else None
         for value in (node.inputs[0], *(square.inputs if square else ())):
             centred = _made_by(value, "Sub")
             mean = _made_by(centred.inputs[1], "ReduceMean") if centred else None
@@ -222,21 +217,32 @@ def _number_second(node: ir.Node) -> bool:
     return _constant(node.inputs[1]) is not None
 
 
+def _readers(node: ir.Node, op_type: str) -> list[ir.Node]:
+    return [use.node for use in node.outputs[0].uses() if use.node.op_type == op_type]
+
+
 def _number_not_second(node: ir.Node) -> bool:
     """A node of GELU, LayerNorm or Celu whose number is computed, fed or the first operand."""
     if node.op_type == "Elu":
-        return _made_by(node.inputs[0], "Div") is not None
+        return _made_by(node.inputs[0], "Div") is not None and bool(_readers(node, "Mul"))
     if found := _layer_norm(node):
-        powers = [found.square] if found.square.op_type == "Pow" else []
-        return not all(map(_number_second, (found.sum, *powers)))
+        return not (_number_second(found.sum) and _number_second(found.square))
     if node.op_type == "Erf" and (divided := _made_by(node.inputs[0], "Div")):
-        added = [use.node for use in node.outputs[0].uses() if use.node.op_type == "Add"]
-        scaled = [use.node for one in added for use in one.outputs[0].uses()]
-        last = [use.node for one in scaled for use in one.outputs[0].uses()]
-        last = [one for one in (*scaled, *last) if one.op_type == "Mul"]
-        numbers = [one for one in last if any(_constant(value) is not None for value in one.inputs)]
-        return not all(map(_number_second, (divided, *added, *numbers)))
+        added = _readers(node, "Add")
+        multiplied = [one for sum in added for one in _readers(sum, "Mul")]
+        scaled = [one for product in multiplied for one in _readers(product, "Mul")]
+        return bool(scaled) and not all(map(_number_second, (divided, *added, *scaled)))
     return False
+
+
+def _fed_scale(node: ir.Node) -> bool:
+    """A layer normalization whose scale or shift is fed, or is the first operand."""
+    normalized = node.op_type == "Mul" and any(
+        one is not None and one.producer() is not None and _layer_norm(one.producer())
+        for one in node.inputs
+    )
+    numbers = [node, *_readers(node, "Add")] if normalized else []
+    return bool(normalized) and not all(map(_number_second, numbers))
 
 
 def _output_inside(node: ir.Node) -> bool:
@@ -346,8 +352,10 @@ def _is_one_of(*op_types: str) -> Callable[[ir.Node], bool]:
 def _listed_axes(node: ir.Node) -> tuple[list[int], tuple[int, ...]]:
     """Return the axes that a reduction lists, counted from the front, and the shape; none of both
     where they are unknown."""
+    if not node.op_type.startswith("Reduce"):
+        return [], ()
     axes, shape = _axes(node), _shape(node.inputs[0])
-    if not node.op_type.startswith("Reduce") or not axes or shape is None:
+    if not axes or shape is None:
         return [], ()
     return [axis % len(shape) for axis in axes], shape
 
@@ -363,9 +371,17 @@ def _reduces_one(node: ir.Node) -> bool:
     return bool(axes) and not keepdims and all(shape[axis] == 1 for axis in axes)
 
 
-def _outputs(op_type: str, count: int) -> Callable[[ir.Node], bool]:
-    """Return a function: is it such a node, with so many outputs that are used?"""
-    return lambda node: node.op_type == op_type and sum(bool(v.name) for v in node.outputs) >= count
+def _indices_of_largest(node: ir.Node) -> bool:
+    return node.op_type == "MaxPool" and len(node.outputs) == 2
+
+
+def _first_output_alone(node: ir.Node) -> bool:
+    return node.op_type == "GRU" and len(node.outputs) == 1
+
+
+def _rounded_up(node: ir.Node) -> bool:
+    is_explicit = node.attributes.get_string("auto_pad", "NOTSET") in ("NOTSET", "VALID")
+    return is_explicit and node.attributes.get_int("ceil_mode", 0) == 1
 
 
 def _dilated_pool(node: ir.Node) -> bool:
@@ -384,7 +400,8 @@ def _padded_pointwise(node: ir.Node) -> bool:
 
 
 def _resize_of_one_pixel(node: ir.Node) -> bool:
-    return node.op_type == "Resize" and 1 in (_shape(node.inputs[0]) or ())[2:]
+    is_linear = _is_set("Resize", "mode", "linear")(node)
+    return is_linear and 1 in (_shape(node.inputs[0]) or ())[2:]
 
 
 def _another_attention(node: ir.Node) -> bool:
@@ -433,8 +450,9 @@ def _has_large(feeds: Feeds) -> bool:
 
 INSIDE = ("MatMul", "Exp", "Sigmoid", "HardSigmoid", "Softplus", "Tanh", "Erf", "Div", "Add", "Mul")
 INSIDE += ("Sub", "Pow", "ReduceMean", "ReduceMax", "ReduceSum", "Sqrt", "Reshape", "Transpose")
+INSIDE += ("Log", "Gather", "Split")
 FUSED_INTO = ("Mul", "Add", "Div", "Tanh", "Log", "Sub", "Exp", "Pow", "Sqrt", "ReduceMean")
-FUSED_INTO += ("ReduceSum", "Erf", "Split", "Reshape", "Transpose", "Gather")
+FUSED_INTO += ("MatMul", "ReduceSum", "Erf", "Split", "Reshape", "Transpose", "Gather")
 WINDOWED = ("Conv", "MaxPool", "AveragePool")
 NORMALIZATIONS = ("LayerNormalization", "InstanceNormalization", "GroupNormalization")
 
@@ -497,6 +515,13 @@ CAUSES = (
         _number_not_second,
     ),
     Cause(
+        "layer_norm_of_fed_scale",
+        "LayerNorm",
+        "where the scale or shift is fed, or the first operand, another one is taken",
+        ("classic",),
+        _fed_scale,
+    ),
+    Cause(
         "output_inside_a_pattern",
         "LayerNorm",
         "what is inside a fused pattern is never computed, even if it is an output of the graph",
@@ -507,7 +532,7 @@ CAUSES = (
         "reduction_to_one_value",
         "ReduceMean",
         "a reduction that lists all axes ends the process, or gives another value",
-        BOTH,
+        ("classic",),
         _reduces_to_one,
     ),
     Cause(
@@ -622,14 +647,14 @@ CAUSES = (
         "AveragePool",
         "with ceil_mode the last window begins beyond the image and its padding, or is left out",
         BOTH,
-        lambda node: node.op_type in WINDOWED and node.attributes.get_int("ceil_mode", 0) == 1,
+        _rounded_up,
     ),
     Cause(
         "max_pool_indices",
         "MaxPool",
         "the second output, where the largest values are, is wrong",
         BOTH,
-        _outputs("MaxPool", 2),
+        _indices_of_largest,
     ),
     Cause(
         "max_pool_dilations",
@@ -639,11 +664,11 @@ CAUSES = (
         _dilated_pool,
     ),
     Cause(
-        "gru_of_two_outputs",
+        "gru_of_the_first_output",
         "GRU",
-        "where both outputs are used, the first has the shape of the second",
+        "the output of all steps, without that of the last one, has the shape of the latter",
         ("new",),
-        _outputs("GRU", 2),
+        _first_output_alone,
     ),
     Cause(
         "reduction_of_one_element",
@@ -690,19 +715,19 @@ CAUSES = (
     Cause(
         "resize_of_one_pixel",
         "Resize",
-        "an image one pixel high or wide ends the process, or is read outside its memory",
+        "a linear Resize of an image one pixel high or wide reads beside the image",
         ("new",),
         _resize_of_one_pixel,
     ),
     Cause(
         "resize_nearest_mode",
         "Resize",
-        "of nearest_mode only round_prefer_floor and floor are followed",
-        BOTH,
-        _is_set("Resize", "nearest_mode", "ceil", "round_prefer_ceil"),
+        "nearest_mode is not followed",
+        ("classic",),
+        _is_set("Resize", "nearest_mode", "floor", "ceil", "round_prefer_ceil"),
     ),
     Cause(
-        "nan_in_a_fused_convolution",
+        "nan_in_a_convolution",
         "Conv",
         "NaN and infinity come out of a convolution as ordinary numbers, such as 3.4e38",
         BOTH,

@@ -47,7 +47,7 @@ KNOWN = (
     ("GatherND", "gather_nd_of_negative_indices", ["new"]),
     ("Gelu", "gelu_by_tanh", BOTH),
     ("AveragePool", "average_pool_counting_padding", ["classic"]),
-    ("Conv+activation", "nan_in_a_fused_convolution", BOTH),
+    ("Conv+activation", "nan_in_a_convolution", BOTH),
 )
 
 
