@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
+Value = np.ndarray | list | None  # a list stands for a sequence, None for an optional without value
+
 
 @dataclass(frozen=True)
 class Case:
@@ -20,8 +22,8 @@ class Case:
     name: str
     operator: str
     model: onnx.ModelProto
-    inputs: list[dict[str, np.ndarray]]
-    expected: list[list[np.ndarray]] | None
+    inputs: list[dict[str, Value]]
+    expected: list[list[Value]] | None
     form: str = "as is"
     cause: str | None = None
 

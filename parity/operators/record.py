@@ -1,11 +1,12 @@
 """The record of `make operators`, metrics/operators.json: the verdict on each case.
 
-    {"method": 1, "onnx": …, "onnxruntime": …, "columns": ["new 5.0.0.93", …],
-     "operators": {operator: {column: {verdict: cases, …}, …}},
+    {"conditions": {"method": 1, "onnx": …, "onnxruntime": …, "cases": checksum, …},
+     "columns": ["new 5.0.0.93", …],
+     "counts": {operator: {column: {verdict: number}}},
+     "causes": {cause: {"text": …, "cases": number}},
      "details": [text, …],
-     "findings": [{"case": …, "operator": …, "form": …, "cause": …,
-                   "verdicts": {column: [verdict, number of the detail, rel], …}}, …],
-     "disputes": {case: text}}
+     "findings": [[case, operator, form, cause, {column: [verdict, number of its detail, rel]}], …],
+     "disputes": [{"case": …, "form": …, "text": …, "sides": {column: side}}]}
 
 Cases that are right are only counted, which keeps the file small; `findings` lists the others. This
 module needs nothing but Python, so that a light install can read the record.
@@ -13,8 +14,8 @@ module needs nothing but Python, so that a light install can read the record.
 
 import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,19 +65,39 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Cause:
+    """A cause of faults that generated cases probe: what OpenCV does, and how many cases there
+    are."""
+
+    text: str
+    cases: int
+
+
+@dataclass(frozen=True)
+class Dispute:
+    """A case where ONNX's expected output and ONNX Runtime's disagree: how, and which of them
+    OpenCV agrees with in each column, if with any."""
+
+    case: str
+    form: str
+    text: str
+    sides: Mapping[Column, str]
+
+
+@dataclass(frozen=True)
 class OperatorRecord:
     """What was measured: counts of all verdicts, and each verdict that is not right.
 
-    `counts` has the number of cases by operator, column and verdict; a case counts once per form.
-    `disputes` says of a case where ONNX's expected output and ONNX Runtime's disagree.
+    `conditions` is what all verdicts depend on beside the engine. `counts` has the number of cases
+    by operator, column and verdict; each form of a case counts.
     """
 
-    onnx: str
-    onnxruntime: str
+    conditions: Mapping
     columns: tuple[Column, ...]  # those of the newest OpenCV first
     counts: Mapping[str, Mapping[Column, Counter]]
     findings: tuple[Finding, ...]
-    disputes: Mapping[str, str]
+    causes: Mapping[str, Cause] = field(default_factory=dict)
+    disputes: tuple[Dispute, ...] = ()
 
     @property
     def versions(self) -> list[str]:
@@ -112,28 +133,95 @@ def parse_record(content: dict) -> OperatorRecord:
     """The inverse of `record_content`."""
     details = content["details"]
     findings = (
-        Finding(
-            case=entry["case"],
-            operator=entry["operator"],
-            form=entry["form"],
-            opencv=(column := Column.parse(name)).opencv,
-            engine=column.engine,
-            verdict=verdict,
-            detail=details[detail],
-            rel=rel,
-            cause=entry.get("cause"),
-        )
-        for entry in content["findings"]
-        for name, (verdict, detail, rel) in entry["verdicts"].items()
+        Finding(case, operator, form, *_split(name), verdict, details[detail], rel, cause)
+        for case, operator, form, cause, verdicts in content["findings"]
+        for name, (verdict, detail, rel) in verdicts.items()
     )
     return OperatorRecord(
-        onnx=content["onnx"],
-        onnxruntime=content["onnxruntime"],
+        conditions=dict(content["conditions"]),
         columns=tuple(map(Column.parse, content["columns"])),
         counts={
             operator: {Column.parse(name): Counter(counts) for name, counts in columns.items()}
-            for operator, columns in content["operators"].items()
+            for operator, columns in content["counts"].items()
         },
         findings=tuple(findings),
-        disputes=content["disputes"],
+        causes={key: Cause(**cause) for key, cause in content["causes"].items()},
+        disputes=tuple(
+            Dispute(
+                one["case"],
+                one["form"],
+                one["text"],
+                {Column.parse(name): side for name, side in one["sides"].items()},
+            )
+            for one in content["disputes"]
+        ),
     )
+
+
+def _split(column: str) -> tuple[str, str]:
+    engine, opencv = Column.parse(column)
+    return opencv, engine
+
+
+def record_content(record: OperatorRecord) -> dict:
+    """Return a record as its file holds it; see the docstring of this module."""
+    details = sorted({finding.detail for finding in record.findings})
+    number = {detail: place for place, detail in enumerate(details)}
+    findings: dict[tuple, dict] = {}
+    for one in record.findings:
+        key = (one.case, one.operator, one.form, one.cause)
+        rel = None if one.rel is None else float(f"{one.rel:.2g}")
+        cell = [one.verdict, number[one.detail], rel]
+        findings.setdefault(key, {})[str(one.column)] = cell
+    return {
+        "conditions": dict(record.conditions),
+        "columns": list(map(str, record.columns)),
+        "counts": {
+            operator: {str(column): dict(counts) for column, counts in columns.items()}
+            for operator, columns in record.counts.items()
+        },
+        "causes": {key: asdict(cause) for key, cause in record.causes.items()},
+        "details": details,
+        "findings": [[*key, verdicts] for key, verdicts in findings.items()],
+        "disputes": [
+            {
+                "case": one.case,
+                "form": one.form,
+                "text": one.text,
+                "sides": {str(column): side for column, side in one.sides.items()},
+            }
+            for one in record.disputes
+        ],
+    }
+
+
+def record_text(record: OperatorRecord) -> str:
+    """Return the file of a record: JSON with a line per operator, detail, finding and dispute, so
+    that Git shows what changed."""
+    parts = []
+    for key, value in record_content(record).items():
+        items = value.items() if isinstance(value, dict) else value
+        lines = [_line(*item) if isinstance(value, dict) else _dumped(item) for item in items]
+        opening, closing = "{}" if isinstance(value, dict) else "[]"
+        body = ",\n".join(lines)
+        parts.append(f'"{key}": {opening}\n{body}\n{closing}')
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _line(key: str, value: object) -> str:
+    return f"{_dumped(key)}: {_dumped(value)}"
+
+
+def _dumped(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def newest_first(columns: Iterable[Column]) -> tuple[Column, ...]:
+    """Sort columns: the newest OpenCV first, of one OpenCV the new engine first."""
+    by_engine = sorted(set(columns), key=lambda one: one.engine, reverse=True)
+    return tuple(sorted(by_engine, key=lambda one: version_numbers(one.opencv), reverse=True))
+
+
+def version_numbers(opencv: str) -> list[int]:
+    """The numbers of a version, to sort by."""
+    return [int(part) for part in opencv.split(".")]
