@@ -68,9 +68,9 @@ class Sketch:
         found = run_onnxruntime(self._model(names), self.inputs, names)
         return {**self.inputs, **found}
 
-    def model(self) -> ModelProto | None:
-        """Return the model, with the types that its outputs have in ONNX Runtime; None where that
-        refuses it, or an output is empty."""
+    def run(self) -> tuple[ModelProto, dict[str, np.ndarray]] | None:
+        """Return the model, and its outputs in ONNX Runtime, whose types it declares; None where
+        that refuses it, or an output is empty."""
         model = self._model(self.outputs)
         try:
             found = run_onnxruntime(model, self.inputs, self.outputs)
@@ -80,7 +80,7 @@ class Sketch:
             return None
         del model.graph.output[:]
         model.graph.output.extend(_declared(name, found[name]) for name in self.outputs)
-        return model
+        return model, found
 
     def _model(self, outputs: Sequence[str]) -> ModelProto:
         graph = helper.make_graph(

@@ -6,7 +6,8 @@ X = np.ones((2, 3), np.float32)
 
 
 def test_a_model_declares_the_types_that_onnxruntime_computes():
-    model = Sketch(parse_nodes("y = Shape(x)"), {"x": X}, {}).model()
+    model, outputs = Sketch(parse_nodes("y = Shape(x)"), {"x": X}, {}).run()
+    assert outputs["y"].tolist() == [2, 3]
     (output,) = model.graph.output
     assert output.type.tensor_type.elem_type == 7  # INT64
     assert [one.dim_value for one in output.type.tensor_type.shape.dim] == [2]
@@ -14,9 +15,9 @@ def test_a_model_declares_the_types_that_onnxruntime_computes():
 
 def test_what_onnxruntime_refuses_or_leaves_empty_is_no_model():
     weights = {"w": np.ones((4, 5), np.float32)}
-    assert Sketch(parse_nodes("y = MatMul(x, w)"), {"x": X}, weights).model() is None
+    assert Sketch(parse_nodes("y = MatMul(x, w)"), {"x": X}, weights).run() is None
     ends = {"start": np.array([2]), "end": np.array([2])}
-    assert Sketch(parse_nodes("y = Slice(x, start, end)"), {"x": X}, ends).model() is None
+    assert Sketch(parse_nodes("y = Slice(x, start, end)"), {"x": X}, ends).run() is None
 
 
 def test_readers_and_fresh_names():
