@@ -5,8 +5,10 @@ from itertools import pairwise
 
 from parity.core.cli import InputError
 from parity.operators.case import Case
+from parity.operators.causes import CAUSES as KNOWN
 from parity.operators.forms import with_forms
 from parity.operators.onnx_cases import onnx_cases
+from parity.operators.variations.cases import variations
 
 
 def onnx_tests() -> Iterator[Case]:
@@ -14,8 +16,10 @@ def onnx_tests() -> Iterator[Case]:
     return with_forms(onnx_cases())
 
 
-SOURCES: tuple[Callable[[], Iterable[Case]], ...] = (onnx_tests,)
-CAUSES: Mapping[str, str] = {}  # what OpenCV does wrong, in words, by the `cause` of a case
+SOURCES: tuple[Callable[[], Iterable[Case]], ...] = (onnx_tests, variations)
+CAUSES: Mapping[str, str] = {
+    one.key: one.text for one in KNOWN
+}  # what OpenCV does wrong, in words, by the `cause` of a case
 
 
 def all_cases() -> list[Case]:
