@@ -68,13 +68,12 @@ def check_file(
     InputError where ONNX Runtime does not run the blob.
     """
     names = [one for one in engines() if one != AUTO] if engine == AUTO else [engine]
-    steps = _steps(path, model)
     upgrade = records.upgrade(cv2.__version__)
     recorded = records.of_release(cv2.__version__)
     columns = [(recorded, one) for one in names] if recorded else []
     if upgrade:
         columns += [(upgrade, one) for one in records.engines(upgrade)]
-    known = known_faults(model, steps, columns, records)
+    steps, known = _known(path, model, columns, records)
     checked = Checked(path, model, source, known, recorded is not None, upgrade, None)
     log(f"{path}: running ONNX Runtime, then float64 for its rounding")
     try:
@@ -118,13 +117,17 @@ def deciding_engine(cases: Cases, results: Sequence[EngineResult]) -> str:
     return CLASSIC
 
 
-def _steps(path: Path, model: ModelProto) -> list[Step]:
-    """Return the rules of mending that fit a file, with their places."""
+def _known(
+    path: Path, model: ModelProto, columns: Sequence[tuple[str, str]], records: Records
+) -> tuple[list[Step], list[Known]]:
+    """Return the rules of mending that fit a file, with their places, and what is known of it."""
     try:
-        return fitting(model, RULES.values())
-    except Exception as error:  # of libraries that read any graph
-        log(f"{path}: the rules of mending cannot read it: {' '.join(str(error).split())[:200]}")
-        return []
+        steps = fitting(model, RULES.values())
+        return steps, known_faults(model, steps, columns, records)
+    except Exception as error:  # of libraries that read any graph; the engines can still run it
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        log(f"{path}: nothing is known of it, as its graph cannot be searched: {reason}")
+        return [], []
 
 
 def _mend_command(path: Path, engine: str, given: Path | None) -> str:

@@ -1,11 +1,13 @@
-"""What is known to be wrong with a file's operators before it runs: by the record of operators, and
-by the rules of mending, whose patterns are looked for in the file."""
+"""What is known to be wrong with a file before it runs: rules of mending that fit it, causes that
+affect its nodes, and operators whose tests fail. The record of operators says in which engine and
+version of OpenCV."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import onnx_ir as ir
 from onnx import GraphProto, ModelProto, NodeProto
 
 from parity.core.cli import log
@@ -16,8 +18,9 @@ from parity.graphs.graph import producers
 from parity.graphs.provenance import node_name
 from parity.mending.steps import Step
 from parity.networks.onnx_file import DOMAIN
+from parity.operators.causes import CAUSES, affected
 from parity.operators.record import RECORD as OPERATORS
-from parity.operators.record import Finding, OperatorRecord, read_record
+from parity.operators.record import Column, Finding, OperatorRecord, read_record
 
 CHECKOUT = Path(__file__).parents[2]  # the records are read there, whatever the current folder is
 RELEASE = 3  # numbers that name a release of OpenCV; the package adds that of its build
@@ -28,9 +31,10 @@ MOST = 3  # names in a line
 class Known:
     """Something known to be wrong in an engine of a version of OpenCV, at nodes of a file.
 
-    `source` is `rule` where a rule of mending fits the nodes, which `rule` then names, and
-    `operators` where tests of their operator fail. `certain` says that all tests fail; otherwise it
-    depends on attributes, shapes and values whether these nodes are affected.
+    `source` is `rule` where a rule of mending fits the nodes, which `rule` then names, `cause`
+    where a cause of the record of operators affects them, and `operators` where tests of their
+    operator fail for no such cause. `certain` says that all tests fail; otherwise attributes,
+    shapes or values may decide whether these nodes are affected.
     """
 
     opencv: str
@@ -116,14 +120,15 @@ def known_faults(
     columns: Iterable[tuple[str, str]],
     records: Records,
 ) -> list[Known]:
-    """Return what is known of a model in each column, a version of OpenCV and an engine: where
-    rules of mending fit, as `steps` says, then the operators whose tests all fail, then those of
-    which some tests fail."""
-    nodes = _nodes_by_operator(model.graph)
+    """Return what is known of a model in each column, a version of OpenCV and an engine: first
+    where rules of mending fit, as `steps` says, then what causes affect, then the operators whose
+    tests fail, those whose tests all fail first."""
+    nodes, causes = _nodes_by_operator(model.graph), _nodes_by_cause(model)
     found = []
     for opencv, engine in columns:
         found += _by_rules(model, steps, opencv, engine, records)
         if records.operators:
+            found += _by_causes(causes, opencv, engine, records.operators)
             failing = _by_tests(nodes, opencv, engine, records.operators)
             found += sorted(failing, key=lambda one: not one.certain)
     return found
@@ -152,37 +157,51 @@ def _by_rules(
         )
 
 
-def _by_tests(
-    nodes: Mapping[str, Sequence[str]], opencv: str, engine: str, record: OperatorRecord
+def _by_causes(
+    nodes: Mapping[str, Sequence[ir.Node]], opencv: str, engine: str, record: OperatorRecord
 ) -> Iterable[Known]:
-    for operator, names in nodes.items():
-        findings = record.wrong(operator, opencv, engine)
-        if not findings:
+    for cause in CAUSES:
+        findings = [
+            finding
+            for finding in record.wrong(cause.operator, opencv, engine)
+            if finding.cause == cause.key
+        ]
+        if not findings or cause.key not in nodes:
             continue
-        counts = next(
-            (
-                count
-                for column, count in record.counts.get(operator, {}).items()
-                if (column.opencv, column.engine) == (opencv, engine)
-            ),
-            Counter(),
-        )
-        tests = counts.total() - counts["not applicable"]
+        verdicts = Counter(finding.verdict for finding in findings)
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
         yield Known(
             opencv,
             engine,
-            operator,
-            tuple(names),
-            f"{len(findings)} of {tests} tests fail: {_findings_text(findings)}",
-            "operators",
-            certain=not counts["right"],
+            " or ".join(dict.fromkeys(node.op_type for node in nodes[cause.key])),
+            tuple(node.name or node.outputs[0].name for node in nodes[cause.key]),
+            f"{cause.text} (tests: {counts})",
+            "cause",
+            certain=len(findings) >= record.causes[cause.key].cases,
         )
+
+
+def _by_tests(
+    nodes: Mapping[str, Sequence[str]], opencv: str, engine: str, record: OperatorRecord
+) -> Iterable[Known]:
+    """Yield the operators with tests that fail for no known cause. A cause says by itself which
+    nodes it affects."""
+    keys = {cause.key for cause in CAUSES}
+    for operator, names in nodes.items():
+        wrong = record.wrong(operator, opencv, engine)
+        findings = [finding for finding in wrong if finding.cause not in keys]
+        if not findings:
+            continue
+        right = record.counts[operator][Column(engine, opencv)]["right"]
+        text = f"its tests fail: {_findings_text(findings)}; {right} are right"
+        where = (opencv, engine, operator, tuple(names))
+        yield Known(*where, text, "operators", certain=not right)
 
 
 def _findings_text(findings: Sequence[Finding]) -> str:
     by_verdict = defaultdict(list)
     for finding in findings:
-        by_verdict[finding.verdict].append(finding.cause or finding.case)
+        by_verdict[finding.verdict].append(finding.case)
     return "; ".join(
         f"{len(cases)} {verdict} ({names_text(list(dict.fromkeys(cases)))})"
         for verdict, cases in by_verdict.items()
@@ -195,6 +214,13 @@ def _nodes_by_operator(graph: GraphProto) -> dict[str, list[str]]:
     for node in _all_nodes(graph):
         if node.domain in DOMAIN:
             found[node.op_type].append(node_name(node))
+    return found
+
+
+def _nodes_by_cause(model: ModelProto) -> dict[str, list[ir.Node]]:
+    found = defaultdict(list)
+    for node, cause in affected(model):
+        found[cause.key].append(node)
     return found
 
 
