@@ -17,6 +17,7 @@ from parity.coverage.cells import Combination
 from parity.graphs.graph import producers
 from parity.graphs.provenance import node_name
 from parity.mending.steps import Step
+from parity.networks.external_data import shown
 from parity.networks.onnx_file import DOMAIN
 from parity.operators.causes import CAUSES, affected
 from parity.operators.record import RECORD as OPERATORS
@@ -235,4 +236,4 @@ def _all_nodes(graph: GraphProto) -> Iterable[NodeProto]:
 def names_text(names: Sequence[str]) -> str:
     """List the first names, and count the others."""
     more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
-    return ", ".join(names[:MOST]) + more
+    return ", ".join(map(shown, names[:MOST])) + more

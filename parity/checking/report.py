@@ -11,6 +11,7 @@ from parity.checking.check import Checked
 from parity.checking.engine import EngineResult
 from parity.checking.known import Known, release
 from parity.core.markdown import NOTHING, difference_text, markdown_table, ratio_text
+from parity.networks.external_data import shown
 
 HEADER = ["engine", "verdict", "owner", "rel", "limit", "exact", "where"]
 LONGEST = 300  # characters of a message
@@ -84,7 +85,7 @@ def _failure_lines(result: EngineResult) -> Iterator[str]:
     if result.passed:
         yield f"  right before: {', '.join(map(str, result.passed))}"
     if result.node:
-        yield f"  node: {result.node.name} ({result.node.operator}), {result.node.evidence}"
+        yield f"  node: {shown(result.node.name)} ({result.node.operator}), {result.node.evidence}"
     if result.note:
         yield f"  {result.note}"
 
