@@ -78,7 +78,7 @@ def check_engine(cases: Cases, engine: str, settings: EngineSettings) -> EngineR
     return EngineResult(
         engine=engine,
         verdict=verdict_of(judgement),
-        owner=_owner(judgement, case, noise),
+        owner=_owner(judgement, cases, noise),
         where=judgement.where,
         message=difference.text(),
         rel=rel,
@@ -89,11 +89,12 @@ def check_engine(cases: Cases, engine: str, settings: EngineSettings) -> EngineR
     )
 
 
-def _owner(judgement: Judgement, case: Case, noise: float | None) -> str | None:
+def _owner(judgement: Judgement, cases: Cases, noise: float | None) -> str | None:
     if judgement.passes:
         return None
-    no_referee = case.exact is not None and noise is None and not judgement.difference.failed
-    return "unknown" if no_referee else "engine"
+    has_float64 = cases.cases[0].exact is not None
+    gave_values = not judgement.difference.failed
+    return "unknown" if has_float64 and noise is None and gave_values else "engine"
 
 
 def verdict_of(judgement: Judgement) -> str:
