@@ -523,7 +523,7 @@ CAUSES = (
     ),
     Cause(
         "output_inside_a_pattern",
-        "LayerNorm",
+        "SiLU",
         "what is inside a fused pattern is never computed, even if it is an output of the graph",
         ("new",),
         _output_inside,
