@@ -1,5 +1,5 @@
-"""Try ONNX's tests of single operators, and variations of our own, in OpenCV: `make operators`.
-Which operators does it compute right, in which engine and version?
+"""Try small graphs in OpenCV, ONNX's test of each operator above all: `make operators`. Which
+operators does it compute right, in which engine and version?
 
 Cells that were measured before are not measured again, and an interrupted run resumes where it
 stopped. The answer is OPERATORS.md. With `--operators` the answer goes to data/operators/narrowed/.

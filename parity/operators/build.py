@@ -82,8 +82,10 @@ def record_conditions(cases: Sequence[Case], conditions: Mapping) -> dict:
     """What every verdict of a record depends on, the processor aside: a processor may round
     otherwise, but no verdict is about that."""
     checksum = hashlib.sha256("".join(map(digest, cases)).encode()).hexdigest()[:16]
+    forms = Counter(case.form for case in cases)
     shared = {key: value for key, value in conditions.items() if key not in ("machine", "versions")}
-    return shared | conditions["versions"] | {"cases": len(cases), "checksum": checksum}
+    known = {"cases": len(cases), "forms": dict(sorted(forms.items())), "checksum": checksum}
+    return shared | conditions["versions"] | known
 
 
 def is_measured(column: Column, cases: Sequence[Case], conditions: Mapping) -> bool:

@@ -1,7 +1,7 @@
 """The picture of `make operators`: the share of each verdict by operator and column."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from parity.coverage.colors import COLORS as COVERAGE_COLORS
@@ -24,15 +24,16 @@ COLORS = {
 
 
 def draw(path: Path, record: OperatorRecord, dpi: int) -> None:
-    """Draw a row for each operator that is not right everywhere, with a bar for each column: the
-    share of its cases with each verdict."""
+    """Draw a row for each operator that is neither right nor refused everywhere, with a bar for
+    each column: the share of its cases with each verdict."""
     from matplotlib.patches import Patch, Rectangle
 
     from parity.evaluation.charts import header, name_rows, new_figure
 
-    wrong = {name: counts for name, counts in record.counts.items() if _is_wrong(counts.values())}
+    wrong = {name: counts for name, counts in record.counts.items() if _is_mixed(counts.values())}
     rows = wrong or record.counts
-    right = len(record.counts) - len(rows)
+    right = sum(_is_right(counts.values()) for counts in record.counts.values())
+    refused = len(record.counts) - len(wrong) - right
     width = NAMES_WIDTH + COLUMN_WIDTH * max(len(record.columns), 4)
     height = ROW_HEIGHT * max(len(rows), 1) + 1.2 + 0.17 * len(VERDICTS)
     with new_figure(path, width, height, dpi) as figure:
@@ -68,12 +69,22 @@ def draw(path: Path, record: OperatorRecord, dpi: int) -> None:
             "Operators in OpenCV",
             "The share of each verdict among an operator's cases, by engine and version of OpenCV,"
             " and right of how many that can be asked."
-            f" {right} operators that are right everywhere are left out.",
+            f" Left out: {right} rows of OPERATORS.md that are right everywhere, and {refused} that"
+            " are refused everywhere.",
         )
 
 
-def _is_wrong(counts: Iterable[Counter]) -> bool:
-    return any(count[verdict] for count in counts for verdict in WRONG)
+def _is_right(counts: Iterable[Counter]) -> bool:
+    return not any(count[verdict] for count in counts for verdict in WRONG)
+
+
+def _is_refused(counts: Iterable[Counter]) -> bool:
+    """Whether all cases are refused or not applicable."""
+    return not any(one.keys() - {"refused", "not applicable"} for one in counts)
+
+
+def _is_mixed(counts: Collection[Counter]) -> bool:
+    return not _is_right(counts) and not _is_refused(counts)
 
 
 def _shares(counts: Mapping[str, int]) -> list[tuple[float, float, str]]:

@@ -7,15 +7,15 @@ LONGEST = 110  # characters of a reason
 # Patterns of a message, and what each means; `\1` is what the pattern's group found.
 KNOWN = (
     (r"blob data type = (\w+) is not supported", r"OpenCV's binding takes no \1"),
-    (r"Can't create layer \".*?\" of type \"(\w+)\"", r"no layer for \1"),
+    (r"Can't create layer \".*?\" of type \"([\w.]+)\"", r"no layer for \1"),
     (r"Unsupported operations:\s+(\w+(?:\s+\w+)*)", r"no layer for \1"),
-    (r"[Uu]nsupported data ?type: ([A-Z0-9]{2,})", r"reads no \1 from a file"),
+    (r"[Uu]nsupported data ?type: (?!UNDEFINED)([A-Z0-9]{2,})", r"reads no \1 from a file"),
     (r"[Uu]nsupported data ?type", r"reads no such type from a file"),
     (r"Blob \S+ not found in const blobs", r"an input must be a constant of the file"),
     (r"constBlobs", r"an input must be a constant of the file"),
     (r"Attribute\[(\w+)\]: 'Graph' is not supported", r"no subgraphs (attribute \1)"),
     (r"out of memory", r"out of memory"),
-    (r"its network is empty", r"the file gives an empty network"),
+    (r"its network is empty", r"an empty network, without a reason"),
 )
 NOT_TAKEN = re.compile(KNOWN[0][0])
 INNERMOST = re.compile(r"(\w+\.[ch]pp):\d+: error: \((-\d+):([^)]*)\) (.*)", re.DOTALL)
@@ -28,6 +28,7 @@ def reason_of(message: str) -> str:
     for pattern, words in KNOWN:
         if found := re.search(pattern, message):
             return _short(found.expand(words))
+    message = message.partition("\n")[0]  # without what OpenCV printed beside it
     start = message.rfind("OpenCV(")
     found = INNERMOST.search(message, max(start, 0))
     if not found:

@@ -4,12 +4,13 @@
      "columns": ["new 5.0.0.93", …],
      "counts": {operator: {column: {verdict: number}}},
      "causes": {cause: {"text": …, "cases": number}},
-     "details": [text, …],
-     "findings": [[case, operator, form, cause, {column: [verdict, number of its detail, rel]}], …],
-     "disputes": [{"case": …, "form": …, "text": …, "sides": {column: side}}]}
+     "details": [[verdict, text], …],
+     "findings": [[case, operator, cause, {form: [cell of each column]}], …],
+     "disputes": [{"case": …, "form": …, "text": …, "sides": {column: side}}, …]}
 
-Cases that are right are only counted, which keeps the file small; `findings` lists the others. This
-module needs nothing but Python, so that a light install can read the record.
+A cell is null where the case is right, or else the number of its detail, or that with its rel.
+Cases that are right everywhere are only counted, which keeps the file small. This module needs
+nothing but Python, so that a light install can read the record.
 """
 
 import json
@@ -131,15 +132,26 @@ def read_record(path: Path = RECORD) -> OperatorRecord:
 
 def parse_record(content: dict) -> OperatorRecord:
     """The inverse of `record_content`."""
-    details = content["details"]
+    details, columns = content["details"], tuple(map(Column.parse, content["columns"]))
+
+    def finding(
+        case: str, operator: str, form: str, column: Column, cell: int | list, cause: str | None
+    ) -> Finding:
+        number, rel = cell if isinstance(cell, list) else (cell, None)
+        verdict, text = details[number]
+        engine, opencv = column
+        return Finding(case, operator, form, opencv, engine, verdict, text, rel, cause)
+
     findings = (
-        Finding(case, operator, form, *_split(name), verdict, details[detail], rel, cause)
-        for case, operator, form, cause, verdicts in content["findings"]
-        for name, (verdict, detail, rel) in verdicts.items()
+        finding(case, operator, form, column, cell, cause)
+        for case, operator, cause, forms in content["findings"]
+        for form, cells in forms.items()
+        for column, cell in zip(columns, cells, strict=True)
+        if cell is not None
     )
     return OperatorRecord(
         conditions=dict(content["conditions"]),
-        columns=tuple(map(Column.parse, content["columns"])),
+        columns=columns,
         counts={
             operator: {Column.parse(name): Counter(counts) for name, counts in columns.items()}
             for operator, columns in content["counts"].items()
@@ -158,21 +170,18 @@ def parse_record(content: dict) -> OperatorRecord:
     )
 
 
-def _split(column: str) -> tuple[str, str]:
-    engine, opencv = Column.parse(column)
-    return opencv, engine
-
-
 def record_content(record: OperatorRecord) -> dict:
     """Return a record as its file holds it; see the docstring of this module."""
-    details = sorted({finding.detail for finding in record.findings})
+    details = sorted({(finding.verdict, finding.detail) for finding in record.findings})
     number = {detail: place for place, detail in enumerate(details)}
-    findings: dict[tuple, dict] = {}
+    place = {column: place for place, column in enumerate(record.columns)}
+    findings: dict[tuple, dict[str, list]] = {}
     for one in record.findings:
-        key = (one.case, one.operator, one.form, one.cause)
-        rel = None if one.rel is None else float(f"{one.rel:.2g}")
-        cell = [one.verdict, number[one.detail], rel]
-        findings.setdefault(key, {})[str(one.column)] = cell
+        forms = findings.setdefault((one.case, one.operator, one.cause), {})
+        cells = forms.setdefault(one.form, [None] * len(place))
+        detail = number[one.verdict, one.detail]
+        rounded = one.rel is not None and float(f"{one.rel:.2g}")
+        cells[place[one.column]] = detail if one.rel is None else [detail, rounded]
     return {
         "conditions": dict(record.conditions),
         "columns": list(map(str, record.columns)),
@@ -182,7 +191,7 @@ def record_content(record: OperatorRecord) -> dict:
         },
         "causes": {key: asdict(cause) for key, cause in record.causes.items()},
         "details": details,
-        "findings": [[*key, verdicts] for key, verdicts in findings.items()],
+        "findings": [[*key, forms] for key, forms in findings.items()],
         "disputes": [
             {
                 "case": one.case,
@@ -213,7 +222,7 @@ def _line(key: str, value: object) -> str:
 
 
 def _dumped(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def newest_first(columns: Iterable[Column]) -> tuple[Column, ...]:

@@ -21,7 +21,7 @@ from parity.operators.case import Case, Value
 
 TIME_LIMIT = 60.0  # seconds for a run in ONNX Runtime or in float64
 AGREE = 1e-3  # the relative tolerance of ONNX's own tests
-UNMEASURED = 1e-4  # the limit where only one answer is known, and so no rounding error
+UNMEASURED = 1e-4  # the limit where float64 is not at hand, and so the rounding error is unknown
 
 
 @dataclass(frozen=True)
@@ -74,17 +74,15 @@ def make_output(
             dispute = _dispute_text(difference, expected, computed, exact)
         else:
             answers = (expected,)
-    if exact is not None and dispute is None and compare(exact, answers[0]).rel <= AGREE:
-        answers = (exact,)
-    noises = [
-        rounding(one, answers[0])
-        for one in (expected, computed)
-        if dispute is None and one is not None and one is not answers[0]
-    ]
-    noise = max((one for one in noises if one is not None), default=None)
-    given = expected if expected is not None else computed
-    limit = UNMEASURED if noise is None else FACTOR * max(noise, _unit(given))
-    return Output(answers, min(limit, LARGEST)), dispute
+    given = answers[0]
+    unit = _unit(given.dtype)
+    if unit is None:  # nothing is rounded
+        return Output(answers, 0.0), dispute
+    if exact is None or dispute or compare(exact, given).rel > AGREE:
+        return Output(answers, max(UNMEASURED, FACTOR * unit)), dispute
+    noises = [rounding(one, exact) for one in (expected, computed) if one is not None]
+    noise = max([unit, *(one for one in noises if one is not None)])
+    return Output((exact,), min(FACTOR * noise, LARGEST)), dispute
 
 
 def _dispute_text(
@@ -102,13 +100,13 @@ def _dispute_text(
     return f"{text}; float64 gives {right[0] if len(right) == 1 else 'neither'}"
 
 
-def _unit(value: np.ndarray) -> float:
-    """The largest relative error of rounding a number to the type of an output, at least float32's:
-    no output is judged more strictly."""
+def _unit(dtype: np.dtype) -> float | None:
+    """The largest relative error of rounding a number to a type, at least float32's: no output is
+    judged more strictly. None for integers."""
     try:
-        return max(float(ml_dtypes.finfo(value.dtype).eps) / 2, UNIT_ROUNDOFF)
-    except ValueError:  # integers
-        return UNIT_ROUNDOFF
+        return max(float(ml_dtypes.finfo(dtype).eps) / 2, UNIT_ROUNDOFF)
+    except ValueError:
+        return None
 
 
 def _unknown(case: Case) -> list[None]:

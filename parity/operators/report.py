@@ -69,10 +69,11 @@ def page(record: OperatorRecord, files: AnswerFiles = FULL) -> str:
     intro = (
         "Which operators does OpenCV's DNN module compute right? Written by `make operators`;"
         f" [{link}]({link}) holds the same for scripts, and [{guide}]({guide}) explains how it was"
-        f" measured: {conditions['cases']:,} cases, ONNX's own tests in up to three forms each and"
-        " variations of our own, run twice in a plain process and on dirty heaps, in each engine of"
-        f" each version. onnx {conditions['onnx']}, onnxruntime {conditions['onnxruntime']}, numpy"
-        f" {conditions['numpy']}."
+        f" measured: {conditions['cases']:,} cases, ONNX's own tests in up to three forms each"
+        f"{' and variations of our own' if record.causes else ''}, run twice in a plain process and"
+        " on dirty heaps, in each engine of each version."
+        f" onnx {conditions['onnx']}, onnxruntime {conditions['onnxruntime']},"
+        f" numpy {conditions['numpy']}."
     )
     found = {finding.verdict for finding in record.findings} | {"right"}
     legend = [f"- **{name}**: {words}." for name, words in MEANINGS.items() if name in found]
@@ -87,6 +88,8 @@ def page(record: OperatorRecord, files: AnswerFiles = FULL) -> str:
         _filled(intro),
         totals(record).rstrip("\n"),
         "\n".join(legend),
+        "Right of how many that OpenCV can be asked, by the form of the cases:",
+        forms_table(record).rstrip("\n"),
         f"![Verdicts on each operator, by engine and version]({picture})",
         *causes_sections(record),
         "## Operators",
@@ -113,6 +116,21 @@ def totals(record: OperatorRecord) -> str:
     return markdown_table(rows, left=1)
 
 
+def forms_table(record: OperatorRecord) -> str:
+    """Right of how many that OpenCV can be asked, by the form of the cases."""
+    forms = record.conditions["forms"]
+    rows = [["engine and OpenCV", *forms]]
+    for column in record.columns:
+        found = Counter()
+        for one in record.findings:
+            if one.column == column:
+                found[one.form, one.verdict == "not applicable"] += 1
+        asked = {form: number - found[form, True] for form, number in forms.items()}
+        texts = (f"{asked[form] - found[form, False]:,}/{asked[form]:,}" for form in forms)
+        rows.append([str(column), *texts])
+    return markdown_table(rows, left=1)
+
+
 def operators_table(record: OperatorRecord) -> str:
     """A row for each operator: right of how many in each column, and what is wrong in words."""
     faults = defaultdict(list)
@@ -122,7 +140,8 @@ def operators_table(record: OperatorRecord) -> str:
     rows = [["operator", *map(str, record.columns), "what is wrong"]]
     for operator, counts in record.counts.items():
         rights = [right_text(counts[column]) for column in record.columns]
-        rows.append([operator, *rights, faults_text(faults[operator], record.columns)])
+        words = faults_text(faults[operator], record.columns)
+        rows.append([operator, *rights, words if {*rights} != {"-"} else "not applicable"])
     return markdown_table(rows, left=1, words=True)
 
 
@@ -170,7 +189,8 @@ def _by_reason(verdict: str, findings: list[Finding], columns: Sequence[Column])
         number = len({(one.case, one.form) for one in findings if one.detail == reason})
         texts.append(f"{verdict}: {number} ({reason}){where_text(places[reason], columns)}")
     if len(counts) > REASONS_NAMED:
-        texts.append(f"{verdict} for {len(counts) - REASONS_NAMED} other reasons")
+        more = len(counts) - REASONS_NAMED
+        texts.append(f"{verdict} for {more} other reason{'s' if more > 1 else ''}")
     return texts
 
 

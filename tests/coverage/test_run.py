@@ -168,7 +168,7 @@ def test_a_full_run_may_measure_again_what_the_record_would_lose(recorded, monke
     class Reached(Exception):
         pass
 
-    def stop(jobs, _):
+    def stop(_, jobs, *others):
         raise Reached([len(job.cells) for job in jobs])
 
     monkeypatch.setattr(run, "run_jobs", stop)

@@ -54,4 +54,5 @@ def made_record(*findings: Finding, columns: Sequence[Column] = (NEW, CLASSIC, O
     for one in findings:
         counts[one.operator][one.column][one.verdict] += 1
     conditions = {"method": 1, "onnx": "1", "onnxruntime": "2", "numpy": "3", "cases": 4}
+    conditions["forms"] = {"as is": 3, "constants": 2}
     return OperatorRecord(conditions, tuple(columns), counts, findings, **fields)

@@ -31,9 +31,16 @@ def test_a_half_has_the_rounding_of_its_type():
     assert make_output(coarse, coarse, EXACT)[0].limit == LARGEST
 
 
-def test_a_single_answer_has_a_fixed_limit():
-    assert make_output(FLOAT, None, None)[0].limit == UNMEASURED
-    assert make_output(None, FLOAT, None)[0].limit == UNMEASURED
+def test_without_float64_the_limit_is_fixed():
+    for one, other in ((FLOAT, FLOAT), (FLOAT, None), (None, FLOAT)):
+        output, _ = make_output(one, other, None)
+        assert output.limit == UNMEASURED and output.answers == (FLOAT,)
+    assert make_output(FLOAT, FLOAT, 2 * EXACT)[0].answers == (FLOAT,)
+
+
+def test_integers_must_be_equal():
+    whole = np.array([1, 2**30])
+    assert make_output(whole, whole, whole)[0].limit == 0
 
 
 def test_in_a_dispute_both_answers_count_and_float64_is_asked():

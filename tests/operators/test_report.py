@@ -4,7 +4,14 @@ import pytest
 from helpers.operators import CLASSIC, NEW, OLD, finding, made_record
 
 from parity.operators.record import Cause, Column, Dispute
-from parity.operators.report import faults_text, page, right_text, totals, where_text
+from parity.operators.report import (
+    faults_text,
+    forms_table,
+    page,
+    right_text,
+    totals,
+    where_text,
+)
 
 OLDEST = Column("classic", "4.13.0.92")
 COLUMNS = (NEW, CLASSIC, OLD, OLDEST)
@@ -73,3 +80,13 @@ def test_totals_have_a_row_for_each_column():
     lines = totals(made_record(finding(NEW, "crashed"))).splitlines()
     assert lines[0].split(" | ")[1:] == ["right", "crashed |"]
     assert len(lines) == 2 + 3
+
+
+def test_a_form_is_right_where_nothing_was_found():
+    record = made_record(
+        finding(NEW, "crashed"),
+        finding(NEW, "not applicable", "own/b"),
+        finding(NEW, "imprecise", "own/c", form="constants"),
+    )
+    lines = forms_table(record).splitlines()
+    assert [line.split()[4::2] for line in lines[2:4]] == [["1/2", "1/2"], ["3/3", "2/2"]]
