@@ -299,6 +299,11 @@ def _resize_rounds(node: ir.Node) -> bool:
     return not np.allclose(sizes, np.round(sizes), atol=1e-4)
 
 
+def _resizes_channels(node: ir.Node) -> bool:
+    scales = _constant(_input(node, 2))
+    return node.op_type == "Resize" and scales is not None and bool((scales[:2] != 1).any())
+
+
 def _is_set(op_type: str, name: str, *values: object) -> Callable[[ir.Node], bool]:
     """Return a function: is it such a node, with one of these values of an attribute?"""
 
@@ -570,6 +575,13 @@ CAUSES = (
         "the slope is read as one per channel, beside its memory where it is shorter",
         BOTH,
         _slope_along_another_axis,
+    ),
+    Cause(
+        "resize_of_channels",
+        "Resize",
+        "images and channels are not resized, whatever their scales are",
+        BOTH,
+        _resizes_channels,
     ),
     Cause(
         "resize_scales_that_round",

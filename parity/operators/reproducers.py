@@ -11,7 +11,7 @@ from parity.faults.reproducer import Reproducer, Suspect, find_symptom, write_re
 from parity.faults.settings import FILE_LIMITS, FILE_OPENCV, FILE_PERTURB, on_cpu
 from parity.graphs.graph import output_names, save
 from parity.operators.case import Case
-from parity.operators.causes import Cause
+from parity.operators.causes import Cause, causes_of
 
 FOLDER = Path("reproducers/operators")
 MINUTES = 1.0  # to reduce a graph of a few nodes
@@ -70,4 +70,5 @@ def _suspect(cause: Cause, case: Case, path: Path, engine: str, folder: Path) ->
         limit=FILE_LIMITS.rel,
         minutes=MINUTES,
         folder=folder,
+        keeps=lambda model, feeds: causes_of(model, feeds)[:1] == [cause],
     )
