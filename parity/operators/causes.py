@@ -463,6 +463,13 @@ NORMALIZATIONS = ("LayerNormalization", "InstanceNormalization", "GroupNormaliza
 
 CAUSES = (
     Cause(
+        "number_is_not_second",
+        "GELU",
+        "where a number of GELU, LayerNorm or Celu is the first operand or fed, the process ends",
+        BOTH,
+        _number_not_second,
+    ),
+    Cause(
         "mish_of_two_tensors",
         "Mish",
         "x * tanh(softplus(c)) is computed as Mish(c), whatever x is",
@@ -511,13 +518,6 @@ CAUSES = (
         "softmax(q k) v is computed as attention, whatever the axis is, and for LogSoftmax too",
         ("new",),
         _another_attention,
-    ),
-    Cause(
-        "number_is_not_second",
-        "GELU",
-        "where a number of GELU, LayerNorm or Celu is the first operand or fed, the process ends",
-        BOTH,
-        _number_not_second,
     ),
     Cause(
         "layer_norm_of_fed_scale",
