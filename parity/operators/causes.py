@@ -291,17 +291,26 @@ def _slope_along_another_axis(node: ir.Node) -> bool:
     return any(length > 1 for axis, length in enumerate(slope) if axis != 1)
 
 
+def _scales(node: ir.Node) -> dict[int, float]:
+    """Return the constant scales of a Resize by axis; empty where there are none."""
+    scales = _constant(_input(node, 2)) if node.op_type == "Resize" else None
+    if scales is None:
+        return {}
+    axes = node.attributes.get_ints("axes") or range(len(scales))
+    return dict(zip(axes, scales.astype(np.float64), strict=False))
+
+
 def _resize_rounds(node: ir.Node) -> bool:
-    scales, shape = _constant(_input(node, 2)), _shape(_input(node, 0))
-    if node.op_type != "Resize" or scales is None or not scales.size or shape is None:
+    shape, scales = _shape(_input(node, 0)), _scales(node)
+    if shape is None or len(scales) > len(shape):
         return False
-    sizes = scales.astype(np.float64) * shape
+    sizes = [shape[axis] * scale for axis, scale in scales.items()]
     return not np.allclose(sizes, np.round(sizes), atol=1e-4)
 
 
 def _resizes_channels(node: ir.Node) -> bool:
-    scales = _constant(_input(node, 2))
-    return node.op_type == "Resize" and scales is not None and bool((scales[:2] != 1).any())
+    scales = _scales(node)
+    return any(scales.get(axis, 1) != 1 for axis in (0, 1))
 
 
 def _is_set(op_type: str, name: str, *values: object) -> Callable[[ir.Node], bool]:
