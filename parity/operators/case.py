@@ -28,5 +28,7 @@ class Case:
     cause: str | None = None
 
 
+# What is added to an operator for the row of its definition, as nodes of other operators.
+EXPANDED_ROW = " (expanded)"
 # As the file says; with inputs as initializers; with constants and integers as computed values.
 FORMS = ("as is", "constants", "computed")

@@ -12,7 +12,7 @@ from onnx.backend.test.case.test_case import TestCase
 from onnx.backend.test.loader import load_model_tests
 
 from parity.core.cli import log
-from parity.operators.case import Case, Value
+from parity.operators.case import EXPANDED_ROW, Case, Value
 
 FOLDERS = ("simple", "pytorch-operator", "pytorch-converted")
 LIGHT = "onnx/backend/test/data/light/"  # real networks whose weights nodes compute
@@ -40,7 +40,7 @@ def _node_cases(tests: list[TestCase]) -> Iterator[Case]:
         base = EXPANDED.sub("", test.name)
         operator = operators[test.name]
         if base != test.name:
-            operator = f"{operators.get(base, base.removeprefix('test_'))} (expanded)"
+            operator = operators.get(base, base.removeprefix("test_")) + EXPANDED_ROW
         inputs = [_named(test.model.graph.input, values) for values, _ in test.data_sets]
         expected = [list(map(_array, outputs)) for _, outputs in test.data_sets]
         yield Case(f"onnx/{test.name}", operator, test.model, inputs, expected)

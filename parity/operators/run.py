@@ -16,7 +16,7 @@ from parity.operators.build import (
     full_record,
     missing_by_operator,
 )
-from parity.operators.case import Case
+from parity.operators.case import EXPANDED_ROW, Case
 from parity.operators.cells import CELLS, FOLDER, WORK, conditions
 from parity.operators.measure import Job, Task, measure_job
 from parity.operators.record import Column
@@ -39,7 +39,7 @@ def run_operators(
     `causes` says what OpenCV does wrong, by the `cause` of a case. Raises InputError for wrong
     input, for a folder that cannot be written, for a full disk, and where another run is at work.
     """
-    names = parse_names(operators, "OPERATORS", by_operator(cases))
+    names = parse_names(operators, "OPERATORS", dict.fromkeys(map(_name, cases)))
     files = NARROWED if names else FULL
     for path in (CELLS, files.record.parent, files.page.parent, files.picture.parent):
         check_writable(path)
@@ -53,7 +53,7 @@ def run_operators(
         how = conditions(params.stability.perturb)
         if not names:
             check_nothing_is_lost(cases, columns, how)
-        chosen = [case for case in cases if not names or case.operator in names]
+        chosen = [case for case in cases if not names or _name(case) in names]
         _, heaps = rerun_environments(params.stability.perturb)
         jobs = plan(chosen, columns, folders, list(heaps.values()), how)
         missing = sum(
@@ -69,6 +69,11 @@ def run_operators(
             record = full_record(chosen, columns, how, causes)
         write_answer(record, files, params.plot.dpi)
         log(str(files))
+
+
+def _name(case: Case) -> str:
+    """What a user calls a case's operator; its expanded form goes with it."""
+    return case.operator.removesuffix(EXPANDED_ROW)
 
 
 def plan(

@@ -31,7 +31,7 @@ def test_many_cases_run_in_one_process_and_each_twice(process):
 @pytest.mark.parametrize(("value", "kind"), [(6, "crashed"), (7, "timeout")])
 def test_a_crash_or_a_hang_costs_only_its_case(tmp_path, monkeypatch, value, kind):
     monkeypatch.setattr(engine, "run_in_engine", loaders.run_as_fed)
-    monkeypatch.setattr(engine, "TIME_LIMIT", 5)
+    monkeypatch.setattr(engine, "TIME_LIMIT", 8)
     process = OpenCVProcess(NEW, None, tmp_path)
     failed = process.run(case(feeds={"x": np.full_like(X, value)}))
     assert failed.failure.kind == kind and not failed.outputs
