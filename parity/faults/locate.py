@@ -36,7 +36,8 @@ from parity.faults.settings import (
 )
 from parity.graphs.difference import Difference, compare
 from parity.graphs.graph import load_model, output_names
-from parity.graphs.matching import compare_pairs, differs_inside, names_in_common, output_pairs
+from parity.graphs.matching import compare_pairs, differs_inside, names_in_common
+from parity.graphs.pairing import output_pairs
 from parity.graphs.provenance import source_module
 from parity.graphs.tolerance import Tolerance, measured_tolerance
 from parity.graphs.values import ComputedValues, all_values, compute_values

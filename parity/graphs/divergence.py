@@ -3,7 +3,7 @@
 Both files run in ONNX Runtime, which rounds alike where the files are alike.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,19 +11,13 @@ from onnx import ModelProto, NodeProto
 
 from parity.backends.contract import BackendFailure
 from parity.backends.onnxruntime import run_onnxruntime
+from parity.graphs.blame import Blame, Blamed, Replaced
 from parity.graphs.difference import Difference, compare
 from parity.graphs.effect import Effect
 from parity.graphs.forcing import forced
-from parity.graphs.graph import (
-    ancestors,
-    constants,
-    input_names,
-    node_inputs,
-    output_names,
-    producers,
-)
-from parity.graphs.matching import compare_pairs, tensor_pairs
-from parity.graphs.signatures import missing_nodes, node_signatures
+from parity.graphs.graph import input_names, node_inputs, output_names, producers
+from parity.graphs.matching import compare_pairs
+from parity.graphs.pairing import tensor_pairs
 from parity.graphs.tolerance import Tolerance, own_noise
 from parity.graphs.values import ComputedValues
 
@@ -41,7 +35,8 @@ class Divergence:
     it, is beyond its `limit`; `noise` is what rounding explains there, None where that is unknown.
     `errors` are the differences of all tensors that both files compute, in the reference's order.
     `counterpart` is the candidate's node for the same output, `failed_at` the node that ONNX
-    Runtime cannot run. `confirmed` says that the fault also shows in a second cut.
+    Runtime cannot run, and `replaced` are inputs that the candidate reads otherwise. `confirmed`
+    says that the fault also shows in a second cut.
     """
 
     node: NodeProto | None
@@ -53,6 +48,7 @@ class Divergence:
     confirmed: bool
     counterpart: NodeProto | None
     failed_at: NodeProto | None
+    replaced: list[Replaced]
 
 
 def find_divergence(
@@ -65,8 +61,7 @@ def find_divergence(
     """Find where a candidate diverges from its reference, given that something differs.
 
     First comes the first matching tensor that differs although what it is computed from agrees,
-    then, among the nodes between it and the last tensors that agree, the first node that the
-    candidate lacks.
+    then, among the nodes between it and the tensors before it, the one to blame.
     """
     pairs, is_same_network = tensor_pairs(reference, expected, candidate, computed.values)
     errors = compare_pairs(reference, expected, computed.values, pairs)
@@ -80,20 +75,14 @@ def find_divergence(
         first = names.get(theirs, output_names(reference)[0])
     else:
         difference, theirs = own.errors[first], pairs[first]
-    agreeing = {name: pairs[name] for name in errors if name != first and own.agrees(name)}
-    agreeing |= dict(zip(input_names(reference), input_names(candidate), strict=True))
-    before = _nodes_between(reference, first, agreeing)
-    after = _nodes_between(candidate, theirs, agreeing.values())
-    node = None
-    if is_same_network or errors.keys() & agreeing.keys() or len(before) == 1:
-        node = _first_missing(reference, before, candidate, after, agreeing)
-        node = producers(reference)[first] if node is None else node
-    outputs = {pairs.get(name, name) for name in node.output if name} if node else set()
-    confirmed = (
-        node is not None
-        and _has_inputs(reference, node, expected, after, computed.values, agreeing, own)
-        and own.confirms(first)
-    )
+    names = own.known(pairs)
+    names |= dict(zip(input_names(reference), input_names(candidate), strict=True))
+    blame = Blame(reference, expected, candidate, computed.values, names)
+    blamed = blame.of(first, theirs)
+    in_common = errors.keys() & names.keys() - {first}
+    node = blamed.node if is_same_network or in_common or len(blamed.before) == 1 else None
+    outputs = {pairs.get(name, name) for name in blamed.node.output if name}
+    has_inputs = blamed.replaced or _has_inputs(blamed, expected, computed.values, names, own)
     return Divergence(
         node=node,
         output=first,
@@ -101,9 +90,10 @@ def find_divergence(
         limit=own.at(first) if first in own.noise else tolerance.fixed,
         noise=own.noise.get(first),
         errors=errors,
-        confirmed=confirmed,
-        counterpart=next((one for one in after if outputs.intersection(one.output)), None),
+        confirmed=node is not None and bool(has_inputs) and own.confirms(first),
+        counterpart=next((one for one in blamed.after if outputs.intersection(one.output)), None),
         failed_at=computed.failed_at,
+        replaced=blamed.replaced,
     )
 
 
@@ -126,6 +116,11 @@ class _OwnErrors:
 
     def agrees(self, name: str) -> bool:
         return self.errors[name].rel <= self.at(name)
+
+    def known(self, pairs: Mapping[str, str]) -> dict[str, str]:
+        """Return the pairs of tensors behind which no earlier error shows."""
+        given = [name for name in self.errors if self.measured or self.agrees(name)]
+        return {name: pairs[name] for name in given if self.errors[name].kind != "shape"}
 
     def confirms(self, name: str) -> bool:
         """Whether a tensor differs that is computed from the reference's values; one that cannot
@@ -200,55 +195,23 @@ def _own_errors(
     return _OwnErrors(own, noise, tolerance, measured=True)
 
 
-def _nodes_between(model: ModelProto, target: str, stop: Collection[str]) -> list[NodeProto]:
-    """Return the nodes, without constant ones, that compute a tensor from those in `stop`."""
-    found = ancestors(model, [target], stop) - set(stop) - constants(model)
-    return [node for node in model.graph.node if found.intersection(node.output)]
-
-
-def _first_missing(
-    reference: ModelProto,
-    before: list[NodeProto],
-    candidate: ModelProto,
-    after: list[NodeProto],
-    agreeing: Mapping[str, str],
-) -> NodeProto | None:
-    """Return the first node without an equal among the candidate's: by its signature, or else by
-    its signature and the agreeing tensors that it reads."""
-    for known in ({}, agreeing):
-        ours = node_signatures(reference, {name: name for name in known})
-        theirs = node_signatures(
-            candidate, {their_name: name for name, their_name in known.items()}
-        )
-        missing = missing_nodes(before, ours, after, theirs)
-        if missing:
-            return missing[0]
-    return None
-
-
 def _has_inputs(
-    reference: ModelProto,
-    node: NodeProto,
+    blamed: Blamed,
     expected: Mapping[str, np.ndarray],
-    after: list[NodeProto],
     values: Mapping[str, np.ndarray],
-    agreeing: Mapping[str, str],
-    own: "_OwnErrors",
+    names: Mapping[str, str],
+    own: _OwnErrors,
 ) -> bool:
-    """Whether the candidate has everything that a node of the reference reads.
+    """Whether the candidate has everything that the blamed node reads.
 
-    An input is an agreeing tensor, a constant, or a tensor of `after` with the same values: where a
-    node was removed, the node before it may have taken over the name of its output.
+    An input is a tensor in common, a constant, or a tensor of the candidate's nodes with the same
+    values: where a node was removed, the node before it may have taken over its output's name.
     """
-    fixed = constants(reference)
-    found = [values[name] for one in after for name in one.output if name in values]
-    found += [values[name] for one in after for name in node_inputs(one) if name in values]
+    read = [name for one in blamed.after for name in (*one.output, *node_inputs(one))]
+    found = [values[name] for name in read if name in values]
     return all(
-        name in agreeing
-        or name in fixed
-        or (
-            name in expected
-            and any(compare(value, expected[name]).rel <= own.at(name) for value in found)
-        )
-        for name in node_inputs(node)
+        name in names
+        or name not in expected  # a constant
+        or any(compare(value, expected[name]).rel <= own.at(name) for value in found)
+        for name in node_inputs(blamed.node)
     )

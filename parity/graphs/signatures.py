@@ -4,24 +4,42 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from difflib import SequenceMatcher
+from enum import IntEnum
 
 import numpy as np
-from onnx import ModelProto, NodeProto
+import onnx
+from onnx import AttributeProto, ModelProto, NodeProto
 
 from parity.graphs.graph import constant_values, constants, producers
 
 NO_NAMES: dict[str, str] = {}
+COMMUTATIVE = ("Add", "Mul", "Max", "Min", "Sum", "Mean", "And", "Or", "Equal")
+KERNELS = ("Conv", "ConvTranspose")  # whose kernel_shape is that of their weights
+DEFAULTS = {"strides": 1, "dilations": 1, "pads": 0}  # of each element, where a file states none
+
+Signature = tuple  # (domain, operator, attributes, inputs)
+
+
+class Likeness(IntEnum):
+    """How much two nodes have in common."""
+
+    NOTHING = 0
+    OPERATOR = 1  # the operator, and the shapes of its constants
+    ATTRIBUTES = 2  # the attributes too
+    EQUAL = 3  # the content of the constants too
 
 
 def node_signatures(
     model: ModelProto, known: Mapping[str, str] = NO_NAMES
-) -> Callable[[NodeProto], tuple]:
+) -> Callable[[NodeProto], Signature]:
     """Return a function that maps equal nodes of different models to equal signatures.
 
-    A signature consists of the operation, the attributes, the content of the constants that the
-    node reads, and the tensors of `known` that it reads, by the names that these map to.
+    A signature consists of the operation, the attributes without those that have their default, the
+    content of the constants that the node reads, and the tensors of `known` that it reads, by the
+    names that these map to. The order of a sum's or a product's inputs does not count.
     """
     contents, fixed, computed_by = constant_values(model), constants(model), producers(model)
+    opsets = {entry.domain: entry.version for entry in model.opset_import}
     digests: dict[str, object] = {}
 
     def tensor(name: str) -> object:
@@ -32,11 +50,28 @@ def node_signatures(
             digests[name] = signature(computed_by[name]) if content is None else digest(content)
         return digests[name]
 
-    def signature(node: NodeProto) -> tuple:
-        attributes = sorted(one.SerializeToString(deterministic=True) for one in node.attribute)
-        return node.domain, node.op_type, tuple(attributes), tuple(map(tensor, node.input))
+    def signature(node: NodeProto) -> Signature:
+        attributes = _stated(node, opsets.get(node.domain, 1))
+        inputs = list(map(tensor, node.input))
+        if node.op_type in COMMUTATIVE:
+            inputs.sort(key=repr)
+        return node.domain, node.op_type, attributes, tuple(inputs)
 
     return signature
+
+
+def likeness(one: Signature, other: Signature) -> Likeness:
+    """Compare two signatures without tensors of `known`."""
+    if one == other:
+        return Likeness.EQUAL
+    if one[:2] != other[:2] or _shapes(one) != _shapes(other):
+        return Likeness.NOTHING
+    return Likeness.ATTRIBUTES if one[2] == other[2] else Likeness.OPERATOR
+
+
+def has_weights(signature: Signature) -> bool:
+    """Whether a node reads a constant of several numbers, which hardly any other node reads."""
+    return any(part and isinstance(part[1], tuple) and part[1] for part in signature[3])
 
 
 def digest(value: np.ndarray) -> tuple:
@@ -44,6 +79,35 @@ def digest(value: np.ndarray) -> tuple:
     data = np.ascontiguousarray(value)
     content = str(value.tolist()).encode() if value.dtype == object else data.tobytes()
     return value.dtype.str, value.shape, hashlib.blake2b(content).digest()
+
+
+def _stated(node: NodeProto, opset: int) -> tuple[bytes, ...]:
+    """Return the attributes of a node that change its function, sorted."""
+    try:
+        defaults = onnx.defs.get_schema(node.op_type, opset, node.domain).attributes
+    except onnx.defs.SchemaError:  # an operator of another domain
+        defaults = {}
+    stated = []
+    for one in node.attribute:
+        usual = DEFAULTS.get(one.name)
+        default = defaults[one.name].default_value if one.name in defaults else None
+        if one.name == "kernel_shape" and node.op_type in KERNELS:
+            continue
+        if usual is not None and all(length == usual for length in one.ints):
+            continue
+        if default is not None and default.type and _is_same(one, default):
+            continue
+        stated.append(one.SerializeToString(deterministic=True))
+    return tuple(sorted(stated))
+
+
+def _is_same(one: AttributeProto, default: AttributeProto) -> bool:
+    return onnx.helper.get_attribute_value(one) == onnx.helper.get_attribute_value(default)
+
+
+def _shapes(signature: Signature) -> tuple:
+    """Return the types and shapes of a node's constants, by its inputs' places."""
+    return tuple(part and part[:2] for part in signature[3])
 
 
 def align(ours: list[tuple], theirs: list[tuple]) -> list[tuple[int, int, bool]]:
@@ -62,9 +126,9 @@ def align(ours: list[tuple], theirs: list[tuple]) -> list[tuple[int, int, bool]]
 
 def missing_nodes(
     before: list[NodeProto],
-    our_signature: Callable[[NodeProto], tuple],
+    our_signature: Callable[[NodeProto], Signature],
     after: list[NodeProto],
-    their_signature: Callable[[NodeProto], tuple],
+    their_signature: Callable[[NodeProto], Signature],
 ) -> list[NodeProto]:
     """Return the nodes of `before` without an equal in `after`, which equals one node at most.
 

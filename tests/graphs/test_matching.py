@@ -4,13 +4,8 @@ from helpers.faulty import BLOB, change_weight, network, parse, perturb_one, ren
 
 from parity.graphs.difference import Difference
 from parity.graphs.graph import producers
-from parity.graphs.matching import (
-    compare_pairs,
-    differs_inside,
-    names_in_common,
-    output_pairs,
-    tensor_pairs,
-)
+from parity.graphs.matching import compare_pairs, differs_inside, names_in_common
+from parity.graphs.pairing import output_pairs, tensor_pairs
 from parity.graphs.tolerance import Tolerance
 from parity.graphs.values import all_values
 

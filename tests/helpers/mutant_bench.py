@@ -1,10 +1,13 @@
 """How many faults does `locate` name? Measured on mutants of torchvision's networks.
 
-`PYTHONPATH=.:tests python -m helpers.mutant_bench FOLDER` exports the networks into FOLDER, draws
-the mutants by a seed, and prints those that are not named at the very node, then the sums.
+`PYTHONPATH=.:tests python -m helpers.mutant_bench draw FOLDER` exports the networks into FOLDER and
+writes mutants drawn by a seed beside them. `measure FOLDER` prints those that are not named at the
+very node, then the sums.
 """
 
 import argparse
+import hashlib
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +21,7 @@ import torch
 from onnx import ModelProto
 
 from helpers.mutant_networks import NETWORKS, blob_of, export_network
-from helpers.mutants import FAULTS, REWRITES, Editor, faults_of, renamed
+from helpers.mutants import KINDS, REWRITES, Editor, faults_of, renamed
 from parity.faults.fault import Fault
 from parity.faults.locate import compare_files
 from parity.graphs.difference import compare
@@ -31,6 +34,7 @@ FIXED = 1e-4  # the limit where rounding is unknown, as for two files
 AS_IT_IS, OTHER_EXPORTER, OTHER_NAMES = "as it is", "other exporter", ", other names"
 SAME = 1e-4  # relative, of tensors that two exporters compute
 MEANS = ("ReduceMean", "GlobalAveragePool")
+LIST = "mutants.json"
 TRIES = 12  # nodes of a kind, until one has an effect
 
 
@@ -141,7 +145,11 @@ def differs(pair: Pair, model: ModelProto) -> bool:
     computed = compute_values(model, dict.fromkeys(input_names(model), pair.reference.blob))
     if computed.failure:
         return True
-    reference, (ours,), (theirs,) = pair.reference, output_names(pair.reference.model), output_names(model)
+    reference, (ours,), (theirs,) = (
+        pair.reference,
+        output_names(pair.reference.model),
+        output_names(model),
+    )
     rel = compare(computed.values[theirs], reference.values[ours]).rel
     return rel > reference.tolerance.at(ours)
 
@@ -152,9 +160,11 @@ def mutants_of(found: list[Pair], count: int, rng: np.random.Generator, kinds: C
     tried: set = set()
     for number in range(count):
         pair = found[number % len(found)]
-        for kind in sorted(FAULTS, key=lambda kind: (kinds[kind], rng.random())):
-            nodes = list(pair.nodes)
-            rng.shuffle(nodes)
+        for kind in sorted(KINDS, key=lambda kind: (kinds[kind], rng.random())):
+            operators = {one.name: one.op_type for one in pair.candidate.nodes}
+            names = list(pair.nodes)
+            rng.shuffle(names)
+            nodes = {name: operators[name] for name in names}
             editor_of = lambda: Editor(pair.candidate.model, pair.candidate.values, rng)  # noqa: E731, B023
             mutant = None
             for tries, (node, model) in enumerate(faults_of(editor_of, nodes, kind)):
@@ -170,56 +180,107 @@ def mutants_of(found: list[Pair], count: int, rng: np.random.Generator, kinds: C
                 break
 
 
-def search(pair: Pair, model: ModelProto) -> Fault | None:
-    feeds = dict.fromkeys(input_names(model), pair.reference.blob)
-    reference = pair.reference
+def search(reference: File, model: ModelProto) -> Fault | None:
+    feeds = dict.fromkeys(input_names(model), reference.blob)
     return compare_files(
         reference.model, reference.values, model, compute_values(model, feeds), reference.tolerance
     )
 
 
-def distance(pair: Pair, found: Fault | None, node: str) -> int | None:
+def distance(reference: File, found: Fault | None, node: str) -> int | None:
     """Return how many nodes lie between the named and the right one; None if none is named."""
     if found is None or found.node is None:
         return None
-    order = [node_name(one) for one in pair.reference.nodes]
-    return order.index(node_name(found.node)) - order.index(node) if node_name(found.node) in order else None
+    order = [node_name(one) for one in reference.model.graph.node]
+    return order.index(node_name(found.node)) - order.index(node)
+
+
+def draw(args: argparse.Namespace) -> None:
+    """Write the rewritten files and the mutants, with their references, into the folder."""
+    rng, kinds, entries = np.random.default_rng(args.seed), Counter(), []
+    args.folder.mkdir(parents=True, exist_ok=True)
+
+    def write(pair: Pair, model: ModelProto, kind: str, node: str | None) -> None:
+        names = []
+        for one in (pair.reference.model, model):
+            content = one.SerializeToString()
+            names.append(f"{hashlib.blake2b(content, digest_size=8).hexdigest()}.onnx")
+            (args.folder / names[-1]).write_bytes(content)
+        entries.append([pair.network, pair.rewrite, kind, node, *names])
+
+    for name in args.networks.split(","):
+        start = time.time()
+        found = pairs(name, args.folder)
+        for pair in found:
+            if pair.rewrite != AS_IT_IS:
+                write(pair, pair.candidate.model, "", None)
+        for mutant in mutants_of(found, args.count, rng, kinds):
+            write(mutant.pair, mutant.model, mutant.kind, mutant.node)
+        print(f"{name}: {time.time() - start:.0f} s", flush=True)
+        (args.folder / LIST).write_text(json.dumps(entries, indent=0))
+    print(dict(kinds))
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Search all files of the folder."""
+    sums, alarms, healthy, references = Counter(), 0, 0, {}
+    start, before = time.time(), None
+    for entry in json.loads((args.folder / LIST).read_text()):
+        network, rewrite, kind, node, reference, candidate = entry
+        if network not in args.networks.split(",") or (args.skip_healthy and node is None):
+            continue
+        if before != network:
+            references, before = {}, network
+        if reference not in references:
+            references[reference] = File(onnx.load(args.folder / reference), blob_of(network))
+        reference, model = references[reference], onnx.load(args.folder / candidate)
+        located = search(reference, model)
+        label = f"{network} | {rewrite} | {kind} | {node}"
+        what = (
+            located
+            and f"{located.title}: {located.difference.text()[:80]}, limit {located.limit:.2g}, confirmed {located.confirmed}"
+        )
+        if node is None:
+            healthy += 1
+            if located:
+                alarms += 1
+                print(f"ALARM {label} {candidate}: {what}", flush=True)
+            continue
+        far = distance(reference, located, node)
+        word = rating(located, far)
+        sums[word] += 1
+        if word == EXACT:
+            sums["confirmed"] += located.confirmed
+        else:
+            print(f"{word} {label} {candidate}: {what}; {far} nodes off", flush=True)
+    total = sum(count for word, count in sums.items() if word != "confirmed")
+    print(
+        f"{sums[EXACT]} of {total} named exactly, {dict(sums)}; {alarms} alarms in {healthy} rewritten files; {time.time() - start:.0f} s"
+    )
+
+
+EXACT = "exact"
+
+
+def rating(located: Fault | None, far: int | None) -> str:
+    if located is None:
+        return "MISSED"
+    if far is None:
+        return "UNLOCATED"
+    return EXACT if far == 0 else "NEAR" if abs(far) < 3 else "FAR"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=("draw", "measure"))
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--count", type=int, default=16, help="mutants of each network")
+    parser.add_argument("--count", type=int, default=17, help="mutants of each network")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--skip-healthy", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    rng, kinds = np.random.default_rng(args.seed), Counter()
-    sums, alarms, healthy = Counter(), 0, 0
-    for name in args.networks.split(","):
-        start = time.time()
-        found = pairs(name, args.folder)
-        if not args.skip_healthy:
-            for pair in found:
-                if pair.rewrite == AS_IT_IS:
-                    continue
-                healthy += 1
-                if alarm := search(pair, pair.candidate.model):
-                    alarms += 1
-                    print(f"ALARM {pair.network} | {pair.rewrite}: {alarm.title} {alarm.difference.text()} limit {alarm.limit:.2g}", flush=True)
-        for mutant in mutants_of(found, args.count, rng, kinds):
-            located = search(mutant.pair, mutant.model)
-            far = distance(mutant.pair, located, mutant.node)
-            word = "missed" if located is None else "unlocated" if located.node is None else "exact" if far == 0 else "near" if far is not None and abs(far) < 3 else "far"
-            sums[word] += 1
-            if word != "exact":
-                print(f"{word.upper()} {mutant}: {located and located.title} by {far}, {located and located.difference.text()}, confirmed {located and located.confirmed}", flush=True)
-            elif not located.confirmed:
-                sums["exact but unconfirmed"] += 1
-        print(f"# {name}: {time.time() - start:.0f} s, {dict(sums)}, alarms {alarms} of {healthy}", flush=True)
-    print(dict(kinds))
-    print(f"{sums['exact']} of {sum(v for k, v in sums.items() if 'but' not in k)} exact, {dict(sums)}; {alarms} alarms in {healthy} rewritten files")
+    {"draw": draw, "measure": measure}[args.what](args)
 
 
 if __name__ == "__main__":

@@ -49,9 +49,7 @@ class Segmenter(nn.Module):
 
 def _classifier(name: str) -> Callable[[], nn.Module]:
     options = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
-    return lambda: torchvision.models.get_model(
-        name, weights=None, num_classes=CLASSES, **options
-    )
+    return lambda: torchvision.models.get_model(name, weights=None, num_classes=CLASSES, **options)
 
 
 def _lraspp() -> nn.Module:

@@ -11,7 +11,13 @@ from parity.graphs.graph import constant_values, node_inputs, producers
 
 PRODUCTS = ("Conv", "Gemm", "MatMul")
 NORMS = ("BatchNormalization", "LayerNormalization", "InstanceNormalization")
-PADDED = {  # operators that compute the same shape from one input, and what may replace them
+POOLINGS = {
+    "MaxPool": "AveragePool",
+    "AveragePool": "MaxPool",
+    "ReduceMean": "ReduceMax",
+    "GlobalAveragePool": "GlobalMaxPool",
+}
+ACTIVATIONS = {  # with what may replace them
     "Relu": [("LeakyRelu", {"alpha": 0.01}), ("HardSwish", {}), ("Softplus", {})],
     "HardSwish": [("Relu", {}), ("Mish", {})],
     "HardSigmoid": [("Sigmoid", {}), ("HardSigmoid", {"alpha": 0.2, "beta": 0.5})],
@@ -91,23 +97,33 @@ class Editor:
                 if name in self.values and self.values[name].dtype == np.float32]  # fmt: skip
 
 
-Fault = Callable[[Editor, NodeProto], bool]  # changes the node, or returns False: it does not fit
-FAULTS: dict[str, Fault] = {}
+Change = Callable[[Editor, NodeProto], bool]  # changes the node, or returns False: it does not fit
 
 
-def fault(name: str) -> Callable[[Fault], Fault]:
-    def register(function: Fault) -> Fault:
-        FAULTS[name] = function
-        return function
+@dataclass(frozen=True)
+class Kind:
+    """A kind of fault, and the operators that it fits."""
+
+    operators: tuple[str, ...]
+    put: Change
+
+
+KINDS: dict[str, Kind] = {}
+
+
+def fault(name: str, *operators: str) -> Callable[[Change], Change]:
+    def register(put: Change) -> Change:
+        KINDS[name] = Kind(operators, put)
+        return put
 
     return register
 
 
 def _weight(name: str, change: Callable[[np.ndarray, np.random.Generator], np.ndarray | None]):
-    @fault(name)
+    @fault(name, *PRODUCTS, "GRU")
     def put(editor: Editor, node: NodeProto) -> bool:
         places = [p for p in (1, 0) if p < len(node.input) and editor.is_constant(node.input[p])]
-        if node.op_type not in (*PRODUCTS, "GRU") or not places:
+        if not places:
             return False
         changed = change(editor.constants[node.input[places[0]]].copy(), editor.rng)
         if changed is None:
@@ -143,9 +159,9 @@ _weight("kernel flipped", _flipped)
 _weight("input channels swapped", _swapped_channels)
 
 
-@fault("bias changed")
+@fault("bias changed", "Conv", "Gemm")
 def _(editor: Editor, node: NodeProto) -> bool:
-    if node.op_type not in ("Conv", "Gemm") or len(node.input) < 3:
+    if len(node.input) < 3 or not editor.is_constant(node.input[2]):
         return False
     bias = editor.constants[node.input[2]].copy()
     bias.flat[editor.rng.integers(bias.size)] += np.abs(bias).max() + 0.1
@@ -153,84 +169,72 @@ def _(editor: Editor, node: NodeProto) -> bool:
     return True
 
 
-@fault("bias lost")
+@fault("bias lost", "Conv")
 def _(editor: Editor, node: NodeProto) -> bool:
-    if node.op_type != "Conv" or len(node.input) < 3:
+    if len(node.input) < 3:
         return False
     del node.input[2:]
     return True
 
 
-@fault("epsilon")
+@fault("epsilon", *NORMS)
 def _(editor: Editor, node: NodeProto) -> bool:
-    if node.op_type not in NORMS:
-        return False
     editor.set(node, epsilon=1e-2 if editor.attributes(node).get("epsilon", 1e-5) < 1e-2 else 1e-5)
     return True
 
 
-@fault("normalization's scale")
+@fault("normalization's scale", *NORMS)
 def _(editor: Editor, node: NodeProto) -> bool:
-    if node.op_type not in NORMS:
-        return False
     scale = editor.constants[node.input[1]].copy()
     scale.flat[editor.rng.integers(scale.size)] *= 1.3
     editor.constant(node, 1, scale)
     return True
 
 
-@fault("pads moved")
+@fault("pads moved", "Conv", "MaxPool", "AveragePool")
 def _(editor: Editor, node: NodeProto) -> bool:
     pads = editor.attributes(node).get("pads")
-    if node.op_type not in ("Conv", "MaxPool", "AveragePool") or not pads or pads[0] != 1:
+    if not pads or pads[0] != 1:
         return False
     editor.set(node, pads=[0, 0, 2, 2] if node.op_type == "Conv" else [pads[0], 0, pads[2], 2])
     return pads == [1, 1, 1, 1]
 
 
-@fault("padding counted")
+@fault("padding counted", "AveragePool")
 def _(editor: Editor, node: NodeProto) -> bool:
-    if node.op_type != "AveragePool" or not any(editor.attributes(node).get("pads", ())):
+    if not any(editor.attributes(node).get("pads", ())):
         return False
     editor.set(node, count_include_pad=1 - editor.attributes(node).get("count_include_pad", 0))
     return True
 
 
-@fault("other pooling")
+@fault("other pooling", *POOLINGS)
 def _(editor: Editor, node: NodeProto) -> bool:
-    others = {"MaxPool": "AveragePool", "AveragePool": "MaxPool", "ReduceMean": "ReduceMax"}
-    others["GlobalAveragePool"] = "GlobalMaxPool"
-    if node.op_type not in others:
-        return False
     lost = ("count_include_pad", "storage_order", "dilations")
     kept = {key: value for key, value in editor.attributes(node).items() if key not in lost}
-    editor.replace(node, others[node.op_type], **kept)
+    editor.replace(node, POOLINGS[node.op_type], **kept)
     return True
 
 
-@fault("other activation")
+@fault("other activation", *ACTIVATIONS)
 def _(editor: Editor, node: NodeProto) -> bool:
-    if node.op_type not in PADDED:
-        return False
-    others = PADDED[node.op_type]
+    others = ACTIVATIONS[node.op_type]
     kind, attributes = others[editor.rng.integers(len(others))]
     editor.replace(node, kind, **attributes)
     return True
 
 
-@fault("activation lost")
+@fault("activation lost", *ACTIVATIONS)
 def _(editor: Editor, node: NodeProto) -> bool:
-    if node.op_type not in PADDED or editor.is_output(node.output[0]):
+    if editor.is_output(node.output[0]):
         return False
     editor.bypass(node, node.input[0])
     return True
 
 
-@fault("activation lost, its name taken over")
+@fault("activation lost, its name taken over", *ACTIVATIONS)
 def _(editor: Editor, node: NodeProto) -> bool:
     source, target = node.input[0], node.output[0]
-    if node.op_type not in PADDED:
-        return False
     if sum(source in one.input for one in editor.nodes) > 1:
         return False
     before = next((one for one in editor.nodes if source in one.output), None)
@@ -244,15 +248,14 @@ def _(editor: Editor, node: NodeProto) -> bool:
 def _is_residual(editor: Editor, node: NodeProto) -> bool:
     shapes = [editor.shape(name) for name in node.input]
     return (
-        node.op_type == "Add"
-        and not any(editor.is_constant(name) for name in node.input)
+        not any(editor.is_constant(name) for name in node.input)
         and shapes[0] == shapes[1]
         and len(shapes[0]) > 1
         and not editor.is_output(node.output[0])
     )
 
 
-@fault("residual lost")
+@fault("residual lost", "Add")
 def _(editor: Editor, node: NodeProto) -> bool:
     if not _is_residual(editor, node):
         return False
@@ -260,20 +263,33 @@ def _(editor: Editor, node: NodeProto) -> bool:
     return True
 
 
-@fault("residual rewired")
+@fault("residual rewired", "Add")
 def _(editor: Editor, node: NodeProto) -> bool:
-    if not _is_residual(editor, node):
-        return False
-    shape = editor.shape(node.input[0])
-    names = [name for name in editor.before(node) if editor.shape(name) == shape]
-    names = [name for name in names if name not in node.input]
+    return _is_residual(editor, node) and _rewire(editor, node, int(editor.rng.integers(2)))
+
+
+def _rewire(editor: Editor, node: NodeProto, place: int) -> bool:
+    """Let a node read a tensor of the same shape in place of one of its inputs.
+
+    A tensor from which a chain of nodes computes that input would be the loss of a node.
+    """
+    names, lost = editor.before(node), {*node.input}
+    name, computed = node.input[place], producers(editor.model)
+    while name in computed:
+        inputs = [one for one in node_inputs(computed[name]) if one in editor.values]
+        lost.update(inputs)
+        if len(inputs) != 1 or sum(inputs[0] in one.input for one in editor.nodes) > 1:
+            break
+        (name,) = inputs
+    shape = editor.shape(node.input[place])
+    names = [one for one in names if editor.shape(one) == shape and one not in lost]
     if not names:
         return False
-    node.input[int(editor.rng.integers(2))] = names[-1 - editor.rng.integers(min(4, len(names)))]
+    node.input[place] = names[-1 - editor.rng.integers(min(4, len(names)))]
     return True
 
 
-@fault("residual doubled")
+@fault("residual doubled", "Add")
 def _(editor: Editor, node: NodeProto) -> bool:
     if not _is_residual(editor, node):
         return False
@@ -281,24 +297,18 @@ def _(editor: Editor, node: NodeProto) -> bool:
     return True
 
 
-@fault("factor rewired")
+@fault("factor rewired", "Mul")
 def _(editor: Editor, node: NodeProto) -> bool:
     shapes = [editor.shape(name) for name in node.input]
-    if node.op_type != "Mul" or any(editor.is_constant(name) for name in node.input):
+    if any(editor.is_constant(name) for name in node.input):
         return False
-    place = int(np.argmin([np.prod(shape) for shape in shapes]))
-    names = [name for name in editor.before(node) if editor.shape(name) == shapes[place]]
-    names = [name for name in names if name not in node.input]
-    if not names:
-        return False
-    node.input[place] = names[-1]
-    return True
+    return _rewire(editor, node, int(np.argmin([np.prod(shape) for shape in shapes])))
 
 
-@fault("branches swapped")
+@fault("branches swapped", "Concat")
 def _(editor: Editor, node: NodeProto) -> bool:
     shapes = [editor.shape(name) for name in node.input]
-    if node.op_type != "Concat" or len(node.input) < 2 or len(shapes[0]) < 3:
+    if len(node.input) < 2 or len(shapes[0]) < 3:
         return False
     one, other = editor.rng.choice(len(node.input), 2, replace=False)
     if node.input[one] == node.input[other]:
@@ -307,9 +317,9 @@ def _(editor: Editor, node: NodeProto) -> bool:
     return True
 
 
-@fault("branch repeated")
+@fault("branch repeated", "Concat")
 def _(editor: Editor, node: NodeProto) -> bool:
-    if node.op_type != "Concat" or len({editor.shape(name) for name in node.input}) > 1:
+    if len({editor.shape(name) for name in node.input}) > 1:
         return False
     if len(node.input) < 2 or node.input[0] == node.input[1]:
         return False
@@ -317,30 +327,30 @@ def _(editor: Editor, node: NodeProto) -> bool:
     return True
 
 
-@fault("operands swapped")
+@fault("operands swapped", "Sub", "Div", "MatMul", "Pow")
 def _(editor: Editor, node: NodeProto) -> bool:
     shapes = [editor.shape(name) for name in node.input]
-    if node.op_type not in ("Sub", "Div", "MatMul", "Pow") or len(set(shapes)) > 1:
+    if len(set(shapes)) > 1 or node.input[0] == node.input[1]:
         return False
     node.input[0], node.input[1] = node.input[1], node.input[0]
     return True
 
 
-@fault("axis")
+@fault("axis", "Softmax")
 def _(editor: Editor, node: NodeProto) -> bool:
     shape = editor.shape(node.input[0]) if node.input else ()
-    if node.op_type != "Softmax" or len(shape) < 2:
+    if len(shape) < 2:
         return False
     axis = editor.attributes(node).get("axis", -1) % len(shape)
     editor.set(node, axis=axis - 1)
     return True
 
 
-@fault("axes transposed")
+@fault("axes transposed", "Transpose")
 def _(editor: Editor, node: NodeProto) -> bool:
     perm = editor.attributes(node).get("perm")
     shape = editor.shape(node.input[0]) if node.input else ()
-    if node.op_type != "Transpose" or perm is None or not shape:
+    if perm is None or not shape:
         return False
     changed = list(perm)
     for one in range(len(perm)):
@@ -353,18 +363,16 @@ def _(editor: Editor, node: NodeProto) -> bool:
     return False
 
 
-@fault("Gemm transposed")
+@fault("Gemm transposed", "Gemm")
 def _(editor: Editor, node: NodeProto) -> bool:
-    if node.op_type != "Gemm" or len(set(editor.shape(node.input[1]))) > 1:
+    if len(set(editor.shape(node.input[1]))) > 1:
         return False
     editor.set(node, transB=1 - editor.attributes(node).get("transB", 0))
     return True
 
 
-@fault("constant changed")
+@fault("constant changed", "Mul", "Add", "Div", "Sub", "Clip", "Pow")
 def _(editor: Editor, node: NodeProto) -> bool:
-    if node.op_type not in ("Mul", "Add", "Div", "Sub", "Clip", "Pow"):
-        return False
     for place, name in enumerate(node.input):
         value = editor.constants.get(name)
         if value is not None and value.dtype == np.float32:
@@ -376,9 +384,9 @@ def _(editor: Editor, node: NodeProto) -> bool:
     return False
 
 
-@fault("index changed")
+@fault("index changed", "Gather")
 def _(editor: Editor, node: NodeProto) -> bool:
-    if node.op_type != "Gather" or not editor.is_constant(node.input[1]):
+    if not editor.is_constant(node.input[1]):
         return False
     index, axis = editor.constants[node.input[1]], editor.attributes(node).get("axis", 0)
     length = (editor.shape(node.input[0]) or (1,))[axis]
@@ -388,9 +396,9 @@ def _(editor: Editor, node: NodeProto) -> bool:
     return True
 
 
-@fault("groups reshaped otherwise")
+@fault("groups reshaped otherwise", "Reshape")
 def _(editor: Editor, node: NodeProto) -> bool:
-    if node.op_type != "Reshape" or not editor.is_constant(node.input[1]):
+    if not editor.is_constant(node.input[1]):
         return False
     shape = list(editor.shape(node.output[0]))
     if len(shape) != 5 or shape[1] == shape[2]:
@@ -400,18 +408,16 @@ def _(editor: Editor, node: NodeProto) -> bool:
     return True
 
 
-@fault("halves swapped")
+@fault("halves swapped", "Split")
 def _(editor: Editor, node: NodeProto) -> bool:
-    if node.op_type != "Split" or len(node.output) != 2:
+    if len(node.output) != 2:
         return False
     node.output[:] = node.output[::-1]
     return True
 
 
-@fault("Resize's mode")
+@fault("Resize's mode", "Resize")
 def _(editor: Editor, node: NodeProto) -> bool:
-    if node.op_type != "Resize":
-        return False
     attributes = editor.attributes(node)
     if editor.rng.integers(2):
         asymmetric = attributes.get("coordinate_transformation_mode") == b"asymmetric"
@@ -422,21 +428,15 @@ def _(editor: Editor, node: NodeProto) -> bool:
     return True
 
 
-@fault("reset after the product")
+@fault("reset after the product", "GRU")
 def _(editor: Editor, node: NodeProto) -> bool:
-    if node.op_type != "GRU":
-        return False
     editor.set(node, linear_before_reset=1 - editor.attributes(node).get("linear_before_reset", 0))
     return True
 
 
-@fault("operator in float16")
+@fault("operator in float16", "Softmax", "Relu", "HardSwish", "Add")
 def _(editor: Editor, node: NodeProto) -> bool:
-    if node.op_type not in ("Softmax", "Relu", "HardSwish", "Add") or editor.is_output(
-        node.output[0]
-    ):
-        return False
-    if any(editor.is_constant(name) for name in node.input):
+    if editor.is_output(node.output[0]) or any(editor.is_constant(name) for name in node.input):
         return False
     place = [one.name for one in editor.nodes].index(node.name)
     casts = []
@@ -633,9 +633,12 @@ def renamed(model: ModelProto) -> ModelProto:
     return model
 
 
-def faults_of(editor_of: Callable[[], Editor], nodes: Collection[str], kind: str) -> Iterator[tuple]:
-    """Yield (node, model) for each of `nodes` that a kind of fault fits."""
-    for name in nodes:
-        editor = editor_of()
-        if FAULTS[kind](editor, editor.node(name)):
-            yield name, editor.model
+def faults_of(
+    make: Callable[[], Editor], nodes: Mapping[str, str], kind: str
+) -> Iterator[tuple[str, ModelProto]]:
+    """Yield (node, model) for each of `nodes`, whose operators are given, that a kind fits."""
+    for name, operator in nodes.items():
+        if operator in KINDS[kind].operators:
+            editor = make()
+            if KINDS[kind].put(editor, editor.node(name)):
+                yield name, editor.model
