@@ -3,7 +3,7 @@
 Both files run in ONNX Runtime, which rounds alike where the files are alike.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +66,9 @@ def find_divergence(
     pairs, is_same_network = tensor_pairs(reference, expected, candidate, computed.values)
     errors = compare_pairs(reference, expected, computed.values, pairs)
     own = _own_errors(reference, expected, candidate, computed.values, pairs, errors, tolerance)
-    first = own.first(_effect(reference, expected, errors, tolerance))
+    effect = _effect(reference, expected, errors, tolerance)
+    reaching = _reaching(reference, errors, tolerance, effect.output) if effect else own.errors
+    first = own.first(effect, reaching)
     if first is None:  # no computed tensor differs: the one that could not be computed does
         failed = computed.failed_at.output if computed.failed_at else []
         theirs = next(filter(None, failed), output_names(candidate)[0])
@@ -127,17 +129,21 @@ class _OwnErrors:
         be computed does."""
         return name not in self.errors or (self.measured and not self.agrees(name))
 
-    def first(self, effect: Effect | None) -> str | None:
-        """Return the first tensor that differs and, if the output has an error, explains it. Where
-        no tensor explains it, because only the sum of the errors is large, return the tensor with
-        the largest error; None if all errors are 0."""
-        wrong = [name for name in self.errors if not self.agrees(name)]
-        for name in wrong:
-            error = self.errors[name]
+    def wrong(self, effect: Effect | None, reaching: Collection[str]) -> Iterator[str]:
+        """Yield the tensors that differ and, if the output has an error, explain it. Those that do
+        not are no fault but a rewrite that rounds more, or another tensor."""
+        for name, error in self.errors.items():
+            if name not in reaching or self.agrees(name):
+                continue
             if not effect or error.rel > self.tolerance.fixed or effect.explains(name, error):
-                return name
-        if wrong:
-            return wrong[0]
+                yield name
+
+    def first(self, effect: Effect | None, reaching: Collection[str]) -> str | None:
+        """Return the first wrong tensor. Where none explains the output's error, because only the
+        sum of the errors is large, return the tensor with the largest error; None if all errors
+        are 0."""
+        if first := next(self.wrong(effect, reaching), None):
+            return first
         shares = {name: error.rel / self.at(name) for name, error in self.errors.items()}
         largest = max(shares, key=shares.__getitem__, default=None)
         return largest if largest and shares[largest] else None
@@ -159,6 +165,19 @@ def _effect(
     if worst is None or shares[worst] <= 1:
         return None
     return Effect(reference, expected, worst, errors[worst].rel)
+
+
+def _reaching(
+    reference: ModelProto, errors: Mapping[str, Difference], tolerance: Tolerance, output: str
+) -> set[str]:
+    """Return the tensors whose error can reach the output: on some path between them no tensor
+    agrees in the whole files."""
+    found = {output}
+    for name, node in reversed(producers(reference).items()):
+        error = errors.get(name)
+        if name in found and (error is None or error.rel > tolerance.at(name)):
+            found.update(node_inputs(node))
+    return found
 
 
 def _own_errors(

@@ -11,20 +11,18 @@ import numpy as np
 from onnx import ModelProto
 
 from parity.graphs.difference import compare
-from parity.graphs.graph import ancestors, constants, output_names, producers
+from parity.graphs.graph import ancestors, constant_values, constants, output_names, producers
 from parity.graphs.signatures import (
     COMMUTATIVE,
     Likeness,
-    align,
-    has_weights,
     likeness,
     node_signatures,
 )
 
 LEAST_SHARE = 0.5  # of the reference's tensors that must match for two files to be one network
-# The relative difference up to which values identify a tensor. The nearest wins, so this bounds
-# only how much a fault may change a tensor that is still recognized by its values.
-NEAR = 1e-3
+# The relative difference up to which values identify a tensor, or weights a node. The nearest wins,
+# so this bounds only how much a fault may change what is still recognized: bfloat16 rounds by 4e-3.
+NEAR = 5e-3
 ROUNDED = 1e-5  # up to which one match is no better than another
 SAMPLES = 64  # elements that rule out most tensors
 
@@ -89,15 +87,18 @@ class _Side:
         """Return which of its node's outputs a tensor is."""
         return list(self.nodes[name].output).index(name)
 
-    def distinctive(self) -> dict[tuple[int, ...], list[str]]:
-        """Return the float tensors that values identify, by shape: many are filled with one."""
-        found: dict[tuple[int, ...], list[str]] = {}
-        for name in self.nodes:
-            value = self.values.get(name)
-            is_float = value is not None and value.dtype == np.float32
-            if is_float and value.size > 1 and (value != value.flat[0]).any():
-                found.setdefault(value.shape, []).append(name)
-        return found
+    def tensors(self) -> dict[tuple, dict[str, np.ndarray]]:
+        """Return the values that identify tensors, by shape and by name."""
+        return _by_shape({name: ((), self.values.get(name)) for name in self.nodes})
+
+    def weights(self) -> dict[tuple, dict[str, np.ndarray]]:
+        """Return the largest constant of each tensor's node, by operator and shape, and by name."""
+        contents, found = constant_values(self.model), {}
+        for name, node in self.nodes.items():
+            read = [contents[one] for one in node.input if one in contents]
+            largest = max(read, key=lambda value: value.size, default=None)
+            found[name] = ((node.op_type, self.port(name)), largest)
+        return _by_shape(found)
 
 
 class _Pairing:
@@ -112,9 +113,10 @@ class _Pairing:
 
     def find(self) -> None:
         """Apply the rules; after each success, the surer ones once more."""
-        self._by_values()
+        self._by_output_names()
+        self._by_nearest(self.ours.tensors(), self.theirs.tensors())
+        self._by_nearest(self.ours.weights(), self.theirs.weights())
         rules = (
-            self._by_weights,
             lambda: self._by_structure(Likeness.EQUAL),
             self._by_names,
             lambda: self._by_structure(Likeness.ATTRIBUTES),
@@ -165,45 +167,25 @@ class _Pairing:
         apart = abs(self.ours.places[name] - self.theirs.places[other])
         return name != other, -self._likeness(name, other), apart
 
-    def _by_values(self) -> None:
-        """Pair tensors of nearly the same values, the nearest first."""
-        theirs = self.theirs.distinctive()
+    def _by_output_names(self) -> None:
+        """Pair the outputs of a node of several by name: their values may be swapped."""
+        for node in {id(node): node for node in self.ours.nodes.values()}.values():
+            other = self.theirs.nodes.get(node.output[0])
+            if len(node.output) > 1 and other and set(node.output) == set(other.output):
+                self.pairs |= {name: name for name in node.output if name in self.ours.nodes}
+                self.taken.update(node.output)
+
+    def _by_nearest(
+        self, ours: dict[tuple, dict[str, np.ndarray]], theirs: dict[tuple, dict[str, np.ndarray]]
+    ) -> None:
+        """Pair what has nearly the same values, the nearest first."""
         found = [
             (0 if rel <= ROUNDED else rel, *self._preference(name, other), name, other)
-            for shape, names in self.ours.distinctive().items()
-            for name, other, rel in self._near(names, theirs.get(shape, []))
+            for key, values in ours.items()
+            for name, other, rel in _near(values, theirs.get(key, {}))
         ]
         for *_, name, other in sorted(found):
             self._pair(name, other)
-
-    def _near(self, names: list[str], others: list[str]) -> Iterator[tuple[str, str, float]]:
-        """Yield the pairs of nearly the same values, with their relative differences."""
-        ours, theirs = self.ours.values, self.theirs.values
-        if not others:
-            return
-        samples = np.stack([_sample(theirs[other]) for other in others])
-        for name in names:
-            reach = NEAR * np.abs(ours[name]).max()
-            with np.errstate(invalid="ignore"):  # infinite values
-                apart = np.abs(samples - _sample(ours[name])).max(axis=1)
-            for place in np.flatnonzero(~(apart > reach)):
-                rel = compare(theirs[others[place]], ours[name]).rel
-                if rel <= NEAR:
-                    yield name, others[place], rel
-
-    def _by_weights(self) -> bool:
-        """Pair nodes that read the same weights, which no other node reads."""
-        ours = self._unique(self.ours, self._free())
-        theirs = self._unique(self.theirs, self._their_free())
-        return any([self._pair(ours[key], theirs[key]) for key in ours if key in theirs])
-
-    @staticmethod
-    def _unique(side: _Side, names: list[str]) -> dict[tuple, str]:
-        found: dict[tuple, list[str]] = {}
-        for name in names:
-            if has_weights(side.signatures[name]):
-                found.setdefault((side.signatures[name], side.port(name)), []).append(name)
-        return {key: same[0] for key, same in found.items() if len(same) == 1}
 
     def _by_structure(self, least: Likeness) -> bool:
         """Pair alike nodes that read the same tensors, or that the same nodes read."""
@@ -269,17 +251,57 @@ class _Pairing:
         return False
 
     def _by_place(self) -> bool:
-        """Pair what remains: tensors of one name, then those of equal nodes in the same order."""
+        """Pair what remains: tensors of one name, or else, where both files have as many equal
+        nodes, those in the same place of the order."""
         named = [name for name in self._free() if name in self.theirs.nodes]
         if any([self._is_alike(name, name) and self._pair(name, name) for name in named]):
             return True
-        ours, theirs = self._free(), self._their_free()
-        places = align(
-            [self.ours.signatures[name] for name in ours],
-            [self.theirs.signatures[name] for name in theirs],
+        ours = _groups(self.ours.signatures, self._free())
+        theirs = _groups(self.theirs.signatures, self._their_free())
+        return any(
+            [
+                self._is_alike(name, other) and self._pair(name, other)
+                for key, names in ours.items()
+                if len(names) == len(theirs.get(key, ()))
+                for name, other in zip(names, theirs[key], strict=True)
+            ]
         )
-        found = [(ours[one], theirs[other]) for one, other, equal in places if equal]
-        return any([self._is_alike(*pair) and self._pair(*pair) for pair in found])
+
+
+def _groups(signatures: Mapping[str, tuple], names: list[str]) -> dict[tuple, list[str]]:
+    found: dict[tuple, list[str]] = {}
+    for name in names:
+        found.setdefault(signatures[name], []).append(name)
+    return found
+
+
+def _by_shape(
+    found: Mapping[str, tuple[tuple, np.ndarray | None]],
+) -> dict[tuple, dict[str, np.ndarray]]:
+    """Group float32 values by a key and their shape, without those filled with one number."""
+    groups: dict[tuple, dict[str, np.ndarray]] = {}
+    for name, (key, value) in found.items():
+        is_float = value is not None and value.dtype == np.float32
+        if is_float and value.size > 1 and (value != value.flat[0]).any():
+            groups.setdefault((*key, value.shape), {})[name] = value
+    return groups
+
+
+def _near(
+    ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]
+) -> Iterator[tuple[str, str, float]]:
+    """Yield the names of nearly the same values of one shape, with their relative differences."""
+    if not theirs:
+        return
+    others, samples = list(theirs), np.stack([_sample(value) for value in theirs.values()])
+    for name, value in ours.items():
+        with np.errstate(invalid="ignore"):  # infinite values
+            apart = np.abs(samples - _sample(value)).max(axis=1)
+            reach = NEAR * np.abs(value).max()
+        for place in np.flatnonzero(~(apart > reach)):
+            rel = compare(theirs[others[place]], value).rel
+            if rel <= NEAR:
+                yield name, others[place], rel
 
 
 def _sample(value: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Recognize equal nodes of two ONNX graphs by what the nodes say, whatever their names."""
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from difflib import SequenceMatcher
@@ -14,6 +15,7 @@ from parity.graphs.graph import constant_values, constants, producers
 
 NO_NAMES: dict[str, str] = {}
 COMMUTATIVE = ("Add", "Mul", "Max", "Min", "Sum", "Mean", "And", "Or", "Equal")
+BIASED = ("Conv", "ConvTranspose", "Gemm")  # whose third input may be left out
 KERNELS = ("Conv", "ConvTranspose")  # whose kernel_shape is that of their weights
 DEFAULTS = {"strides": 1, "dilations": 1, "pads": 0}  # of each element, where a file states none
 
@@ -24,8 +26,8 @@ class Likeness(IntEnum):
     """How much two nodes have in common."""
 
     NOTHING = 0
-    OPERATOR = 1  # the operator, and the shapes of its constants
-    ATTRIBUTES = 2  # the attributes too
+    OPERATOR = 1  # the operator, and the shape of its weights
+    ATTRIBUTES = 2  # the attributes and the shapes of the other constants too
     EQUAL = 3  # the content of the constants too
 
 
@@ -34,9 +36,9 @@ def node_signatures(
 ) -> Callable[[NodeProto], Signature]:
     """Return a function that maps equal nodes of different models to equal signatures.
 
-    A signature consists of the operation, the attributes without those that have their default, the
-    content of the constants that the node reads, and the tensors of `known` that it reads, by the
-    names that these map to. The order of a sum's or a product's inputs does not count.
+    A signature consists of the operation, the attributes, the content of the constants that the
+    node reads, and the tensors of `known` that it reads, by the names that these map to. What a
+    file need not state does not count: defaults, a bias of zeros, the order of a sum's inputs.
     """
     contents, fixed, computed_by = constant_values(model), constants(model), producers(model)
     opsets = {entry.domain: entry.version for entry in model.opset_import}
@@ -50,9 +52,15 @@ def node_signatures(
             digests[name] = signature(computed_by[name]) if content is None else digest(content)
         return digests[name]
 
+    def is_zero_bias(node: NodeProto, place: int) -> bool:
+        content = contents.get(node.input[place])
+        return node.op_type in BIASED and place == 2 and content is not None and not content.any()
+
     def signature(node: NodeProto) -> Signature:
         attributes = _stated(node, opsets.get(node.domain, 1))
         inputs = list(map(tensor, node.input))
+        while inputs and (not node.input[len(inputs) - 1] or is_zero_bias(node, len(inputs) - 1)):
+            inputs.pop()
         if node.op_type in COMMUTATIVE:
             inputs.sort(key=repr)
         return node.domain, node.op_type, attributes, tuple(inputs)
@@ -64,14 +72,16 @@ def likeness(one: Signature, other: Signature) -> Likeness:
     """Compare two signatures without tensors of `known`."""
     if one == other:
         return Likeness.EQUAL
-    if one[:2] != other[:2] or _shapes(one) != _shapes(other):
+    if one[:2] != other[:2] or _weights_shape(one) != _weights_shape(other):
         return Likeness.NOTHING
-    return Likeness.ATTRIBUTES if one[2] == other[2] else Likeness.OPERATOR
+    same = one[2] == other[2] and _shapes(one) == _shapes(other)
+    return Likeness.ATTRIBUTES if same else Likeness.OPERATOR
 
 
-def has_weights(signature: Signature) -> bool:
-    """Whether a node reads a constant of several numbers, which hardly any other node reads."""
-    return any(part and isinstance(part[1], tuple) and part[1] for part in signature[3])
+def _weights_shape(signature: Signature) -> tuple[int, ...]:
+    """Return the shape of the largest constant that a node reads, () where it reads no array."""
+    shapes = [part[1] for part in signature[3] if part and isinstance(part[1], tuple)]
+    return max(shapes, key=math.prod, default=())
 
 
 def digest(value: np.ndarray) -> tuple:
