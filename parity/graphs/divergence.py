@@ -35,7 +35,8 @@ class Divergence:
     it, is beyond its `limit`; `noise` is what rounding explains there, None where that is unknown.
     `errors` are the differences of all tensors that both files compute, in the reference's order.
     `counterpart` is the candidate's node for the same output, `failed_at` the node that ONNX
-    Runtime cannot run, and `replaced` are inputs that the candidate reads otherwise. `confirmed`
+    Runtime cannot run, and `replaced` are inputs that the candidate reads otherwise. `others`
+    are further faults: the node to blame and the difference at each of their tensors. `confirmed`
     says that the fault also shows in a second cut.
     """
 
@@ -49,6 +50,7 @@ class Divergence:
     counterpart: NodeProto | None
     failed_at: NodeProto | None
     replaced: list[Replaced]
+    others: dict[str, tuple[NodeProto, Difference]]
 
 
 def find_divergence(
@@ -96,7 +98,30 @@ def find_divergence(
         counterpart=next((one for one in blamed.after if outputs.intersection(one.output)), None),
         failed_at=computed.failed_at,
         replaced=blamed.replaced,
+        others=_others(blame, own, pairs, list(own.wrong(effect, reaching)), blamed),
     )
+
+
+def _others(
+    blame: Blame,
+    own: "_OwnErrors",
+    pairs: Mapping[str, str],
+    wrong: list[str],
+    first: Blamed,
+) -> dict[str, tuple[NodeProto, Difference]]:
+    """Return the other faults: nodes to blame for the other wrong tensors, by tensor.
+
+    Without own errors a tensor may differ by what the first fault does. A tensor that reads what
+    the first fault left out differs by the same fault.
+    """
+    found: dict[str, tuple[NodeProto, Difference]] = {}
+    seen = {*first.node.output, *(name for node in first.before for name in node.output)}
+    for name in wrong if own.measured else ():
+        blamed = blame.of(name, pairs[name])
+        if seen.isdisjoint(name for node in blamed.before for name in node.output):
+            found[name] = blamed.node, own.errors[name]
+            seen.update(name for node in blamed.before for name in node.output)
+    return found
 
 
 @dataclass
