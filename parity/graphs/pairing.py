@@ -117,10 +117,13 @@ class _Pairing:
         self._by_nearest(self.ours.tensors(), self.theirs.tensors())
         self._by_nearest(self.ours.weights(), self.theirs.weights())
         rules = (
-            lambda: self._by_structure(Likeness.EQUAL),
+            lambda: self._by_inputs(Likeness.EQUAL),
+            lambda: self._by_inputs(Likeness.ATTRIBUTES),
             self._by_names,
-            lambda: self._by_structure(Likeness.ATTRIBUTES),
-            lambda: self._by_structure(Likeness.OPERATOR),
+            lambda: self._by_readers(Likeness.EQUAL),
+            lambda: self._by_readers(Likeness.ATTRIBUTES),
+            lambda: self._by_inputs(Likeness.OPERATOR),
+            lambda: self._by_readers(Likeness.OPERATOR),
             self._by_neighbors,
             self._by_place,
         )
@@ -187,18 +190,25 @@ class _Pairing:
         for *_, name, other in sorted(found):
             self._pair(name, other)
 
-    def _by_structure(self, least: Likeness) -> bool:
-        """Pair alike nodes that read the same tensors, or that the same nodes read."""
+    def _by_inputs(self, least: Likeness) -> bool:
+        """Pair alike nodes that read the same tensors."""
         found = False
-        for name in self.ours.nodes:
-            if name not in self.pairs:
-                fitting = [one for one in self._readers(name) if self._likeness(name, one) >= least]
-                fitting.sort(key=lambda one: self._preference(name, one))
-                found |= any(self._pair(name, one) for one in fitting)
-            elif self._is_known(name) and self._likeness(name, self.pairs[name]) >= least:
-                for one, other in self._unknown_inputs(name, self.pairs[name]):
-                    if self._likeness(one, other) >= least:
-                        found |= self._pair(one, other)
+        for name in self._free():
+            fitting = [one for one in self._readers(name) if self._likeness(name, one) >= least]
+            fitting.sort(key=lambda one: self._preference(name, one))
+            found |= any(self._pair(name, one) for one in fitting)
+        return found
+
+    def _by_readers(self, least: Likeness) -> bool:
+        """Pair alike nodes that the same nodes read."""
+        found = False
+        for name, other in reversed(self.pairs.items()):
+            if self._is_known(name) and self._likeness(name, other) >= least:
+                for one, another in self._unknown_inputs(name, other):
+                    if self._likeness(one, another) >= least:
+                        found |= self._pair(one, another)
+            if found:
+                break
         return found
 
     def _readers(self, name: str) -> list[str]:
