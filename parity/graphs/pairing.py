@@ -21,8 +21,10 @@ from parity.graphs.signatures import (
 
 LEAST_SHARE = 0.5  # of the reference's tensors that must match for two files to be one network
 # The relative difference up to which values identify a tensor, or weights a node. The nearest wins,
-# so this bounds only how much a fault may change what is still recognized: bfloat16 rounds by 4e-3.
-NEAR = 5e-3
+# so this bounds only how much a fault may change what is still recognized. bfloat16 rounds weights
+# by 4e-3; two tensors of one network may lie as close.
+NEAR = 1e-3
+NEAR_WEIGHTS = 5e-3
 ROUNDED = 1e-5  # up to which one match is no better than another
 SAMPLES = 64  # elements that rule out most tensors
 
@@ -114,8 +116,8 @@ class _Pairing:
     def find(self) -> None:
         """Apply the rules; after each success, the surer ones once more."""
         self._by_output_names()
-        self._by_nearest(self.ours.tensors(), self.theirs.tensors())
-        self._by_nearest(self.ours.weights(), self.theirs.weights())
+        self._by_nearest(self.ours.tensors(), self.theirs.tensors(), NEAR)
+        self._by_nearest(self.ours.weights(), self.theirs.weights(), NEAR_WEIGHTS)
         rules = (
             lambda: self._by_inputs(Likeness.EQUAL),
             lambda: self._by_inputs(Likeness.ATTRIBUTES),
@@ -179,13 +181,16 @@ class _Pairing:
                 self.taken.update(node.output)
 
     def _by_nearest(
-        self, ours: dict[tuple, dict[str, np.ndarray]], theirs: dict[tuple, dict[str, np.ndarray]]
+        self,
+        ours: dict[tuple, dict[str, np.ndarray]],
+        theirs: dict[tuple, dict[str, np.ndarray]],
+        near: float,
     ) -> None:
         """Pair what has nearly the same values, the nearest first."""
         found = [
             (0 if rel <= ROUNDED else rel, *self._preference(name, other), name, other)
             for key, values in ours.items()
-            for name, other, rel in _near(values, theirs.get(key, {}))
+            for name, other, rel in _near(values, theirs.get(key, {}), near)
         ]
         for *_, name, other in sorted(found):
             self._pair(name, other)
@@ -298,7 +303,7 @@ def _by_shape(
 
 
 def _near(
-    ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]
+    ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], near: float
 ) -> Iterator[tuple[str, str, float]]:
     """Yield the names of nearly the same values of one shape, with their relative differences."""
     if not theirs:
@@ -307,10 +312,10 @@ def _near(
     for name, value in ours.items():
         with np.errstate(invalid="ignore"):  # infinite values
             apart = np.abs(samples - _sample(value)).max(axis=1)
-            reach = NEAR * np.abs(value).max()
+            reach = near * np.abs(value).max()
         for place in np.flatnonzero(~(apart > reach)):
             rel = compare(theirs[others[place]], value).rel
-            if rel <= NEAR:
+            if rel <= near:
                 yield name, others[place], rel
 
 
