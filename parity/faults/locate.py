@@ -19,7 +19,6 @@ from parity.backends.contract import BackendFailure
 from parity.core.cli import InputError
 from parity.core.params import ModelParams, Params
 from parity.evaluation.verdict import gate_limits
-from parity.faults.depth_chart import draw_depth
 from parity.faults.fault import Fault, unlocated_fault
 from parity.faults.inputs import feeds_of, read_blob, real_blob
 from parity.faults.locate_in_engine import SIDES as ENGINE_SIDES
@@ -67,6 +66,8 @@ class Located:
 
     def draw(self, path: Path) -> None:
         """Draw the measured differences by depth; raises OSError or ValueError where it fails."""
+        from parity.faults.depth_chart import draw_depth  # a search needs no Matplotlib
+
         fault = self.fault
         title = f"{path.stem}: {fault.sides[0]} against {fault.sides[1]}, by depth"
         measured = f"{len(fault.errors)} of {len(fault.order)} tensors measured"
@@ -165,6 +166,22 @@ def compare_files(
     if agrees:
         fault.notes.append("on this blob the outputs agree within the limit nevertheless")
     return fault
+
+
+def locate_in_opencv(
+    path: Path,
+    model: ModelProto,
+    feeds: Mapping[str, np.ndarray],
+    settings: EngineSettings,
+    fixed: float,
+    say: Say,
+) -> Located:
+    """Search where OpenCV diverges from ONNX Runtime on a file whose `model` was read from `path`;
+    `fixed` is the limit where rounding is not measured. Raises BackendFailure where ONNX Runtime
+    cannot run it."""
+    values = all_values(model, feeds)
+    tolerance = _tolerance(model, values, None, fixed, say)
+    return _against_opencv(path, model, values, settings, tolerance, None, say)
 
 
 def _tolerance(
