@@ -35,7 +35,8 @@ from parity.faults.settings import (
 )
 from parity.graphs.difference import Difference, compare
 from parity.graphs.graph import load_model, output_names
-from parity.graphs.matching import compare_pairs, differs_inside, names_in_common, output_pairs
+from parity.graphs.matching import compare_pairs, differs_inside, names_in_common
+from parity.graphs.pairing import output_pairs
 from parity.graphs.provenance import source_module
 from parity.graphs.tolerance import Tolerance, measured_tolerance
 from parity.graphs.values import ComputedValues, all_values, compute_values
@@ -128,24 +129,43 @@ def locate_between_files(
         raise InputError(f"{reference_path}: {failure}") from None
     computed = compute_values(candidate, candidate_feeds)
     tolerance = _tolerance(reference, expected, limit, fixed, say)
+    fault = compare_files(reference, expected, candidate, computed, tolerance, say)
+    if fault:
+        return Located(fault, reference, expected)
+    values = computed.values
+    if candidate.SerializeToString() != reference.SerializeToString():
+        tolerance = _tolerance(candidate, values, limit, fixed, say)
+    return _against_opencv(candidate_path, candidate, values, settings, tolerance, None, say)
+
+
+def compare_files(
+    reference: ModelProto,
+    expected: Mapping[str, np.ndarray],
+    candidate: ModelProto,
+    computed: ComputedValues,
+    tolerance: Tolerance,
+    say: Say = lambda line: None,
+) -> Fault | None:
+    """Find where a candidate diverges from its reference in ONNX Runtime; None where it agrees.
+
+    `expected` and `computed` are all tensors of both, `tolerance` the limits of the reference's.
+    """
     whole, output = _output_difference(reference, expected, candidate, computed, tolerance)
     say(f"candidate against reference, both in ONNX Runtime: {whole.text()}")
     names = names_in_common(reference, candidate)
     errors = compare_pairs(reference, expected, computed.values, names)
     agrees = whole.rel <= tolerance.at(output)
-    if not agrees or differs_inside(errors, tolerance):
-        search = partial(locate_in_file, reference, expected, candidate, computed, tolerance)
-        blank = unlocated_fault("export", FILE_SIDES, output, whole, tolerance.at(output))
-        fault = _search_or_fallback(search, blank)
-        if agrees:
-            fault.notes.append("on this blob the outputs agree within the limit nevertheless")
-        return Located(fault, reference, expected)
-    if (first := next((name for name, error in errors.items() if error.rel), None)) is not None:
-        say(f"within the limit: first at {first}, {errors[first].text()}")
-    values = computed.values
-    if candidate.SerializeToString() != reference.SerializeToString():
-        tolerance = _tolerance(candidate, values, limit, fixed, say)
-    return _against_opencv(candidate_path, candidate, values, settings, tolerance, None, say)
+    if agrees and not differs_inside(errors, tolerance):
+        first = next((name for name, error in errors.items() if error.rel), None)
+        if first is not None:
+            say(f"within the limit: first at {first}, {errors[first].text()}")
+        return None
+    search = partial(locate_in_file, reference, expected, candidate, computed, tolerance)
+    blank = unlocated_fault("export", FILE_SIDES, output, whole, tolerance.at(output))
+    fault = _search_or_fallback(search, blank)
+    if agrees:
+        fault.notes.append("on this blob the outputs agree within the limit nevertheless")
+    return fault
 
 
 def locate_in_opencv(

@@ -20,7 +20,7 @@ from parity.faults.settings import EngineSettings
 from parity.faults.subgraphs import Subgraphs
 from parity.graphs.difference import Difference, compare
 from parity.graphs.effect import Effect
-from parity.graphs.graph import input_names, output_names, producers
+from parity.graphs.graph import ancestors, input_names, output_names, producers
 from parity.graphs.provenance import node_name
 from parity.graphs.tolerance import Tolerance
 
@@ -154,6 +154,38 @@ def _environments(whole: WholeRuns, run: WholeRun) -> list[dict[str, str]]:
 
 def locate_in_subgraphs(subgraphs: Subgraphs, whole: Difference) -> Fault:
     """Find the first wrong tensor, given that the `whole` graph is wrong.
+
+    Where the whole fails, a tensor that is wrong without an error, in front of the node that fails,
+    comes first: it may be the cause, and without it the search would see the error only.
+    """
+    fault = _first_fault(subgraphs, whole)
+    earlier = _silent_fault(subgraphs, fault) if whole.failed else None
+    if earlier is None:
+        return fault
+    note = f"behind it, {fault.title} fails: {fault.difference.text()}"
+    earlier.notes.append(note)
+    return earlier
+
+
+def _silent_fault(subgraphs: Subgraphs, failure: Fault) -> Fault | None:
+    """Return the confirmed fault of the last tensor in front of a failing node that is wrong
+    without an error, if there is one."""
+    tolerance, measured = subgraphs.tolerance, subgraphs.prefix_errors
+    needed = ancestors(subgraphs.model, [failure.output]) - {failure.output}
+    inputs = subgraphs.float_inputs(failure.output)
+    for name in dict.fromkeys([*inputs, *reversed(subgraphs.order)]):
+        if name not in inputs and not (name in needed and name in measured):
+            continue
+        error = subgraphs.prefix_error(name)
+        if not error.failed and not error.rel <= tolerance.at(name):
+            front = subgraphs.up_to(name)
+            found = _first_fault(front, error)
+            return found if found.confirmed else None
+    return None
+
+
+def _first_fault(subgraphs: Subgraphs, whole: Difference) -> Fault:
+    """Find the first tensor with the fault of the `whole` graph.
 
     A tensor that is wrong at the end of its graph, and that no window confirms, is passed over if
     all paths are right again further down, or a window confirms another tensor after it.

@@ -60,6 +60,14 @@ class Subgraphs:
         self._constants = constants(model)
         self.prefix_errors: dict[str, Difference] = {}
 
+    def up_to(self, name: str) -> "Subgraphs":
+        """Return the parts of the graph that ends at a tensor, with what was measured already."""
+        front = Subgraphs(self.model, self.values, self.engines, self.tolerance, name)
+        front.prefix_errors = {
+            one: error for one, error in self.prefix_errors.items() if one in front.computed_by
+        }
+        return front
+
     def place(self, name: str) -> int:
         """Return the place of a tensor's node."""
         return self._place[name]

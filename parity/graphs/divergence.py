@@ -3,7 +3,7 @@
 Both files run in ONNX Runtime, which rounds alike where the files are alike.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,19 +11,13 @@ from onnx import ModelProto, NodeProto
 
 from parity.backends.contract import BackendFailure
 from parity.backends.onnxruntime import run_onnxruntime
+from parity.graphs.blame import Blame, Blamed, Replaced
 from parity.graphs.difference import Difference, compare
 from parity.graphs.effect import Effect
 from parity.graphs.forcing import forced
-from parity.graphs.graph import (
-    ancestors,
-    constants,
-    input_names,
-    node_inputs,
-    output_names,
-    producers,
-)
-from parity.graphs.matching import compare_pairs, tensor_pairs
-from parity.graphs.signatures import missing_nodes, node_signatures
+from parity.graphs.graph import input_names, node_inputs, output_names, producers
+from parity.graphs.matching import compare_pairs
+from parity.graphs.pairing import tensor_pairs
 from parity.graphs.tolerance import Tolerance, own_noise
 from parity.graphs.values import ComputedValues
 
@@ -41,7 +35,9 @@ class Divergence:
     it, is beyond its `limit`; `noise` is what rounding explains there, None where that is unknown.
     `errors` are the differences of all tensors that both files compute, in the reference's order.
     `counterpart` is the candidate's node for the same output, `failed_at` the node that ONNX
-    Runtime cannot run. `confirmed` says that the fault also shows in a second cut.
+    Runtime cannot run, and `replaced` are inputs that the candidate reads otherwise. `others`
+    are further faults: the node to blame and the difference at each of their tensors. `confirmed`
+    says that the fault also shows in a second cut.
     """
 
     node: NodeProto | None
@@ -53,6 +49,8 @@ class Divergence:
     confirmed: bool
     counterpart: NodeProto | None
     failed_at: NodeProto | None
+    replaced: list[Replaced]
+    others: dict[str, tuple[NodeProto, Difference]]
 
 
 def find_divergence(
@@ -65,13 +63,14 @@ def find_divergence(
     """Find where a candidate diverges from its reference, given that something differs.
 
     First comes the first matching tensor that differs although what it is computed from agrees,
-    then, among the nodes between it and the last tensors that agree, the first node that the
-    candidate lacks.
+    then, among the nodes between it and the tensors before it, the one to blame.
     """
     pairs, is_same_network = tensor_pairs(reference, expected, candidate, computed.values)
     errors = compare_pairs(reference, expected, computed.values, pairs)
     own = _own_errors(reference, expected, candidate, computed.values, pairs, errors, tolerance)
-    first = own.first(_effect(reference, expected, errors, tolerance))
+    effect = _effect(reference, expected, errors, tolerance)
+    reaching = _reaching(reference, errors, tolerance, effect.output) if effect else own.errors
+    first = own.first(effect, reaching)
     if first is None:  # no computed tensor differs: the one that could not be computed does
         failed = computed.failed_at.output if computed.failed_at else []
         theirs = next(filter(None, failed), output_names(candidate)[0])
@@ -80,20 +79,14 @@ def find_divergence(
         first = names.get(theirs, output_names(reference)[0])
     else:
         difference, theirs = own.errors[first], pairs[first]
-    agreeing = {name: pairs[name] for name in errors if name != first and own.agrees(name)}
-    agreeing |= dict(zip(input_names(reference), input_names(candidate), strict=True))
-    before = _nodes_between(reference, first, agreeing)
-    after = _nodes_between(candidate, theirs, agreeing.values())
-    node = None
-    if is_same_network or errors.keys() & agreeing.keys() or len(before) == 1:
-        node = _first_missing(reference, before, candidate, after, agreeing)
-        node = producers(reference)[first] if node is None else node
-    outputs = {pairs.get(name, name) for name in node.output if name} if node else set()
-    confirmed = (
-        node is not None
-        and _has_inputs(reference, node, expected, after, computed.values, agreeing, own)
-        and own.confirms(first)
-    )
+    names = own.known(pairs)
+    names |= dict(zip(input_names(reference), input_names(candidate), strict=True))
+    blame = Blame(reference, expected, candidate, computed.values, names)
+    blamed = blame.of(first, theirs)
+    in_common = errors.keys() & names.keys() - {first}
+    node = blamed.node if is_same_network or in_common or len(blamed.before) == 1 else None
+    outputs = {pairs.get(name, name) for name in blamed.node.output if name}
+    has_inputs = blamed.replaced or _has_inputs(blamed, expected, computed.values, names, own)
     return Divergence(
         node=node,
         output=first,
@@ -101,10 +94,34 @@ def find_divergence(
         limit=own.at(first) if first in own.noise else tolerance.fixed,
         noise=own.noise.get(first),
         errors=errors,
-        confirmed=confirmed,
-        counterpart=next((one for one in after if outputs.intersection(one.output)), None),
+        confirmed=node is not None and bool(has_inputs) and own.confirms(first),
+        counterpart=next((one for one in blamed.after if outputs.intersection(one.output)), None),
         failed_at=computed.failed_at,
+        replaced=blamed.replaced,
+        others=_others(blame, own, pairs, list(own.wrong(effect, reaching)), blamed),
     )
+
+
+def _others(
+    blame: Blame,
+    own: "_OwnErrors",
+    pairs: Mapping[str, str],
+    wrong: list[str],
+    first: Blamed,
+) -> dict[str, tuple[NodeProto, Difference]]:
+    """Return the other faults: nodes to blame for the other wrong tensors, by tensor.
+
+    Without own errors a tensor may differ by what the first fault does. A tensor that reads what
+    the first fault left out differs by the same fault.
+    """
+    found: dict[str, tuple[NodeProto, Difference]] = {}
+    seen = {*first.node.output, *(name for node in first.before for name in node.output)}
+    for name in wrong if own.measured else ():
+        blamed = blame.of(name, pairs[name])
+        if seen.isdisjoint(name for node in blamed.before for name in node.output):
+            found[name] = blamed.node, own.errors[name]
+            seen.update(name for node in blamed.before for name in node.output)
+    return found
 
 
 @dataclass
@@ -127,22 +144,31 @@ class _OwnErrors:
     def agrees(self, name: str) -> bool:
         return self.errors[name].rel <= self.at(name)
 
+    def known(self, pairs: Mapping[str, str]) -> dict[str, str]:
+        """Return the pairs of tensors behind which no earlier error shows."""
+        given = [name for name in self.errors if self.measured or self.agrees(name)]
+        return {name: pairs[name] for name in given if self.errors[name].kind != "shape"}
+
     def confirms(self, name: str) -> bool:
         """Whether a tensor differs that is computed from the reference's values; one that cannot
         be computed does."""
         return name not in self.errors or (self.measured and not self.agrees(name))
 
-    def first(self, effect: Effect | None) -> str | None:
-        """Return the first tensor that differs and, if the output has an error, explains it. Where
-        no tensor explains it, because only the sum of the errors is large, return the tensor with
-        the largest error; None if all errors are 0."""
-        wrong = [name for name in self.errors if not self.agrees(name)]
-        for name in wrong:
-            error = self.errors[name]
+    def wrong(self, effect: Effect | None, reaching: Collection[str]) -> Iterator[str]:
+        """Yield the tensors that differ and, if the output has an error, explain it. Those that do
+        not are no fault but a rewrite that rounds more, or another tensor."""
+        for name, error in self.errors.items():
+            if name not in reaching or self.agrees(name):
+                continue
             if not effect or error.rel > self.tolerance.fixed or effect.explains(name, error):
-                return name
-        if wrong:
-            return wrong[0]
+                yield name
+
+    def first(self, effect: Effect | None, reaching: Collection[str]) -> str | None:
+        """Return the first wrong tensor. Where none explains the output's error, because only the
+        sum of the errors is large, return the tensor with the largest error; None if all errors
+        are 0."""
+        if first := next(self.wrong(effect, reaching), None):
+            return first
         shares = {name: error.rel / self.at(name) for name, error in self.errors.items()}
         largest = max(shares, key=shares.__getitem__, default=None)
         return largest if largest and shares[largest] else None
@@ -164,6 +190,19 @@ def _effect(
     if worst is None or shares[worst] <= 1:
         return None
     return Effect(reference, expected, worst, errors[worst].rel)
+
+
+def _reaching(
+    reference: ModelProto, errors: Mapping[str, Difference], tolerance: Tolerance, output: str
+) -> set[str]:
+    """Return the tensors whose error can reach the output: on some path between them no tensor
+    agrees in the whole files."""
+    found = {output}
+    for name, node in reversed(producers(reference).items()):
+        error = errors.get(name)
+        if name in found and (error is None or error.rel > tolerance.at(name)):
+            found.update(node_inputs(node))
+    return found
 
 
 def _own_errors(
@@ -200,55 +239,23 @@ def _own_errors(
     return _OwnErrors(own, noise, tolerance, measured=True)
 
 
-def _nodes_between(model: ModelProto, target: str, stop: Collection[str]) -> list[NodeProto]:
-    """Return the nodes, without constant ones, that compute a tensor from those in `stop`."""
-    found = ancestors(model, [target], stop) - set(stop) - constants(model)
-    return [node for node in model.graph.node if found.intersection(node.output)]
-
-
-def _first_missing(
-    reference: ModelProto,
-    before: list[NodeProto],
-    candidate: ModelProto,
-    after: list[NodeProto],
-    agreeing: Mapping[str, str],
-) -> NodeProto | None:
-    """Return the first node without an equal among the candidate's: by its signature, or else by
-    its signature and the agreeing tensors that it reads."""
-    for known in ({}, agreeing):
-        ours = node_signatures(reference, {name: name for name in known})
-        theirs = node_signatures(
-            candidate, {their_name: name for name, their_name in known.items()}
-        )
-        missing = missing_nodes(before, ours, after, theirs)
-        if missing:
-            return missing[0]
-    return None
-
-
 def _has_inputs(
-    reference: ModelProto,
-    node: NodeProto,
+    blamed: Blamed,
     expected: Mapping[str, np.ndarray],
-    after: list[NodeProto],
     values: Mapping[str, np.ndarray],
-    agreeing: Mapping[str, str],
-    own: "_OwnErrors",
+    names: Mapping[str, str],
+    own: _OwnErrors,
 ) -> bool:
-    """Whether the candidate has everything that a node of the reference reads.
+    """Whether the candidate has everything that the blamed node reads.
 
-    An input is an agreeing tensor, a constant, or a tensor of `after` with the same values: where a
-    node was removed, the node before it may have taken over the name of its output.
+    An input is a tensor in common, a constant, or a tensor of the candidate's nodes with the same
+    values: where a node was removed, the node before it may have taken over its output's name.
     """
-    fixed = constants(reference)
-    found = [values[name] for one in after for name in one.output if name in values]
-    found += [values[name] for one in after for name in node_inputs(one) if name in values]
+    read = [name for one in blamed.after for name in (*one.output, *node_inputs(one))]
+    found = [values[name] for name in read if name in values]
     return all(
-        name in agreeing
-        or name in fixed
-        or (
-            name in expected
-            and any(compare(value, expected[name]).rel <= own.at(name) for value in found)
-        )
-        for name in node_inputs(node)
+        name in names
+        or name not in expected  # a constant
+        or any(compare(value, expected[name]).rel <= own.at(name) for value in found)
+        for name in node_inputs(blamed.node)
     )

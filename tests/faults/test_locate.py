@@ -14,6 +14,7 @@ from helpers.faulty import (
     network,
     node_of,
     parse,
+    perturb_one,
     rename_tensors,
     set_attribute,
 )
@@ -97,6 +98,35 @@ def test_a_fault_put_into_a_file_is_detected_owned_and_located(tmp_path, name):
     assert fault.difference.rel > 1e-4
     assert fault.difference.failed == ("not fit" in name)
     assert any("the outputs agree" in note for note in fault.notes) == ("hides" in name)
+
+
+def test_a_changed_constant_is_told_by_its_element(tmp_path):
+    candidate = network()
+    change_weight(candidate, "conv2_w", lambda weight: perturb_one(weight, 40))
+    notes = search_files(tmp_path, candidate).fault.notes
+    (weight,) = (one for one in network().graph.initializer if one.name == "conv2_w")
+    before = onnx.numpy_helper.to_array(weight).flat[40]
+    text = "constant conv2_w differs: 1 of 576 values, most at [0, 4, 1, 1]"
+    assert notes[0] == f"{text}: {before + 0.5:.7g} in place of {before:.7g}"
+
+
+def test_a_second_fault_is_noted(tmp_path):
+    candidate = network()
+    FAULTS["perturbed weight"][0](candidate)
+    FAULTS["transposed Gemm"][0](candidate)
+    found = search_files(tmp_path, candidate)
+    assert found.node == "conv3"
+    assert any(
+        note.startswith("another fault follows: gemm1 (Gemm), ") for note in found.fault.notes
+    )
+
+
+def test_an_add_that_reads_another_tensor_is_told(tmp_path):
+    candidate = network()
+    node_of(candidate, "add").input[1] = "bn_out"
+    found = search_files(tmp_path, candidate)
+    text = "its inputs changed: the candidate's add (Add) reads bn_out, not pool_out"
+    assert found.node == "add" and text in found.fault.notes
 
 
 @pytest.mark.process

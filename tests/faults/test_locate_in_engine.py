@@ -62,6 +62,25 @@ def test_cuts_that_fail_although_the_whole_runs_are_noted():
     ]
 
 
+def test_a_silent_fault_before_an_error_comes_first():
+    subgraphs = KnownSubgraphs({"conv2_out", "relu_out", "add_out", "resize_out"}, True)
+    refused = Difference(inf, "refused", "no")
+    after = subgraphs.order[subgraphs.order.index("conv3_out") :]
+    subgraphs.prefix_errors |= dict.fromkeys(after, refused)
+    subgraphs.up_to = lambda name: KnownSubgraphs(subgraphs.wrong, True)
+    fault = locate_in_subgraphs(subgraphs, refused)
+    assert (fault.output, fault.confirmed) == ("conv2_out", True)
+    assert fault.notes == ["behind it, conv3 (Conv) fails: refused: no"]
+
+
+def test_an_error_with_nothing_wrong_before_it_is_the_fault():
+    subgraphs = KnownSubgraphs(set(), True)
+    refused = Difference(inf, "refused", "no")
+    after = subgraphs.order[subgraphs.order.index("conv3_out") :]
+    subgraphs.prefix_errors |= dict.fromkeys(after, refused)
+    assert locate_in_subgraphs(subgraphs, refused).output == "conv3_out"
+
+
 @dataclass
 class Whole:
     """A file with its tensors."""
