@@ -1,6 +1,8 @@
 """Float64 by ONNX's reference evaluator: as exact as PyTorch in float64, for any file."""
 
 import io
+import tracemalloc
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -75,6 +77,51 @@ def test_inner_tensors_can_be_asked_for_and_the_model_stays_as_it_is():
     np.testing.assert_array_equal(found["z"], -WIDE)
     float64_model(model)
     assert model.SerializeToString() == before
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({"pads": [1, 2, 1, 2], "strides": [2, 1]}, {"padding": (1, 2), "stride": (2, 1)}),
+        ({"dilations": [3, 2], "group": 2}, {"dilation": (3, 2), "groups": 2}),
+        ({"auto_pad": "SAME_UPPER"}, {"padding": 1}),
+        ({"auto_pad": "VALID", "group": 4}, {"groups": 4}),
+    ],
+    ids=str,
+)
+def test_convolution(attributes, expected):
+    rng = np.random.default_rng(0)
+    group = attributes.get("group", 1)
+    x, w, b = (rng.normal(size=shape) for shape in ((2, 4, 11, 9), (8, 4 // group, 3, 3), 8))
+    given = [value.astype(np.float32) for value in (x, w, b)]
+    model = graph_of("Conv", ("x", "w", "b"), **attributes)
+    found = run_float64(model, dict(zip(("x", "w", "b"), given, strict=True)), ["y"])["y"]
+    wide = [torch.from_numpy(value.astype(np.float64)) for value in given]
+    np.testing.assert_allclose(found, nn.functional.conv2d(*wide, **expected), rtol=1e-12)
+
+
+def test_a_dilated_convolution_needs_little_memory():
+    """The evaluator's own needs 20 GB for this, filling the gaps of the kernel with zeros."""
+    model = graph_of("Conv", ("x", "w"), dilations=[12, 12], pads=[12] * 4)
+    feeds = {"x": np.ones((1, 1024, 32, 41), np.float32), "w": np.ones((1, 1024, 3, 3), np.float32)}
+    tracemalloc.start()
+    try:
+        found = run_float64(model, feeds, ["y"])["y"]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found[0, 0, 16, 20] == 9 * 1024
+    assert peak < 200e6
+
+
+def graph_of(operator: str, inputs: Sequence[str], **attributes: object) -> onnx.ModelProto:
+    node = onnx.helper.make_node(operator, inputs, ["y"], **attributes)
+    values = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+        for name in (*inputs, "y")
+    ]
+    graph = onnx.helper.make_graph([node], "one", values[:-1], values[-1:])
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)])
 
 
 @pytest.mark.parametrize("dynamo", [False, True], ids=["torchscript", "dynamo"])
