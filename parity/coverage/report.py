@@ -107,6 +107,7 @@ def page(record: Record, files: AnswerFiles = FULL) -> str:
         for path in (files.record, files.picture, YARDSTICK)
     )
     zoo = zoo_of(record)
+    models = "models" if zoo == TORCHVISION else f"models of {zoo}"
     intro = (
         f"Which of {zoo}'s models give the same outputs in OpenCV's DNN module as in PyTorch?"
         f" Written by `{command(zoo)}`; [{link}]({link}) holds the same for scripts. Weights"
@@ -138,7 +139,7 @@ def page(record: Record, files: AnswerFiles = FULL) -> str:
     return (
         "\n\n".join(
             [
-                "# Which models survive in OpenCV",
+                f"# Which {models} survive in OpenCV",
                 _filled(intro),
                 _filled(f"{libraries}; {', '.join(record['processors'])}."),
                 totals(record).rstrip("\n"),

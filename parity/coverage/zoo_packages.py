@@ -23,11 +23,12 @@ def provide_zoo(zoo: str, entry: ZooParams, limit_s: float) -> None:
     Raises InputError, naming the key, where one of the two fails or takes longer than `limit_s`.
     """
     folder, key = zoo_folder(zoo), f"{PARAMS}: {SECTION}.{zoo}"
-    if entry.packages and read_json_if_whole(folder / NOTE) != entry.packages:
+    wanted = {"packages": entry.packages}
+    if entry.packages and read_json_if_whole(folder / NOTE) != wanted:
         log(f"installing {', '.join(entry.packages)} into {folder.relative_to(Path.cwd())}")
         with new_directory(folder) as partial:
             install(entry.packages, partial, f"{key}.packages")
-            write_json(partial / NOTE, entry.packages)
+            write_json(partial / NOTE, wanted)
     with Worker(limit_s, quiet=True) as worker:
         try:
             worker.call(_import, zoo, entry.factory)

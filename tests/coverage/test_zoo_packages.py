@@ -9,6 +9,7 @@ from parity.coverage import zoo_packages
 from parity.coverage.zoo_packages import provide_zoo
 
 LIMIT_S = 100
+OLDER = '{"packages": ["tinynets==0.9"]}'
 
 
 def provide() -> None:
@@ -35,7 +36,7 @@ def test_a_folder_with_these_packages_is_used_and_only_in_other_processes(projec
 def test_other_packages_replace_the_folder(project, installed):
     write_zoo(project)
     note = project / "data/coverage/zoo" / ZOO / "packages.json"
-    note.write_text('["tinynets==0.9"]')
+    note.write_text(OLDER)
     key = f"params.yaml: coverage.zoo.{ZOO}"
     with refused(f"{key}.factory: tinynets:create: cannot be imported (ModuleNotFoundError"):
         provide()  # what was there is gone, and nothing was installed in its place
@@ -46,9 +47,9 @@ def test_other_packages_replace_the_folder(project, installed):
 def test_a_failed_installation_leaves_the_folder_as_it_was(project, monkeypatch):
     write_zoo(project)
     note = project / "data/coverage/zoo" / ZOO / "packages.json"
-    note.write_text('["tinynets==0.9"]')
+    note.write_text(OLDER)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", "")
     with refused("coverage.zoo.tiny.packages: pip cannot install tinynets 1.0: "):
         provide()
-    assert note.read_text() == '["tinynets==0.9"]'
+    assert note.read_text() == OLDER
