@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := repro
 .DELETE_ON_ERROR:
-.PHONY: repro all-models summary gate verify classify segment locate mend workaround reproducer coverage test test-fast lint format \
+.PHONY: repro all-models summary gate verify classify segment check locate mend workaround reproducer coverage operators test test-fast lint format \
 	readme clean distclean help venv install
 
 PYTHON ?= python3
@@ -10,7 +10,7 @@ VENV := .venv
 WEIGHTS ?= probe
 # A user's value reaches a command as it is: make expands no $ in it, and the shell takes it from the
 # environment, so it reads no command there. Recipes write "$$NAME", never $(NAME).
-FROM_USER := APPLY ENGINES EXPORTERS IMAGE JOBS MEND MODEL MODELS OPENCV PYTHON SHOW VENV VERBOSE WEIGHTS ZOO
+FROM_USER := APPLY ENGINES EXPORTERS IMAGE INPUT JOBS MEND MODEL MODELS ONNX OPENCV OPERATORS PYTHON SHOW VENV VERBOSE WEIGHTS ZOO
 as_it_is = $(eval override $(1) := $$(value $(1)))
 $(foreach name,$(FROM_USER),$(call as_it_is,$(name)))
 # Says what is installed where. It is written last, so an interrupted install leaves none, and it
@@ -47,6 +47,9 @@ classify: venv  ## Try a model on an image: MODEL=resnet50 IMAGE=photo.jpg, VERB
 segment: venv  ## The same for segmentation: MODEL=fcn_resnet50 IMAGE=photo.jpg, VERBOSE=1, SHOW=1
 	@python -m tools.demo segmentation $(DEMO_FLAGS)
 
+check: venv  ## Is OpenCV right with any ONNX file? ONNX=any.onnx INPUT=blob.npy; see docs/check.md
+	@python -m tools.check --input="$$INPUT" -- "$$ONNX"
+
 locate: venv  ## Find the first node whose output is wrong, and its owner: MODEL=resnet50
 	@python -m tools.locate -- "$$MODEL" || [ $$? -eq 1 ]  # 1: a fault was found, which is what the user asked for
 
@@ -66,6 +69,9 @@ coverage: venv  ## Try all of torchvision (hours), or ZOO=timm: MODELS= EXPORTER
 	@python -m tools.coverage --zoo="$$ZOO" --models="$$MODELS" --exporters="$$EXPORTERS" \
 		--engines="$$ENGINES" --jobs="$$JOBS" --opencv="$$OPENCV" \
 		$(if $(filter-out 0,$(MEND)),--mend)
+
+operators: venv  ## Try ONNX's tests of every operator (minutes): OPENCV= OPERATORS= JOBS=
+	@python -m tools.operators --operators="$$OPERATORS" --opencv="$$OPENCV" --jobs="$$JOBS"
 
 test: venv  ## Run the tests
 	@python -m pytest

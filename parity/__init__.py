@@ -12,4 +12,6 @@ graphs          ONNX graphs: cut, match and compare them
 faults          find the first wrong tensor, reduce the graph, report the bug, try workarounds
 mending         rewrite an ONNX file so that OpenCV computes it right; rules and their proof
 coverage        measure the models of zoos in OpenCV, and the tables of the result
+operators       measure single operators in OpenCV, and the tables of the result
+checking        check any ONNX file: what the records know of it, and what each engine computes
 """

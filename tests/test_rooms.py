@@ -10,7 +10,7 @@ from helpers.checkout import ROOT
 # A room imports only rooms before it; `stages` and `tools` import any, and not each other.
 ORDER = (
     *("core", "datasets", "preprocessing", "networks", "backends", "inference", "evaluation"),
-    *("graphs", "faults", "mending", "coverage", "report"),
+    *("graphs", "faults", "mending", "coverage", "operators", "checking", "report"),
 )
 SCRIPTS = ("stages", "tools")
 FILES = sorted(

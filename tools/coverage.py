@@ -10,9 +10,9 @@ would start over after each interruption.
 
 import argparse
 
-from parity.core.cli import InputError, run
-from parity.core.machine import cores
+from parity.core.cli import run
 from parity.core.params import load_params
+from parity.core.resumable import parse_jobs
 from parity.coverage.opencv_versions import parse_versions
 from parity.coverage.run import run_coverage
 from parity.coverage.selection import EXPORTERS, parse_exporters, parse_models, parse_zoo
@@ -37,14 +37,6 @@ def main(argv: list[str] | None = None) -> None:
     zoo = parse_zoo(args.zoo, params)
     models = parse_models(args.models, params, zoo)
     run_coverage(models, exporters, args.engines, versions, processes, params, args.mend, zoo)
-
-
-def parse_jobs(text: str) -> int:
-    if not text:
-        return cores()
-    if not text.isdecimal() or not int(text):
-        raise InputError(f"JOBS: found {text!r}; expected an integer of at least 1")
-    return int(text)
 
 
 if __name__ == "__main__":

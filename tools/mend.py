@@ -22,7 +22,7 @@ from parity.core.user_code import run
 from parity.core.written import refuse_foreign
 from parity.evaluation.verdict import gate_limits
 from parity.faults.exported_file import exported_file
-from parity.faults.inputs import feeds_of, read_blob
+from parity.faults.inputs import drawn_blob, feeds_of, read_blob
 from parity.faults.reproducer import Suspect, check_target, find_symptom, write_reproducer
 from parity.faults.settings import (
     FILE_LIMITS,
@@ -33,7 +33,7 @@ from parity.faults.settings import (
     on_cpu,
 )
 from parity.graphs.graph import load_model, save
-from parity.mending.blobs import drawn_blob, image_blobs
+from parity.mending.blobs import image_blobs
 from parity.mending.file import Mended, mend_file, rules_named, verify_file
 from parity.mending.proof import Check
 from parity.mending.steps import steps_text

@@ -140,13 +140,35 @@ def _float64_operators() -> list[type["OpRun"]]:
             return ((0.5 * x * (1 + erf(x / np.sqrt(2)))).astype(x.dtype),)
 
     class MaxPool(ReferenceMaxPool):
-        # With strides of 1 and `ceil_mode` the evaluator's own pads twice.
+        # With strides of 1 and `ceil_mode` the evaluator's own pads twice, and SAME_LOWER like
+        # SAME_UPPER.
         def _run(self, x: np.ndarray, **attributes: object) -> tuple[np.ndarray, ...]:
+            if attributes.get("auto_pad") in ("SAME_LOWER", "SAME_UPPER"):
+                attributes |= {"auto_pad": "NOTSET", "pads": _same_pads(x.shape[2:], **attributes)}
             names = ("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads")
             names += ("storage_order", "strides")
             return self._max_pool(x, *(attributes.get(name) for name in names))
 
     return [Erf, Gelu, MaxPool]
+
+
+def _same_pads(
+    sizes: Sequence[int],
+    auto_pad: str,
+    kernel_shape: Sequence[int],
+    strides: Sequence[int] | None = None,
+    dilations: Sequence[int] | None = None,
+    **_: object,
+) -> list[int]:
+    """Return the pads before each axis, then those after, that ONNX defines for `auto_pad`."""
+    ones = [1] * len(sizes)
+    axes = zip(sizes, kernel_shape, strides or ones, dilations or ones, strict=True)
+    totals = [
+        max(0, (-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size)
+        for size, kernel, stride, dilation in axes
+    ]
+    smaller, larger = [one // 2 for one in totals], [one - one // 2 for one in totals]
+    return larger + smaller if auto_pad == "SAME_LOWER" else smaller + larger
 
 
 def _run(

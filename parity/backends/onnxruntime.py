@@ -1,6 +1,6 @@
 """ONNX Runtime as a backend, and the one place that opens its sessions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,11 +44,30 @@ def run_onnxruntime(
 
     Raises BackendFailure when ONNX Runtime refuses the model or the feeds.
     """
+    (found,) = run_onnxruntime_in_turn(model, [feeds], outputs)
+    if isinstance(found, BackendFailure):
+        raise found
+    return found
+
+
+def run_onnxruntime_in_turn(
+    model: "ModelProto", feeds: Iterable[Mapping[str, np.ndarray]], outputs: Sequence[str]
+) -> list[dict[str, np.ndarray] | BackendFailure]:
+    """As `run_onnxruntime`, for several feeds; a feed that is refused gives its failure.
+
+    Raises BackendFailure `refused` when ONNX Runtime cannot read the model.
+    """
     options = SessionOptions()
     options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = FATAL
     session = _session(model.SerializeToString(), options)
-    return dict(zip(outputs, _run(session, feeds, outputs), strict=True))
+    found: list[dict[str, np.ndarray] | BackendFailure] = []
+    for one in feeds:
+        try:
+            found.append(dict(zip(outputs, _run(session, one, outputs), strict=True)))
+        except BackendFailure as failure:
+            found.append(failure)
+    return found
 
 
 def write_optimized(source: Path, target: Path) -> None:

@@ -10,17 +10,23 @@ from parity.core.paths import README
 NOTHING = "-"  # the text of a figure that is None or NaN
 
 
-def markdown_table(rows: list[list[str]], left: int) -> str:
+def markdown_table(rows: list[list[str]], left: int, words: bool = False) -> str:
     """Return a table whose first row is the header; the first `left` columns are aligned left, the
-    others right."""
+    others right. With `words` the last column is text of any length, not padded."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    last = len(widths) - 1 if words else None
+    if words:
+        widths[last] = len(rows[0][last])
 
     def line(cells: list[str]) -> str:
         columns = enumerate(zip(cells, widths, strict=True))
-        aligned = [c.ljust(w) if number < left else c.rjust(w) for number, (c, w) in columns]
+        aligned = [c.ljust(w) if is_left(number) else c.rjust(w) for number, (c, w) in columns]
         return f"| {' | '.join(aligned)} |\n"
 
-    rule = ["-" * w if number < left else "-" * (w - 1) + ":" for number, w in enumerate(widths)]
+    def is_left(number: int) -> bool:
+        return number < left or number == last
+
+    rule = ["-" * w if is_left(number) else "-" * (w - 1) + ":" for number, w in enumerate(widths)]
     return line(rows[0]) + line(rule) + "".join(map(line, rows[1:]))
 
 

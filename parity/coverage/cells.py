@@ -15,6 +15,7 @@ from parity.core.machine import machine
 from parity.core.params import TORCHVISION, Params, Task
 from parity.core.system_errors import ran_out
 
+RECORD = Path("metrics/coverage.json")  # of full runs: see record.py
 CELLS = Path("data/coverage/cells")
 LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "numpy")
 METHOD = 3  # another number when a cell's figures come to mean something else

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from parity.coverage.cell_verdict import rel_text
 from parity.coverage.cells import Figures
+from parity.coverage.colors import COLORS
 from parity.coverage.record import (
     Record,
     cells_of,
@@ -14,18 +15,6 @@ from parity.coverage.record import (
 )
 
 CELL_HEIGHT, CELL_WIDTH, NAMES_WIDTH = 0.155, 1.05, 2.0  # inches
-# The palette of Okabe and Ito; the two silent failures have the loudest colours.
-COLORS = {
-    "same": "#cfe8dc",
-    "vacuous": "#dddddd",
-    "imprecise": "#2fb08a",
-    "not exportable": "#b8b8b8",
-    "refused": "#f0e442",
-    "timeout": "#e69f00",
-    "crashed": "#56b4e9",
-    "unstable": "#cc79a7",
-    "different": "#d55e00",
-}
 
 
 def draw(path: Path, record: Record, dpi: int) -> None:

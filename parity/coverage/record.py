@@ -20,6 +20,7 @@ from parity.core.machine import cpu_model
 from parity.core.params import TORCHVISION, Params
 from parity.coverage.cell_verdict import VERDICTS, judge_cell
 from parity.coverage.cells import (
+    RECORD,
     Combination,
     Figures,
     combination_of,
@@ -31,8 +32,6 @@ from parity.coverage.cells import (
     read_cells,
 )
 from parity.coverage.mended import judge_mended
-
-RECORD = Path("metrics/coverage.json")
 
 # What a record takes from a model's reference, beside its task.
 MODEL_KEYS = ("parameters", "spread", "noise", "ms", "exact", "exact_failure")

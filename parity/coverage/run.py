@@ -1,17 +1,11 @@
 """A run of `make coverage`: plan the cells that are missing, measure them, write the answer."""
 
-import shutil
-import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryFile
 
-from parity.core.cli import InputError, log
-from parity.core.files import full_disk_refused, locked
+from parity.core.cli import log
 from parity.core.params import TORCHVISION, Params, Task
-from parity.core.processes import in_processes
-from parity.core.system_errors import DISK_FULL
+from parity.core.resumable import check_writable, exclusive_run, run_jobs
 from parity.coverage.cells import CELLS, Cell, current_figures, of_zoo
 from parity.coverage.measure import WORK, Job, is_to_be_mended, measure_model
 from parity.coverage.opencv_versions import engines_of, provide
@@ -21,8 +15,6 @@ from parity.coverage.report import FULL, NARROWED, write_answer
 from parity.coverage.selection import Selection, select
 from parity.coverage.zoo_packages import provide_zoo
 from parity.evaluation.stability import rerun_environments
-
-RESUMES = "the next run resumes there"
 
 
 def run_coverage(
@@ -44,7 +36,7 @@ def run_coverage(
     another run is at work.
     """
     check_writable(of_zoo(CELLS, zoo))
-    with exclusive_run():
+    with exclusive_run(FOLDER, WORK, "make coverage"):
         if zoo != TORCHVISION:
             provide_zoo(zoo, params.coverage.zoo[zoo], params.coverage.time_limit)
         folders = {version: provide(version) for version in versions}
@@ -61,7 +53,7 @@ def run_coverage(
         cells = sum(len(job.cells) for job in jobs)
         found = f"{len(models)} models: {cells} cells of {len(jobs)} models to measure"
         log(f"{found}, {processes} at a time")
-        run_jobs(jobs, processes)
+        run_jobs(measure_model, jobs, processes, FOLDER)
         if selection.narrowed:
             write_answer(narrowed_record(params, planned, zoo), files, params.plot.dpi)
             log(f"a narrowed run; {full.page} stays as it is: {files}")
@@ -92,53 +84,3 @@ def plan(
         Job(cells, folders, fresh, params, f"{number}/{len(todo)}", mend)
         for number, cells in enumerate(todo, start=1)
     ]
-
-
-def run_jobs(jobs: Sequence[Job], processes: int) -> None:
-    """Measure the jobs in parallel processes.
-
-    Raises InputError where such a process died, or a file of the run is gone.
-    """
-    try:
-        with closing(in_processes(measure_model, jobs, processes)) as results:
-            for _ in results:
-                pass
-    except ChildProcessError as error:
-        raise InputError(f"a process that measured has died: {error}; {RESUMES}") from None
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise
-        what = f"{error.filename or FOLDER}: {error.strerror or error}"
-        raise InputError(f"{what}; {RESUMES}") from None
-
-
-@contextmanager
-def exclusive_run() -> Iterator[None]:
-    """Lock out other runs and provide an empty folder for large files. It is removed at the end,
-    also on SIGTERM.
-
-    Raises InputError if another run is at work or the disk is full.
-    """
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with locked(FOLDER, "another `make coverage` is running"):
-        before = signal.signal(signal.SIGTERM, interrupt)
-        try:
-            shutil.rmtree(WORK, ignore_errors=True)
-            with full_disk_refused(FOLDER, lambda: f"its files removed; {RESUMES}"):
-                yield
-        finally:
-            shutil.rmtree(WORK, ignore_errors=True)
-            signal.signal(signal.SIGTERM, before)
-
-
-def check_writable(folder: Path) -> None:
-    """Create a folder where it is missing; raise InputError where it cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written: {error.strerror}") from None

@@ -1,4 +1,5 @@
-"""Find the blob on which a fault is searched for: a file's, or a real image of a model."""
+"""Find the blob on which a fault is searched for: a file's, a drawn one, or a real image of a
+model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from onnx import ModelProto
 from parity.core.cli import InputError, log
 from parity.core.params import ModelParams
 from parity.core.paths import prediction_folder
-from parity.graphs.graph import constants, output_names
+from parity.graphs.graph import constants, input_names, output_names
 from parity.inference.predictions import predicting_backends, read_logits, read_pixel_logits
 from parity.networks.onnx_file import check_outputs, network_input
 from parity.preprocessing.images import normalize
@@ -19,6 +20,7 @@ from parity.preprocessing.splits import Split
 Lengths = list[int | None]  # of an input's axes; None where any length is accepted
 
 CHUNK = 1000  # rows of logits that are compared at a time
+SIDE = 224  # pixels, of a drawn blob where the file leaves its size open: most networks take it
 
 
 def read_blob(path: Path) -> np.ndarray:
@@ -76,7 +78,8 @@ def input_lengths(model: ModelProto, name: str) -> Lengths | None:
     if not tensor_type.HasField("shape"):
         return None
     axes = tensor_type.shape.dim
-    return [axis.dim_value if axis.HasField("dim_value") else None for axis in axes]
+    # Some exporters write 0 or -1 for an open axis.
+    return [axis.dim_value if axis.dim_value > 0 else None for axis in axes]
 
 
 def _tensor_type(model: ModelProto, name: str):
@@ -93,6 +96,24 @@ def fits(shape: Sequence[int], lengths: Lengths | None) -> bool:
 
 def lengths_text(lengths: Lengths) -> str:
     return f"({', '.join('any' if length is None else str(length) for length in lengths)})"
+
+
+def drawn_blob(path: Path, model: ModelProto) -> np.ndarray:
+    """Return random numbers that fit a file's only input, float32, the same in every run.
+
+    An open axis is one image, three channels or SIDE pixels where the input is (N, 3, H, W), which
+    an input of unknown axes counts as. Elsewhere only the first axis may be open. Raises InputError
+    for any other input.
+    """
+    lengths = input_lengths(model, input_names(model)[0])
+    if lengths is None:
+        lengths = [None] * 4
+    defaults = (1, 3, SIDE, SIDE) if len(lengths) == 4 else (1, *[None] * len(lengths))
+    shape = [length or default for length, default in zip(lengths, defaults, strict=False)]
+    if None in shape:
+        found = f"found an input {lengths_text(lengths)}"
+        raise InputError(f"{path}: {found}; expected --input with a blob of the size that it needs")
+    return np.asarray(np.random.default_rng(0).standard_normal(shape), np.float32)
 
 
 def real_blob(name: str, model: ModelParams, number: int | None) -> tuple[np.ndarray, str]:

@@ -19,7 +19,6 @@ from parity.backends.contract import BackendFailure
 from parity.core.cli import InputError
 from parity.core.params import ModelParams, Params
 from parity.evaluation.verdict import gate_limits
-from parity.faults.depth_chart import draw_depth
 from parity.faults.fault import Fault, unlocated_fault
 from parity.faults.inputs import feeds_of, read_blob, real_blob
 from parity.faults.locate_in_engine import SIDES as ENGINE_SIDES
@@ -66,6 +65,8 @@ class Located:
 
     def draw(self, path: Path) -> None:
         """Draw the measured differences by depth; raises OSError or ValueError where it fails."""
+        from parity.faults.depth_chart import draw_depth  # a search needs no Matplotlib
+
         fault = self.fault
         title = f"{path.stem}: {fault.sides[0]} against {fault.sides[1]}, by depth"
         measured = f"{len(fault.errors)} of {len(fault.order)} tensors measured"
@@ -145,6 +146,22 @@ def locate_between_files(
     if candidate.SerializeToString() != reference.SerializeToString():
         tolerance = _tolerance(candidate, values, limit, fixed, say)
     return _against_opencv(candidate_path, candidate, values, settings, tolerance, None, say)
+
+
+def locate_in_opencv(
+    path: Path,
+    model: ModelProto,
+    feeds: Mapping[str, np.ndarray],
+    settings: EngineSettings,
+    fixed: float,
+    say: Say,
+) -> Located:
+    """Search where OpenCV diverges from ONNX Runtime on a file whose `model` was read from `path`;
+    `fixed` is the limit where rounding is not measured. Raises BackendFailure where ONNX Runtime
+    cannot run it."""
+    values = all_values(model, feeds)
+    tolerance = _tolerance(model, values, None, fixed, say)
+    return _against_opencv(path, model, values, settings, tolerance, None, say)
 
 
 def _tolerance(

@@ -1,21 +1,15 @@
-"""The blobs that a mended file must pass on: images of a model's val split, or random numbers."""
-
-from pathlib import Path
+"""The images of a model's val split that a mended file must pass on."""
 
 import numpy as np
-from onnx import ModelProto
 
 from parity.core.cli import InputError
 from parity.core.params import ModelParams, Params
 from parity.core.paths import onnx_path
 from parity.faults.inputs import fits, input_lengths, lengths_text
-from parity.graphs.graph import input_names
 from parity.networks.onnx_file import network_input, parse
 from parity.preprocessing.images import normalize
 from parity.preprocessing.profile import read_normalization
 from parity.preprocessing.splits import Split
-
-SIDE = 256  # pixels, of a drawn blob where the file leaves its size open
 
 
 def image_blobs(name: str, model: ModelParams, params: Params) -> list[np.ndarray]:
@@ -45,16 +39,3 @@ def image_blobs(name: str, model: ModelParams, params: Params) -> list[np.ndarra
         found = f"found images of {blobs[0].shape}"
         raise InputError(f"{path}: {found}; the file expects {lengths_text(lengths)}")
     return fitting
-
-
-def drawn_blob(path: Path, model: ModelProto) -> np.ndarray:
-    """Return random numbers that fit a file, float32 (N, 3, H, W), the same in every run.
-
-    Raises InputError where the file takes no such blob.
-    """
-    lengths = input_lengths(model, input_names(model)[0]) or [None] * 4
-    if len(lengths) != 4:
-        raise InputError(f"{path}: expects {lengths_text(lengths)}; expected (N, 3, H, W)")
-    defaults = (1, 3, SIDE, SIDE)
-    shape = [length or default for length, default in zip(lengths, defaults, strict=True)]
-    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)

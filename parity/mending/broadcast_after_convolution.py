@@ -17,7 +17,7 @@ have the same shape".
 import onnx_ir as ir
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
-from parity.mending.rule import pattern_rule
+from parity.mending.rule import KnownFault, pattern_rule
 
 BROADCASTS = 7  # the opset since which Add, Sum and Sub do so alike
 
@@ -64,7 +64,7 @@ def are_broadcast(a: ir.Shape | None, b: ir.Shape | None) -> bool:
 RULE = pattern_rule(
     "broadcast_after_convolution",
     True,
-    "a sum that broadcasts is refused after a convolution, OpenCV 5.0.0, new engine",
+    KnownFault("a sum that broadcasts is refused after a convolution", "5.0.0", "5.0.0", ("new",)),
     Add,
     Sum,
 )

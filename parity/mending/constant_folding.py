@@ -18,7 +18,7 @@ import onnx_ir as ir
 from onnx_ir.convenience import extract, replace_nodes_and_values
 
 from parity.backends.onnxruntime import run_onnxruntime
-from parity.mending.rule import Places, Rule, remove_unused
+from parity.mending.rule import KnownFault, Places, Rule, remove_unused
 from parity.mending.values import constant_of
 
 KEPT = {
@@ -78,6 +78,6 @@ def _computed(model: ir.Model, values: list[ir.Value]) -> list[tuple[ir.Value, i
 RULE = Rule(
     "constant_folding",
     False,
-    "operators on constants are refused, OpenCV 4.13 and 4.14, classic engine",
+    KnownFault("operators on constants are refused", "4.13", "4.14", ("classic",)),
     _apply,
 )

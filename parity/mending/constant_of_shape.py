@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
-from parity.mending.rule import pattern_rule
+from parity.mending.rule import KnownFault, pattern_rule
 
 
 class ConstantOfShape(RewriteRuleClassBase):
@@ -32,6 +32,6 @@ class ConstantOfShape(RewriteRuleClassBase):
 RULE = pattern_rule(
     "constant_of_shape",
     True,
-    "ConstantOfShape without a value is refused, OpenCV 5.0.0, new engine",
+    KnownFault("ConstantOfShape without a value is refused", "5.0.0", "5.0.0", ("new",)),
     ConstantOfShape,
 )

@@ -22,7 +22,7 @@ import numpy as np
 import onnx_ir as ir
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
-from parity.mending.rule import pattern_rule
+from parity.mending.rule import KnownFault, pattern_rule
 from parity.mending.values import constant_of, same_size
 
 
@@ -77,6 +77,6 @@ def _rows(index: ir.Value) -> tuple[int, np.ndarray] | None:
 RULE = pattern_rule(
     "contiguous_gather",
     True,
-    "a Range up to a dynamic batch is refused, OpenCV 4.13 and 4.14, classic engine",
+    KnownFault("a Range up to a dynamic batch is refused", "4.13", "4.14", ("classic",)),
     ContiguousGather,
 )

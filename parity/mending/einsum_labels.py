@@ -18,7 +18,7 @@ from string import ascii_letters, ascii_lowercase, ascii_uppercase
 
 import onnx_ir as ir
 
-from parity.mending.rule import node_rule
+from parity.mending.rule import BOTH, KnownFault, node_rule
 
 
 def _rename(node: ir.Node) -> bool:
@@ -40,6 +40,6 @@ def _rename(node: ir.Node) -> bool:
 RULE = node_rule(
     "einsum_labels",
     True,
-    "Einsum with capital labels crashes, OpenCV 4.13 to 5.0.0, both engines",
+    KnownFault("Einsum with capital labels crashes", "4.13", "5.0.0", BOTH),
     _rename,
 )

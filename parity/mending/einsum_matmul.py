@@ -29,7 +29,7 @@ from string import ascii_letters
 import onnx_ir as ir
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
-from parity.mending.rule import pattern_rule
+from parity.mending.rule import BOTH, KnownFault, pattern_rule
 from parity.mending.values import same_size
 
 
@@ -127,6 +127,6 @@ class EinsumMatMul(RewriteRuleClassBase):
 RULE = pattern_rule(
     "einsum_matmul",
     False,
-    "an Einsum of a dynamic batch is refused, OpenCV 4.13 to 5.0.0, both engines",
+    KnownFault("an Einsum of a dynamic batch is refused", "4.13", "5.0.0", BOTH),
     EinsumMatMul,
 )

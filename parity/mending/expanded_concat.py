@@ -19,7 +19,7 @@ import numpy as np
 import onnx_ir as ir
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
-from parity.mending.rule import pattern_rule
+from parity.mending.rule import KnownFault, pattern_rule
 from parity.mending.values import constant_of
 
 PADS_AS_INPUTS = 11  # the opset since which Pad takes its numbers as inputs
@@ -68,7 +68,7 @@ class ConstantLast(ConstantFirst):
 RULE = pattern_rule(
     "expanded_concat",
     True,
-    "a constant expanded to a dynamic batch is refused, OpenCV 4.13 and 4.14, classic engine",
+    KnownFault("a constant expanded to a dynamic batch is refused", "4.13", "4.14", ("classic",)),
     ConstantFirst,
     ConstantLast,
 )

@@ -17,7 +17,7 @@ then has the shape of y, which a Concat or a residual block after it may refuse.
 import onnx_ir as ir
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
-from parity.mending.rule import pattern_rule
+from parity.mending.rule import BOTH, KnownFault, pattern_rule
 
 ALPHA, BETA = 0.2, 0.5  # ONNX's defaults
 NUMBERS_AS_INPUTS = 11  # the opset since which Clip takes its limits as inputs
@@ -41,6 +41,6 @@ class HardSigmoid(RewriteRuleClassBase):
 RULE = pattern_rule(
     "hard_sigmoid",
     False,
-    "x * HardSigmoid(y) is computed as HardSwish(x), OpenCV 4.13 to 5.0.0, both engines",
+    KnownFault("x * HardSigmoid(y) is computed as HardSwish(x)", "4.13", "5.0.0", BOTH),
     HardSigmoid,
 )

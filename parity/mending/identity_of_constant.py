@@ -13,7 +13,7 @@ those of vgg11_bn can be.
 
 import onnx_ir as ir
 
-from parity.mending.rule import node_rule
+from parity.mending.rule import KnownFault, node_rule
 from parity.mending.values import constant_of
 
 
@@ -32,6 +32,6 @@ def _leave_out(node: ir.Node) -> bool:
 RULE = node_rule(
     "identity_of_constant",
     True,
-    "a Gemm's bias that is an Identity is unstable, OpenCV 4.13 and 4.14, classic engine",
+    KnownFault("a Gemm's bias that is an Identity is unstable", "4.13", "4.14", ("classic",)),
     _leave_out,
 )

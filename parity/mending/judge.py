@@ -22,7 +22,8 @@ from parity.graphs.graph import input_names, output_names
 from parity.graphs.tolerance import Tolerance, rounding
 
 MULTIPLE = 32  # of height and width: networks that halve their input five times need it
-SHRINK = 3 / 4  # of both, for the second size
+BATCHES = (2,)
+SHRINKS = ((3 / 4, 3 / 4),)
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Case:
 class Judgement:
     """The largest difference of OpenCV's outputs, measured by the limit there.
 
-    `where` names the blob, the heap and the output. `error` is the difference over the limit.
+    `where` names the blob, the heap and the output; `case` is the number of the blob. `error` is
+    the difference over the limit.
     """
 
     difference: Difference
@@ -51,6 +53,7 @@ class Judgement:
     where: str
     unstable: bool = False
     case: int = 0
+    output: str = ""
 
     @property
     def passes(self) -> bool:
@@ -158,7 +161,8 @@ class Judge:
         where = f"blob {case.blob.shape}{where}{at}"
         if found[name].kind == "crashed":  # which of them is not known
             where = "blobs " + ", ".join(str(one.blob.shape) for one in self.cases)
-        return Judgement(found[name], _error(found[name], case.limits[name]), where, case=number)
+        error = _error(found[name], case.limits[name])
+        return Judgement(found[name], error, where, case=number, output=name)
 
 
 def _is_same(found: Mapping[str, Difference], before: Mapping[str, Difference]) -> bool:
@@ -180,38 +184,51 @@ def make_cases(
     Raises InputError where ONNX Runtime refuses a given blob.
     """
     try:
-        cases = [_case(model, blob, fixed) for blob in blobs]
+        cases = [make_case(model, blob, fixed) for blob in blobs]
     except BackendFailure as failure:
         raise InputError(f"{path}: ONNX Runtime: {failure}") from None
     for other in other_blobs(model, blobs):
         try:
-            cases.append(_case(model, other, fixed))
+            cases.append(make_case(model, other, fixed))
         except BackendFailure:  # the network accepts fewer sizes than the file says
             continue
     return cases
 
 
-def other_blobs(model: ModelProto, blobs: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return a blob of another number of images and one of another size, where the model takes
-    them and the given blobs differ in neither."""
-    lengths = input_lengths(model, input_names(model)[0]) or [None] * 4
+def other_blobs(
+    model: ModelProto,
+    blobs: Sequence[np.ndarray],
+    batches: Sequence[int] = BATCHES,
+    shrinks: Sequence[tuple[float, float]] = SHRINKS,
+) -> list[np.ndarray]:
+    """Return blobs of other numbers of images and of other sizes, where the model takes them and
+    the given blobs differ in neither. `batches` are multiples of the first blob's number of images,
+    `shrinks` shares of its height and width."""
+    lengths = input_lengths(model, input_names(model)[0])
     blob, others = blobs[0], []
-    if lengths[0] is None and len({len(one) for one in blobs}) == 1:
-        others.append(np.concatenate([blob, blob[::-1, ..., ::-1]]))
+    if lengths is None:
+        lengths = [None] * blob.ndim
+    if lengths[:1] == [None] and len({len(one) for one in blobs}) == 1:
+        flipped = blob[::-1, ..., ::-1]
+        others += [np.concatenate(([blob, flipped] * count)[:count]) for count in batches]
     if lengths[2:] == [None, None] and len({one.shape[2:] for one in blobs}) == 1:
-        height, width = (
-            max(MULTIPLE, int(one * SHRINK) // MULTIPLE * MULTIPLE) for one in blob.shape[2:]
-        )
-        others.append(blob[:, :, :height, :width])
+        for shares in shrinks:
+            height, width = (
+                max(MULTIPLE, int(one * share) // MULTIPLE * MULTIPLE)
+                for one, share in zip(blob.shape[2:], shares, strict=True)
+            )
+            others.append(blob[:, :, :height, :width])
     known = {one.shape for one in blobs}
-    return [np.ascontiguousarray(one) for one in others if one.shape not in known]
+    new = {one.shape: one for one in others if one.shape not in known}
+    return [np.ascontiguousarray(one) for one in new.values()]
 
 
-def _case(model: ModelProto, blob: np.ndarray, fixed: float) -> Case:
+def make_case(model: ModelProto, blob: np.ndarray, fixed: float) -> Case:
+    """Return a blob with what the model computes for it in ONNX Runtime and, where it can, in
+    float64; `fixed` limits an output whose rounding is not known. Raises BackendFailure."""
     feeds = {input_names(model)[0]: blob}
-    names = output_names(model)
-    expected = run_onnxruntime(model, feeds, names)
-    names = [name for name in names if expected[name].dtype == np.float32] or names
+    expected = run_onnxruntime(model, feeds, output_names(model))
+    names = judged_outputs(expected)
     try:
         exact = run_float64(model, feeds, names)
     except BackendFailure:
@@ -219,3 +236,9 @@ def _case(model: ModelProto, blob: np.ndarray, fixed: float) -> Case:
     noise = {name: rounding(expected[name], exact[name]) for name in names}
     tolerance = Tolerance(fixed, {name: one for name, one in noise.items() if one is not None})
     return Case(blob, expected, exact, {name: tolerance.at(name) for name in names})
+
+
+def judged_outputs(expected: Mapping[str, np.ndarray]) -> list[str]:
+    """Return the names of the outputs that OpenCV is judged by: the float32 ones, or all where
+    there are none."""
+    return [name for name, one in expected.items() if one.dtype == np.float32] or [*expected]

@@ -15,7 +15,8 @@ from parity.graphs.tolerance import Tolerance, measured_tolerance
 from parity.graphs.values import all_values
 from parity.mending.judge import Case, Judgement
 
-NAMED = re.compile(r"\(onnx_node!([^)]+)\)")  # in OpenCV's messages
+# In OpenCV's messages: the name of a node, or of its output where it has none.
+NAMED = re.compile(r"\(onnx_node(?:_output_\d+)?!([^)]+)\)")
 
 
 def near_fault(

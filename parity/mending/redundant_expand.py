@@ -17,7 +17,7 @@ read swin_v2, which divides by expanded norms.
 
 import onnx_ir as ir
 
-from parity.mending.rule import node_rule
+from parity.mending.rule import KnownFault, node_rule
 from parity.mending.values import same_size
 
 BROADCASTING = {
@@ -72,6 +72,6 @@ def _is_redundant(x: ir.Value, expanded: ir.Value, other: ir.Value) -> bool:
 RULE = node_rule(
     "redundant_expand",
     True,
-    "Expand fixes a dynamic batch to 1, OpenCV 4.13 and 4.14, classic engine",
+    KnownFault("Expand fixes a dynamic batch to 1", "4.13", "4.14", ("classic",)),
     _leave_out,
 )

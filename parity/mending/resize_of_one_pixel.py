@@ -21,7 +21,7 @@ import numpy as np
 import onnx_ir as ir
 from onnxscript.rewriter.pattern import RewriteRuleClassBase
 
-from parity.mending.rule import pattern_rule
+from parity.mending.rule import KnownFault, pattern_rule
 
 COORDINATE_MODES = 11  # the opset since which Resize has them, and a region of interest
 RANK, HEIGHT, WIDTH = 4, 2, 3
@@ -65,6 +65,8 @@ def sides_of_one_pixel(x: ir.Value) -> list[int]:
 RULE = pattern_rule(
     "resize_of_one_pixel",
     False,
-    "a linear Resize of a side of one pixel reads unwritten memory, OpenCV 5.0.0, new engine",
+    KnownFault(
+        "a linear Resize of a side of one pixel reads unwritten memory", "5.0.0", "5.0.0", ("new",)
+    ),
     ResizeOfOnePixel,
 )

@@ -7,8 +7,35 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript.rewriter.pattern import MatchResult, RewriteRule, RewriteRuleClassBase
 
+BOTH = ("classic", "new")
 Places = Collection[str] | None  # names of values; None: wherever the rule fits
 Apply = Callable[[ir.Model, Places], list[str]]
+
+
+@dataclass(frozen=True)
+class KnownFault:
+    """A fault of OpenCV: what is wrong in one line, in which versions, the first and the last, and
+    in which engines. OpenCV 4 has the classic one alone."""
+
+    what: str
+    since: str
+    until: str
+    engines: tuple[str, ...]
+
+    def __str__(self) -> str:
+        versions = self.since if self.since == self.until else f"{self.since} to {self.until}"
+        engines = "both engines" if self.engines == BOTH else f"{self.engines[0]} engine"
+        return f"{self.what}, OpenCV {versions}, {engines}"
+
+    def is_in(self, opencv: str, engine: str) -> bool:
+        """Whether an engine of a version, as 5.0.0.93, has the fault."""
+        version, since, until = map(_numbers, (opencv, self.since, self.until))
+        in_range = since <= version and version[: len(until)] <= until
+        return in_range and engine in self.engines
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
 
 
 @dataclass(frozen=True)
@@ -18,12 +45,12 @@ class Rule:
     `apply` changes a model in place, only at the places given, and returns the places that it
     changed. A place is the name of a value that the rule computes in another way; the value keeps
     its name. `exact` says that every output stays the same bit for bit; else it changes by
-    rounding only. `steers_round` names the fault, the engine and the version.
+    rounding only.
     """
 
     name: str
     exact: bool
-    steers_round: str
+    steers_round: KnownFault
     apply: Apply
 
     def fits(self, model: ir.Model) -> list[str]:
@@ -32,7 +59,7 @@ class Rule:
 
 
 def pattern_rule(
-    name: str, exact: bool, steers_round: str, *patterns: type[RewriteRuleClassBase]
+    name: str, exact: bool, steers_round: KnownFault, *patterns: type[RewriteRuleClassBase]
 ) -> Rule:
     """Return the rule that replaces patterns of onnxscript's rewriter. Each has one output."""
 
@@ -45,7 +72,9 @@ def pattern_rule(
     return Rule(name, exact, steers_round, apply)
 
 
-def node_rule(name: str, exact: bool, steers_round: str, change: Callable[[ir.Node], bool]) -> Rule:
+def node_rule(
+    name: str, exact: bool, steers_round: KnownFault, change: Callable[[ir.Node], bool]
+) -> Rule:
     """Return the rule that changes nodes, one by one and in place. `change` returns whether it
     changed the node; the place is the node's first output."""
 

@@ -153,3 +153,17 @@ def test_pooling_pads_once(kernel, stride, ceil_mode):
     found = run_float64(parsed(f"y = MaxPool <{window}> (x)"), {"x": values}, ["y"])["y"]
     pool = nn.MaxPool2d(kernel, stride, padding=1, ceil_mode=bool(ceil_mode))
     np.testing.assert_array_equal(found, pool(torch.from_numpy(values).double()).numpy())
+
+
+@pytest.mark.parametrize(("kernel", "stride", "pads"), [(2, 1, 1), (3, 2, 1), (4, 1, 3), (2, 3, 0)])
+def test_pooling_pads_the_side_that_auto_pad_says(kernel, stride, pads):
+    values = np.random.default_rng(0).normal(size=(1, 2, 8, 8)).astype(np.float32)
+    less, more = pads // 2, pads - pads // 2
+    for auto_pad, before, after in (("SAME_UPPER", less, more), ("SAME_LOWER", more, less)):
+        window = f'kernel_shape = [{kernel}, {kernel}], auto_pad = "{auto_pad}"'
+        model = parsed(f"y = MaxPool <{window}, strides = [{stride}, {stride}]> (x)")
+        found = run_float64(model, {"x": values}, ["y"])["y"]
+        padding = (before, after, before, after)
+        padded = nn.functional.pad(torch.from_numpy(values).double(), padding, value=-np.inf)
+        expected = nn.functional.max_pool2d(padded, kernel, stride)
+        np.testing.assert_array_equal(found, expected.numpy())

@@ -24,6 +24,16 @@ def test_a_table_is_aligned():
     )
 
 
+def test_a_last_column_of_words_is_not_padded():
+    rows = [["name", "n", "words"], ["a", "1", "b"], ["b", "2", "a long text"]]
+    assert markdown_table(rows, left=1, words=True).splitlines() == [
+        "| name | n | words |",
+        "| ---- | -: | ----- |".replace("-:", ":"),
+        "| a    | 1 | b     |",
+        "| b    | 2 | a long text |",
+    ]
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.0, "0"), (1e-300, "1.0e-300"), (1.26e-6, "1.3e-06"), (12.0, "1.2e+01"), (math.inf, "inf")],

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -169,7 +168,7 @@ def test_a_full_run_may_measure_again_what_the_record_would_lose(recorded, monke
     class Reached(Exception):
         pass
 
-    def stop(jobs, _):
+    def stop(_, jobs, *others):
         raise Reached([len(job.cells) for job in jobs])
 
     monkeypatch.setattr(run, "run_jobs", stop)
@@ -196,15 +195,6 @@ def test_a_second_run_ends_at_once_and_leaves_the_first_its_files(project):
     assert file.exists()
 
 
-def test_a_process_of_the_run_that_is_killed_is_one_line(project, monkeypatch):
-    def die(*_):
-        raise ChildProcessError("signal 9")
-
-    monkeypatch.setattr(run, "in_processes", die)
-    with refused("a process that measured has died: signal 9; the next run resumes there"):
-        run.run_jobs([], 2)
-
-
 @pytest.mark.parametrize("name", ["data", "metrics", "plots"])
 def test_a_folder_that_cannot_be_written_is_found_before_anything_is_measured(
     project, monkeypatch, name
@@ -213,20 +203,6 @@ def test_a_folder_that_cannot_be_written_is_found_before_anything_is_measured(
     Path(name).touch()  # a file, since root may write into any folder
     with refused(name, ": cannot be written: "):
         cover()
-
-
-def test_a_read_only_folder_cannot_be_written(tmp_path):
-    tmp_path.chmod(0o555)
-    is_root = not os.geteuid()
-    try:
-        if is_root:
-            os.seteuid(65534)
-        with refused(f"{tmp_path}: cannot be written: Permission denied"):
-            run.check_writable(tmp_path)
-    finally:
-        if is_root:
-            os.seteuid(0)
-        tmp_path.chmod(0o755)
 
 
 @pytest.mark.process

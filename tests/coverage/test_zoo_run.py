@@ -48,7 +48,7 @@ def test_each_model_of_a_zoo_has_a_verdict_also_where_its_factory_fails(project)
     assert models["wide"]["own"] == {"arguments": {"kind": "plain", "width": 8}, "size": "32x48"}
     (wide,) = [one for one in read_cells(load_params(), ZOO) if one["model"] == "wide"]
     assert [group["blob"] for group in wide["groups"]] == ["1x3x32x48", "2x3x32x48"]
-    page = FILES.page.read_text(encoding="utf-8")
+    page = " ".join(FILES.page.read_text(encoding="utf-8").split())  # its lines are wrapped
     assert "Which of tiny's models" in page and "`make coverage ZOO=tiny`" in page
     assert "| wide (32x48) |" in page and "tinynets 1.0" in page
     assert FILES.picture.exists() and not Path("data/coverage/cells").exists()

@@ -106,6 +106,9 @@ def test_a_workaround_is_applied_where_one_asks_for_it(folder, value, is_set):
         ("coverage", "JOBS", "--jobs={}"),
         ("coverage", "OPENCV", "--opencv={}"),
         ("coverage", "ZOO", "--zoo={}"),
+        ("operators", "OPERATORS", "--operators={}"),
+        ("operators", "OPENCV", "--opencv={}"),
+        ("operators", "JOBS", "--jobs={}"),
     ],
 )
 @pytest.mark.parametrize("value", ["x; touch pwned", "$(shell touch pwned)", 'it\'s a "name" $x'])
