@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,7 +39,8 @@ class Suspect:
     """An ONNX file that OpenCV may get wrong; `opencv` and `perturb` say how it is run.
 
     `source` describes the feeds. A relative error beyond `limit` is wrong. `minutes` limit the
-    reduction. The reproducer is written to `folder`.
+    reduction. The reproducer is written to `folder`. `keeps` says of a smaller graph and its feeds
+    whether the fault would still be the same.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Suspect:
     limit: float
     minutes: float
     folder: Path
+    keeps: Callable[[ModelProto, dict[str, np.ndarray]], bool] = lambda model, feeds: True
 
     def observer(
         self, engine: str, limit_s: float | None = None, fresh: bool = False, attempt: int = 0
@@ -133,7 +135,7 @@ def _reduced(suspect: Suspect, symptom: Symptom, engine: str, fresh: bool) -> Sm
     with suspect.observer(engine, limit_s, fresh) as observer:
 
         def shows(model: ModelProto, feeds: dict[str, np.ndarray]) -> bool:
-            return observer.shows(model, feeds, symptom, limit)
+            return suspect.keeps(model, feeds) and observer.shows(model, feeds, symptom, limit)
 
         whole, limit_s = load_model(suspect.path), 60 * suspect.minutes
         small = Reduction(whole, suspect.feeds, shows, limit_s, log).run()

@@ -64,8 +64,15 @@ def is_wrong(seen, expected):
     if seen.shape != expected.shape:
         print("the shapes differ")
         return True
-    largest = np.abs(expected).max().astype(np.float64)
-    difference = np.abs(seen.astype(np.float64) - expected).max()
+    seen, expected = seen.astype(np.float64), expected.astype(np.float64)
+    finite = np.isfinite(expected)
+    if not np.array_equal(seen[~finite], expected[~finite], equal_nan=True):
+        print("NaN or infinity is expected elsewhere")
+        return True
+    if not finite.any():
+        return False
+    largest = np.abs(expected[finite]).max()
+    difference = np.abs(seen[finite] - expected[finite]).max()
     rel = difference / largest if largest else difference
     print(f"largest difference / largest expected value: {rel:.3g} (limit {LIMIT:g})")
     return not rel <= LIMIT

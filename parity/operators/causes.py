@@ -291,12 +291,26 @@ def _slope_along_another_axis(node: ir.Node) -> bool:
     return any(length > 1 for axis, length in enumerate(slope) if axis != 1)
 
 
+def _scales(node: ir.Node) -> dict[int, float]:
+    """Return the constant scales of a Resize by axis; empty where there are none."""
+    scales = _constant(_input(node, 2)) if node.op_type == "Resize" else None
+    if scales is None:
+        return {}
+    axes = node.attributes.get_ints("axes") or range(len(scales))
+    return dict(zip(axes, scales.astype(np.float64), strict=False))
+
+
 def _resize_rounds(node: ir.Node) -> bool:
-    scales, shape = _constant(_input(node, 2)), _shape(_input(node, 0))
-    if node.op_type != "Resize" or scales is None or not scales.size or shape is None:
+    shape, scales = _shape(_input(node, 0)), _scales(node)
+    if shape is None or len(scales) > len(shape):
         return False
-    sizes = scales.astype(np.float64) * shape
+    sizes = [shape[axis] * scale for axis, scale in scales.items()]
     return not np.allclose(sizes, np.round(sizes), atol=1e-4)
+
+
+def _resizes_channels(node: ir.Node) -> bool:
+    scales = _scales(node)
+    return any(scales.get(axis, 1) != 1 for axis in (0, 1))
 
 
 def _is_set(op_type: str, name: str, *values: object) -> Callable[[ir.Node], bool]:
@@ -458,6 +472,13 @@ NORMALIZATIONS = ("LayerNormalization", "InstanceNormalization", "GroupNormaliza
 
 CAUSES = (
     Cause(
+        "number_is_not_second",
+        "GELU",
+        "where a number of GELU, LayerNorm or Celu is the first operand or fed, the process ends",
+        BOTH,
+        _number_not_second,
+    ),
+    Cause(
         "mish_of_two_tensors",
         "Mish",
         "x * tanh(softplus(c)) is computed as Mish(c), whatever x is",
@@ -508,13 +529,6 @@ CAUSES = (
         _another_attention,
     ),
     Cause(
-        "number_is_not_second",
-        "GELU",
-        "where a number of GELU, LayerNorm or Celu is the first operand or fed, the process ends",
-        BOTH,
-        _number_not_second,
-    ),
-    Cause(
         "layer_norm_of_fed_scale",
         "LayerNorm",
         "where the scale or shift is fed, or the first operand, another one is taken",
@@ -523,7 +537,7 @@ CAUSES = (
     ),
     Cause(
         "output_inside_a_pattern",
-        "LayerNorm",
+        "SiLU",
         "what is inside a fused pattern is never computed, even if it is an output of the graph",
         ("new",),
         _output_inside,
@@ -570,6 +584,13 @@ CAUSES = (
         "the slope is read as one per channel, beside its memory where it is shorter",
         BOTH,
         _slope_along_another_axis,
+    ),
+    Cause(
+        "resize_of_channels",
+        "Resize",
+        "images and channels are not resized, whatever their scales are",
+        BOTH,
+        _resizes_channels,
     ),
     Cause(
         "resize_scales_that_round",

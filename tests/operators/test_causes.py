@@ -87,6 +87,20 @@ PAIRS = (
         "float[4] s = {1, 1, 2, 2}",
     ),
     (
+        "resize_scales_that_round",
+        "y = Resize <axes = [2, 3]> (x, , s)",
+        "y = Resize(x, , t)",
+        X,
+        "float[2] s = {1.7, 1}, float[4] t = {1, 1, 1.5, 2}",
+    ),
+    (
+        "resize_of_channels",
+        "y = Resize(x, , s)",
+        "y = Resize <axes = [2, 3]> (x, , t)",
+        X,
+        "float[4] s = {1, 2, 1, 1}, float[2] t = {2, 2}",
+    ),
+    (
         "matmul_of_a_broadcast_stack",
         "y = MatMul(x, w)",
         "t = MatMul(x, v) y = MatMul(v, t)",

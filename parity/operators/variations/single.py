@@ -371,7 +371,8 @@ def _resize(draws: Draws) -> Sketch:
     constants: dict[str, np.ndarray | None] = {"roi": None, "scales": None, "sizes": None}
     if draws.one_of("by", "scales", "sizes") == "scales":
         scales = draws.one_of("scales", (2, 2), (1.7, 1.7), (0.6, 0.6), (1.3, 2), (0.5, 0.5))
-        constants["scales"] = np.array([1, 1, *scales], FLOAT)
+        channels = draws.one_of("channel scale", 1, 1, 1, 1, 1, 2)
+        constants["scales"] = np.array([1, channels, *scales], FLOAT)
     else:
         height, width = draws.one_of("sizes", (9, 11), (3, 4), (16, 16), (1, 1), (10, 7))
         constants["sizes"] = np.array([*x.shape[:2], height, width])
