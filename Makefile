@@ -10,7 +10,7 @@ VENV := .venv
 WEIGHTS ?= probe
 # A user's value reaches a command as it is: make expands no $ in it, and the shell takes it from the
 # environment, so it reads no command there. Recipes write "$$NAME", never $(NAME).
-FROM_USER := APPLY ENGINES EXPORTERS IMAGE INPUT JOBS MEND MODEL MODELS ONNX OPENCV OPERATORS PYTHON SHOW VENV VERBOSE WEIGHTS
+FROM_USER := APPLY ENGINES EXPORTERS IMAGE INPUT JOBS MEND MODEL MODELS ONNX OPENCV OPERATORS PYTHON SHOW VENV VERBOSE WEIGHTS ZOO
 as_it_is = $(eval override $(1) := $$(value $(1)))
 $(foreach name,$(FROM_USER),$(call as_it_is,$(name)))
 # Says what is installed where. It is written last, so an interrupted install leaves none, and it
@@ -65,8 +65,8 @@ reproducer: venv  ## Write the smallest graph that OpenCV does wrong, with a rep
 verify: venv  ## Compare all results with dvc.lock, byte for byte
 	@python -m tools.verify
 
-coverage: venv  ## Try all of torchvision (hours): MODELS= EXPORTERS= ENGINES= JOBS= OPENCV=, MEND=1
-	@python -m tools.coverage --models="$$MODELS" --exporters="$$EXPORTERS" \
+coverage: venv  ## Try all of torchvision (hours), or ZOO=timm: MODELS= EXPORTERS= ENGINES= JOBS= OPENCV= MEND=1
+	@python -m tools.coverage --zoo="$$ZOO" --models="$$MODELS" --exporters="$$EXPORTERS" \
 		--engines="$$ENGINES" --jobs="$$JOBS" --opencv="$$OPENCV" \
 		$(if $(filter-out 0,$(MEND)),--mend)
 

@@ -11,7 +11,7 @@ evaluation      accuracy, parity, exactness, stability, the verdict and its reas
 graphs          ONNX graphs: cut, match and compare them
 faults          find the first wrong tensor, reduce the graph, report the bug, try workarounds
 mending         rewrite an ONNX file so that OpenCV computes it right; rules and their proof
-coverage        measure torchvision's models in OpenCV, and the tables of the result
+coverage        measure the models of zoos in OpenCV, and the tables of the result
 operators       measure single operators in OpenCV, and the tables of the result
 checking        check any ONNX file: what the records know of it, and what each engine computes
 """

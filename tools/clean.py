@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="tools.clean", description=__doc__)
     parser.add_argument("--all", action="store_true", help="also what is costly to make again")
     everything = parser.parse_args(argv).all
-    kept = clean_results(RESULTS, KEPT)
+    kept = clean_results(RESULTS, [*KEPT, *Path("plots").glob("coverage-*.png")])
     clean_caches()
     if everything:
         kept += clean_results(COSTLY, [])

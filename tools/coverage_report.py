@@ -4,6 +4,8 @@ plots/coverage.png.
 After a change of the gate's `exactness`, `rel`, `rel_backstop` or `spread`, judge the cells again;
 this needs every cell of the record in data/coverage/cells/.
 
+With `--zoo`, all of this is about another zoo than torchvision: COVERAGE-<zoo>.md and so on.
+
 With `--compare`, print what got better and what got worse between two records, given as files or
 revisions of Git; exit code 1 if anything got worse.
 """
@@ -14,7 +16,7 @@ import sys
 from parity.core.cli import run
 from parity.core.files import write_text
 from parity.core.markdown import replace_block
-from parity.core.params import load_params
+from parity.core.params import TORCHVISION, load_params
 from parity.core.paths import README
 from parity.coverage.record import RECORD, Record, read_record
 from parity.coverage.record_diff import compare_records
@@ -26,22 +28,26 @@ from parity.coverage.report import (
     readme_block,
     report_full,
 )
+from parity.coverage.selection import parse_zoo
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="tools.coverage_report", description=__doc__)
     parser.add_argument("--compare", nargs=2, metavar=("OLD", "NEW"))
+    parser.add_argument("--zoo", default="", help="of coverage.zoo; default: torchvision")
     parser.add_argument("--readme", action="store_true", help="renew the tables in README and docs")
     args = parser.parse_args(argv)
     if args.readme:
         renew_pages(read_record(RECORD))
-    elif args.compare:
-        lines, worse = compare_records(*map(read_record, args.compare))
+        return
+    zoo = parse_zoo(args.zoo, load_params()) if args.zoo else TORCHVISION
+    if args.compare:
+        lines, worse = compare_records(*(read_record(source, zoo) for source in args.compare))
         print("\n".join(lines))
         if worse:
             sys.exit(1)
     else:
-        report_full(load_params())
+        report_full(load_params(), zoo)
 
 
 def renew_pages(record: Record) -> None:

@@ -62,11 +62,7 @@ def measure(name: str, task: Task, images: int, params: Params) -> list[list[str
     """Return the cells of a model, a row for each exporter."""
     size = parse_size(params.coverage.sizes.of(task)[0])
     blobs = [blob[None] for blob in patterns(images, *size, params.seed)]
-    network = Logits(
-        zoo_network(
-            name, task, params.coverage.classes, size, params.seed, params.probe.residual_scale
-        )
-    ).eval()
+    network = Logits(zoo_network(name, task, size, params)).eval()
     reference = outputs(
         lambda: load_pytorch(network, PyTorchParams(device="cpu", threads=1)), blobs
     )

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -73,6 +74,7 @@ RESERVED_DATASETS = (
 )
 # metrics/<model>.json stands beside metrics/gate.json and metrics/coverage.json.
 RESERVED_MODELS = ("coverage", "gate", "overview")
+TORCHVISION = "torchvision"  # the zoo that needs no entry in `coverage.zoo`
 
 
 class Section(BaseModel):
@@ -354,6 +356,39 @@ class CoverageSizes(ByTask):
     segmentation: Sizes
 
 
+# A package with its exact version.
+Package = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*==[0-9][\w.+!-]*$")]
+
+
+class ZooEntry(Section):
+    """A model of a zoo, with what differs from the zoo's arguments and from `coverage.sizes`."""
+
+    name: Name
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    size: Size | None = None
+
+
+def _named(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class ZooParams(Section):
+    """Networks of a factory. It gets `arguments`, the model's name as argument `name` and the
+    number of classes as argument `classes`; a model's own arguments override all of these."""
+
+    packages: list[Package] = Field(default_factory=list)
+    factory: Factory
+    name: Name
+    classes: Name
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    task: Task
+    models: Annotated[list[Annotated[ZooEntry, BeforeValidator(_named)]], Field(min_length=1)]
+
+    def model(self, name: str) -> ZooEntry | None:
+        """The model of a name; None where the zoo does not list it."""
+        return next((one for one in self.models if one.name == name), None)
+
+
 class CoverageParams(Section):
     """At least two images, to detect outputs in the wrong order."""
 
@@ -361,6 +396,7 @@ class CoverageParams(Section):
     classes: Annotated[int, Field(ge=2)]
     images: Annotated[int, Field(ge=2)]
     sizes: CoverageSizes
+    zoo: dict[Name, ZooParams] = Field(default_factory=dict)
     time_limit: Seconds
     memory_limit: Annotated[float, Field(gt=0, le=1024)]
 
@@ -470,13 +506,25 @@ def _check_references(path: Path, params: Params) -> None:
         if name not in params.models:
             message = f"no such model; there are {_names(params.models)}"
             raise InputError(f"{path}: gate.overrides.{name}: {message}")
+    zoos = params.coverage.zoo
+    for name, zoo in zoos.items():
+        _check_zoo(path, f"coverage.zoo.{name}", name, zoo)
+    reserved = {*RESERVED_MODELS, *(f"coverage-{zoo}" for zoo in zoos)}
     for name, model in params.models.items():
-        if name in RESERVED_MODELS:
+        if name in reserved:
             raise InputError(f"{path}: models.{name}: this name is taken; choose another")
         _check_reference(path, f"models.{name}", model, "preprocess", params.preprocess)
         _check_model(path, f"models.{name}", model)
         _check_own_settings(path, params, name)
         _check_batch_sizes(path, params, name)
+
+
+def _check_zoo(path: Path, key: str, name: str, zoo: ZooParams) -> None:
+    if name == TORCHVISION:
+        raise InputError(f"{path}: {key}: this name is taken; choose another")
+    names = [model.name for model in zoo.models]
+    if twice := next((one for one in names if names.count(one) > 1), None):
+        raise InputError(f"{path}: {key}.models: found {twice!r} twice; expected each name once")
 
 
 def _check_profile(path: Path, key: str, profile: ClassificationProfile | SegmentationProfile):
@@ -578,7 +626,9 @@ def _one_line(path: Path, raw: object, errors: list) -> str:
             message = "task: missing"
         case "string_pattern_mismatch" if key.endswith(".factory"):
             message = f"found {found}; expected package.module:function"
-        case "string_pattern_mismatch" if ".sizes." in key:
+        case "string_pattern_mismatch" if ".packages." in key:
+            message = f"found {found}; expected name==version"
+        case "string_pattern_mismatch" if ".sizes." in key or key.endswith(".size"):
             message = f"found {found}; expected height x width, such as 224x320"
         case "string_pattern_mismatch" if worst["ctx"]["pattern"] == PRINTABLE:
             message = f"found {found}; expected no control character"

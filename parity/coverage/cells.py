@@ -12,7 +12,7 @@ from typing import NamedTuple
 from parity.core.files import read_json_if_whole, write_json
 from parity.core.fingerprints import versions
 from parity.core.machine import machine
-from parity.core.params import Params, Task
+from parity.core.params import TORCHVISION, Params, Task
 from parity.core.system_errors import ran_out
 
 RECORD = Path("metrics/coverage.json")  # of full runs: see record.py
@@ -43,6 +43,11 @@ class Combination(NamedTuple):
         return cls(exporter, int(opset), engine, opencv)
 
 
+def of_zoo(path: Path, zoo: str) -> Path:
+    """The file or folder of a zoo in place of torchvision's: cells-timm, COVERAGE-timm.md."""
+    return path if zoo == TORCHVISION else path.with_stem(f"{path.stem}-{zoo}")
+
+
 @dataclass(frozen=True)
 class Cell:
     """A model in a combination, and the file that its figures are written to."""
@@ -50,24 +55,26 @@ class Cell:
     model: str
     task: Task
     combination: Combination
+    zoo: str = TORCHVISION
 
     @property
     def path(self) -> Path:
         exporter, opset, engine, opencv = self.combination
-        return CELLS / self.model / f"{exporter}{opset}-{engine}-{opencv}.json"
+        return of_zoo(CELLS, self.zoo) / self.model / f"{exporter}{opset}-{engine}-{opencv}.json"
 
 
 def combination_of(figures: Figures) -> Combination:
     return Combination(*(figures[key] for key in Combination._fields))
 
 
-def measurement_conditions(params: Params) -> Figures:
-    """What every cell depends on: constants, versions of libraries, and the machine."""
+def measurement_conditions(params: Params, zoo: str = TORCHVISION) -> Figures:
+    """What every cell of a zoo depends on: constants, versions of libraries, and the machine; of a
+    zoo beside torchvision also its packages and its factory."""
     coverage = params.coverage.model_dump(include={"classes", "images", "sizes"})
     where = machine()
     del where["cores"]  # each backend runs on one thread
     installed = versions(LIBRARIES)
-    return {
+    conditions = {
         "method": METHOD,
         "seed": params.seed,
         "residual_scale": params.probe.residual_scale,
@@ -77,6 +84,19 @@ def measurement_conditions(params: Params) -> Figures:
         | {name: installed[name] for name in LIBRARIES},
         "machine": where,
     }
+    if zoo != TORCHVISION:
+        entry = params.coverage.zoo[zoo]
+        conditions["sizes"] = {entry.task: conditions["sizes"][entry.task]}
+        conditions["versions"] |= dict(package.split("==") for package in entry.packages)
+        conditions["zoo"] = {"name": zoo, "factory": entry.factory, "arguments": entry.arguments}
+    return conditions
+
+
+def own_settings(params: Params, zoo: str, model: str) -> Figures | None:
+    """The arguments and the size that a model of a zoo sets for itself; None for torchvision's
+    models, which have none, and for a model that the zoo does not list."""
+    entry = None if zoo == TORCHVISION else params.coverage.zoo[zoo].model(model)
+    return entry and entry.model_dump(exclude={"name"}, exclude_defaults=True)
 
 
 def process_limits(params: Params) -> Figures:
@@ -86,7 +106,11 @@ def process_limits(params: Params) -> Figures:
 
 def write_cell(cell: Cell, figures: Figures, params: Params) -> None:
     name = {"model": cell.model, "task": cell.task, **cell.combination._asdict()}
-    depends = {"constants": measurement_conditions(params), "limits": process_limits(params)}
+    constants = measurement_conditions(params, cell.zoo)
+    depends = {"constants": constants, "limits": process_limits(params)}
+    if cell.zoo != TORCHVISION:
+        name["zoo"] = cell.zoo
+        depends["own"] = own_settings(params, cell.zoo, cell.model)
     write_json(cell.path, name | figures | {"depends": depends})
 
 
@@ -103,9 +127,9 @@ def _parse(figures: Figures) -> Figures:
     return figures
 
 
-def read_cells(params: Params) -> list[Figures]:
-    """Return the cells on disk that are current, sorted by path."""
-    cells = (read_cell(path) for path in sorted(CELLS.glob("*/*.json")))
+def read_cells(params: Params, zoo: str = TORCHVISION) -> list[Figures]:
+    """Return the cells of a zoo on disk that are current, sorted by path."""
+    cells = (read_cell(path) for path in sorted(of_zoo(CELLS, zoo).glob("*/*.json")))
     return [figures for figures in cells if figures is not None and is_current(figures, params)]
 
 
@@ -118,8 +142,10 @@ def current_figures(cell: Cell, params: Params) -> Figures | None:
 def is_current(figures: Figures, params: Params) -> bool:
     """Whether what a cell depends on is unchanged. The limits of a process matter only to cells
     that hit a limit."""
-    depends = figures["depends"]
-    if depends["constants"] != measurement_conditions(params):
+    depends, zoo = figures["depends"], figures.get("zoo", TORCHVISION)
+    if depends["constants"] != measurement_conditions(params, zoo):
+        return False
+    if depends.get("own") != own_settings(params, zoo, figures["model"]):
         return False
     return depends["limits"] == process_limits(params) or not _met_a_limit(figures)
 

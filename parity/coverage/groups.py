@@ -52,7 +52,7 @@ def read_groups(model: ZooModel, params: Params, with_exact: bool) -> Iterator[G
     Reads what `make_reference` wrote and, `with_exact`, what `make_exact` did.
     """
     images = params.coverage.images
-    for size in params.coverage.sizes.of(model.task):
+    for size in model.sizes(params):
         blob = patterns(images, *parse_size(size), params.seed)
         reference = np.load(model.reference_path(size))
         exact = np.load(model.exact_path(size)) if with_exact else None

@@ -5,7 +5,14 @@ from pathlib import Path
 from parity.coverage.cell_verdict import rel_text
 from parity.coverage.cells import Figures
 from parity.coverage.colors import COLORS
-from parity.coverage.record import Record, cells_of, combinations_of, is_mended, verdicts_in
+from parity.coverage.record import (
+    Record,
+    cells_of,
+    combinations_of,
+    is_mended,
+    verdicts_in,
+    zoo_of,
+)
 
 CELL_HEIGHT, CELL_WIDTH, NAMES_WIDTH = 0.155, 1.05, 2.0  # inches
 
@@ -47,7 +54,7 @@ def draw(path: Path, record: Record, dpi: int) -> None:
         figure.legend(handles=handles, loc="outside lower left", ncols=1, fontsize=7)
         header(
             figure,
-            "torchvision's models in OpenCV, against PyTorch",
+            f"{zoo_of(record)}'s models in OpenCV, against PyTorch",
             "Exporter and opset, engine and version of OpenCV. A cell shows the largest difference"
             " of the logits, over the largest logit; fixed: only as a file of fixed sizes"
             + ("; two colours: before and after `make mend`." if mended else "."),

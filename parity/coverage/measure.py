@@ -58,7 +58,7 @@ def measure_model(job: Job) -> None:
         scratch_directory(WORK / first.model) as folder,
         BackendWorker(limits.time_limit, quiet=True) as worker,
     ):
-        model = ZooModel(first.model, first.task, folder.resolve())
+        model = ZooModel(first.model, first.task, folder.resolve(), first.zoo)
 
         def in_worker(function: Callable, *arguments):
             call = (with_memory_limit, limits.memory_limit, result_or_disk_error, model.folder)

@@ -5,8 +5,6 @@ This module imports no OpenCV: its functions run in processes that then load the
 """
 
 import re
-import subprocess
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,11 +13,10 @@ from parity.core.cli import InputError, log
 from parity.core.files import new_directory
 from parity.core.params import OpenCVParams
 from parity.core.processes import Worker
+from parity.coverage.packages import FOLDER, REINSTALL, enter_folder, install
 
-FOLDER = Path("data/coverage")
 DISTRIBUTION = "opencv-python"
 START_S = 60
-REINSTALL = "remove this folder, and the next run installs it again"
 
 
 def installed_version() -> str:
@@ -53,25 +50,9 @@ def provide(wanted: str) -> Path | None:
     if not folder.is_dir():
         log(f"installing {DISTRIBUTION} {wanted} into {folder}")
         with new_directory(folder) as partial:
-            _install(wanted, partial)
+            # Its only dependency is NumPy, which must stay the installed one.
+            install([f"{DISTRIBUTION}=={wanted}"], partial, "OPENCV")
     return folder.resolve()
-
-
-def _install(wanted: str, folder: Path) -> None:
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    # Its only dependency is NumPy, which must stay the installed one.
-    command += ["--no-deps", "--only-binary=:all:", "--target", str(folder)]
-    done = subprocess.run(
-        [*command, f"{DISTRIBUTION}=={wanted}"], capture_output=True, text=True, check=False
-    )
-    if not done.returncode:
-        return
-    found = re.search(r"\(from versions: (.+?)\)", done.stderr)
-    if found and found[1] != "none":
-        newest = ", ".join(found[1].split(", ")[-5:])
-        raise InputError(f"OPENCV: {DISTRIBUTION} has no version {wanted}; the last are {newest}")
-    reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    raise InputError(f"OPENCV: pip cannot install {DISTRIBUTION} {wanted}: {reason}")
 
 
 def engines_of(wanted: str, folder: Path | None) -> list[str]:
@@ -118,8 +99,8 @@ def enter(folder: Path | None) -> None:
 
     Raises InputError where the folder has no OpenCV and Python finds the installed one instead.
     """
-    if folder and str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+    if folder:
+        enter_folder(folder)
     try:
         import cv2
     except ImportError as error:

@@ -17,13 +17,27 @@ import torch
 from parity.backends.pytorch import load_pytorch, load_pytorch_float64
 from parity.core.cli import InputError
 from parity.core.files import new_file
-from parity.core.params import DynamicAxes, ExportParams, Params, PyTorchParams, Task
+from parity.core.params import (
+    TORCHVISION,
+    DynamicAxes,
+    ExportParams,
+    Params,
+    PyTorchParams,
+    Task,
+)
+from parity.coverage.cells import own_settings
 from parity.coverage.synthetic_images import patterns, perturbed, spread
-from parity.coverage.zoo import million_parameters, zoo_entry, zoo_network
+from parity.coverage.zoo import (
+    build_zoo_network,
+    count_millions,
+    million_parameters,
+    zoo_network,
+)
 from parity.evaluation.exactness import ExactSums
 from parity.evaluation.scores import relative_difference
+from parity.networks.checkpoints import load_state, read_checkpoint
 from parity.networks.export import AXES, check_opset, export
-from parity.networks.network import Logits, load_network
+from parity.networks.network import Logits
 
 DYNAMIC = DynamicAxes(classification=["batch"], segmentation=[*AXES])
 FIXED = DynamicAxes(classification=[], segmentation=[])
@@ -31,11 +45,21 @@ Shape = tuple[int, int, int, int]
 
 
 class ZooModel(NamedTuple):
-    """One of torchvision's models, and the folder that holds its large files for now."""
+    """A model of a zoo, and the folder that holds its large files for now."""
 
     name: str
     task: Task
     folder: Path
+    zoo: str = TORCHVISION
+
+    @property
+    def weights_path(self) -> Path:
+        return self.folder / "weights.pth"
+
+    def sizes(self, params: Params) -> list[str]:
+        """The sizes of its blobs, its own or those of its task; the first is exported."""
+        own = own_settings(params, self.zoo, self.name) or {}
+        return [own["size"]] if "size" in own else params.coverage.sizes.of(self.task)
 
     def reference_path(self, size: str) -> Path:
         """PyTorch's logits of all images of a size, float32 (N, C) or (N, C, H, W)."""
@@ -55,17 +79,16 @@ def make_reference(model: ZooModel, params: Params) -> dict:
     at a size.
     """
     torch.set_num_threads(1)
-    sizes = params.coverage.sizes.of(model.task)
+    sizes = model.sizes(params)
     first_size = parse_size(sizes[0])
-    scale = params.probe.residual_scale
     try:
-        network = zoo_network(
-            model.name, model.task, params.coverage.classes, first_size, params.seed, scale
-        )
-    except Exception as error:  # torchvision's, for a size that the model does not take
+        network = zoo_network(model.name, model.task, first_size, params, model.zoo)
+    except InputError:  # the factory's failure
+        raise
+    except Exception as error:  # the network's, for a size that it does not take
         raise InputError(_message(error)) from None
     # Opened here, because torch.save names neither the file nor a full disk when it fails.
-    with new_file(model.folder / "weights.pth") as partial, partial.open("wb") as file:
+    with new_file(model.weights_path) as partial, partial.open("wb") as file:
         torch.save(network.state_dict(), file)
     forward = load_pytorch(Logits(network).eval(), PyTorchParams(device="cpu", threads=1))
     least_spread, times = float("inf"), []
@@ -75,7 +98,7 @@ def make_reference(model: ZooModel, params: Params) -> dict:
             began = time.perf_counter()
             try:
                 logits.append(forward(image[None]))
-            except Exception as error:  # torchvision's, as above
+            except Exception as error:  # the network's, as above
                 raise InputError(_message(error)) from None
             if size == sizes[0]:
                 times.append(1e3 * (time.perf_counter() - began))
@@ -83,8 +106,9 @@ def make_reference(model: ZooModel, params: Params) -> dict:
         write_array(model.reference_path(size), reference)
         least_spread = min(least_spread, spread(reference))
     first = patterns(1, *first_size, params.seed)
+    published = model.zoo == TORCHVISION
     return {
-        "parameters": million_parameters(model.name),
+        "parameters": million_parameters(model.name) if published else count_millions(network),
         "spread": least_spread,
         "noise": relative_difference(forward(perturbed(first)), forward(first)),
         "ms": statistics.median(times),
@@ -99,11 +123,9 @@ def make_exact(model: ZooModel, params: Params) -> dict:
     compute in float64.
     """
     began = time.perf_counter()
-    weights = model.folder / "weights.pth"
-    network = load_network(weights, model.name, zoo_entry(model.task), params.coverage.classes)
-    forward = load_pytorch_float64(network, threads=1)
+    forward = load_pytorch_float64(load_zoo_network(model, params), threads=1)
     sums = ExactSums()
-    for size in params.coverage.sizes.of(model.task):
+    for size in model.sizes(params):
         images = patterns(params.coverage.images, *parse_size(size), params.seed)
         exact = np.concatenate([forward(image[None]) for image in images])
         sums.update(np.load(model.reference_path(size)), exact)
@@ -127,11 +149,18 @@ def export_model(
     Raises InputError with the exporter's message.
     """
     torch.set_num_threads(1)
-    weights = model.folder / "weights.pth"
-    network = load_network(weights, model.name, zoo_entry(model.task), params.coverage.classes)
+    network = load_zoo_network(model, params)
     how = how.model_copy(update={"dynamic_axes": DYNAMIC if dynamic else FIXED})
     export(network, torch.zeros(shape), path, how, model.task)
     check_opset(onnx.load(str(path)), how)
+
+
+def load_zoo_network(model: ZooModel, params: Params) -> Logits:
+    """Build the network and load the weights of `make_reference`; return it ready for inference."""
+    network = build_zoo_network(model.name, model.task, params, model.zoo)
+    path = model.weights_path
+    load_state(network, read_checkpoint(path), source=str(path))
+    return Logits(network).eval()
 
 
 def parse_size(text: str) -> tuple[int, int]:

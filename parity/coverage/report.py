@@ -1,7 +1,8 @@
 """The answer of `make coverage`: the record, a page in Markdown and a picture.
 
 A full run writes metrics/coverage.json, COVERAGE.md and plots/coverage.png, which Git tracks; a
-narrowed run writes data/coverage/narrowed/, which it does not.
+narrowed run writes data/coverage/narrowed/, which it does not. Of another zoo than torchvision,
+names of files end in the zoo's.
 """
 
 import os
@@ -15,9 +16,9 @@ from pathlib import Path
 from parity.core.cli import log
 from parity.core.files import write_json, write_text
 from parity.core.markdown import markdown_table, ratio_text
-from parity.core.params import Params
+from parity.core.params import TORCHVISION, Params
 from parity.coverage.advice import CLEARLY_FASTER_RATIO, advise, name_without_opencv, upgrades
-from parity.coverage.cells import Combination, Figures
+from parity.coverage.cells import Combination, Figures, of_zoo
 from parity.coverage.heat_map import draw
 from parity.coverage.record import (
     LABELS,
@@ -29,6 +30,7 @@ from parity.coverage.record import (
     is_mended,
     label_of,
     verdicts_in,
+    zoo_of,
 )
 from parity.mending.steps import counts_text
 
@@ -44,6 +46,10 @@ class AnswerFiles:
     def __str__(self) -> str:
         return f"{self.page}, {self.record}, {self.picture}"
 
+    def of_zoo(self, zoo: str) -> "AnswerFiles":
+        """The files of another zoo, in place of these of torchvision's."""
+        return AnswerFiles(*(of_zoo(path, zoo) for path in (self.record, self.page, self.picture)))
+
 
 FULL = AnswerFiles(RECORD, Path("COVERAGE.md"), Path("plots/coverage.png"))
 NARROWED_FOLDER = Path("data/coverage/narrowed")
@@ -52,6 +58,7 @@ NARROWED = AnswerFiles(
     NARROWED_FOLDER / "COVERAGE.md",
     NARROWED_FOLDER / "coverage.png",
 )
+
 YARDSTICK = Path("docs/exactness.md")
 RATIOS = (1, 2, 3, 5, 10, 20)  # where the ranges of the histogram end
 SYMBOLS = {
@@ -67,17 +74,22 @@ SYMBOLS = {
 }
 
 
-def report_full(params: Params) -> None:
-    """Judge the cells of the full record again and write its answer.
+def report_full(params: Params, zoo: str = TORCHVISION) -> None:
+    """Judge the cells of a zoo's full record again and write its answer.
 
     Raises InputError where a cell of the old record would be lost.
     """
-    record = full_record(params)
+    record, files = full_record(params, zoo=zoo), FULL.of_zoo(zoo)
     if record["models"]:
-        write_answer(record, FULL, params.plot.dpi)
-        log(str(FULL))
+        write_answer(record, files, params.plot.dpi)
+        log(str(files))
     else:
-        log(f"{RECORD}: nothing was measured yet; `make coverage` does it")
+        log(f"{files.record}: nothing was measured yet; `{command(zoo)}` does it")
+
+
+def command(zoo: str) -> str:
+    """What a user types to measure a zoo."""
+    return "make coverage" if zoo == TORCHVISION else f"make coverage ZOO={zoo}"
 
 
 def write_answer(record: Record, files: AnswerFiles, dpi: int) -> None:
@@ -94,9 +106,11 @@ def page(record: Record, files: AnswerFiles = FULL) -> str:
         Path(os.path.relpath(path, files.page.parent)).as_posix()
         for path in (files.record, files.picture, YARDSTICK)
     )
+    zoo = zoo_of(record)
+    models = "models" if zoo == TORCHVISION else f"models of {zoo}"
     intro = (
-        "Which of torchvision's models give the same outputs in OpenCV's DNN module as in PyTorch?"
-        f" Written by `make coverage`; [{link}]({link}) holds the same for scripts. Weights"
+        f"Which of {zoo}'s models give the same outputs in OpenCV's DNN module as in PyTorch?"
+        f" Written by `{command(zoo)}`; [{link}]({link}) holds the same for scripts. Weights"
         " are random but calibrated, so that the outputs depend on the image: the page compares"
         f" computations, not what a model recognises. {images_text(record)}"
     )
@@ -125,7 +139,7 @@ def page(record: Record, files: AnswerFiles = FULL) -> str:
     return (
         "\n\n".join(
             [
-                "# Which models survive in OpenCV",
+                f"# Which {models} survive in OpenCV",
                 _filled(intro),
                 _filled(f"{libraries}; {', '.join(record['processors'])}."),
                 totals(record).rstrip("\n"),
@@ -152,6 +166,8 @@ def images_text(record: Record) -> str:
     """What each file is run on, in words."""
     constants = record["constants"]
     sizes = "; ".join(f"{task} {', '.join(sizes)}" for task, sizes in constants["sizes"].items())
+    if any("own" in model for model in record["models"].values()):
+        sizes += ", or the size beside the model's name"
     return (
         f"{constants['images']} images, each alone and all as one batch; {sizes}. Each file runs a"
         f" second time, and in {len(constants['perturb'])} fresh processes whose heap is dirtied"
@@ -292,7 +308,9 @@ def models_table(record: Record) -> tuple[str, list[str]]:
             name_without_opencv(use) if use else "**none**" if advice.is_hopeless(name) else ""
         )
         size = "-" if model["parameters"] is None else f"{model['parameters']:.1f}"
-        line = [name, size, *cells, advised, times_text(model, use)]
+        own_size = model.get("own", {}).get("size")
+        title = f"{name} ({own_size})" if own_size else name
+        line = [title, size, *cells, advised, times_text(model, use)]
         exact = ratio_text(model["cells"][str(use)].get("exactness") if use else None)
         lines.append([*line, exact] if with_exact else line)
     notes = [f"[^{number}]: {reason}" for reason, number in footnotes.items()]

@@ -4,14 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from parity.core.cli import log
-from parity.core.params import Params, Task
+from parity.core.params import TORCHVISION, Params, Task
 from parity.core.resumable import check_writable, exclusive_run, run_jobs
-from parity.coverage.cells import CELLS, Cell, current_figures
+from parity.coverage.cells import CELLS, Cell, current_figures, of_zoo
 from parity.coverage.measure import WORK, Job, is_to_be_mended, measure_model
-from parity.coverage.opencv_versions import FOLDER, engines_of, provide
+from parity.coverage.opencv_versions import engines_of, provide
+from parity.coverage.packages import FOLDER
 from parity.coverage.record import check_nothing_is_lost, full_record, narrowed_record
 from parity.coverage.report import FULL, NARROWED, write_answer
 from parity.coverage.selection import Selection, select
+from parity.coverage.zoo_packages import provide_zoo
 from parity.evaluation.stability import rerun_environments
 
 
@@ -23,37 +25,41 @@ def run_coverage(
     processes: int,
     params: Params,
     mend: bool = False,
+    zoo: str = TORCHVISION,
 ) -> None:
-    """Measure what is not on disk yet, and write the answer: of a full run to the files that Git
-    tracks, of a narrowed one (see Selection) to data/coverage/narrowed/.
+    """Measure what is not on disk yet of a zoo's models, and write the answer: of a full run to the
+    files that Git tracks, of a narrowed one (see Selection) to data/coverage/narrowed/.
 
     `engines` is a list as a user writes it: which engines there are depends on the version of
     OpenCV. With `mend`, the cells that fail are measured again with a mended file. Raises
     InputError for wrong input, for a folder that cannot be written, for a full disk, and where
     another run is at work.
     """
-    check_writable(CELLS)
+    check_writable(of_zoo(CELLS, zoo))
     with exclusive_run(FOLDER, WORK, "make coverage"):
+        if zoo != TORCHVISION:
+            provide_zoo(zoo, params.coverage.zoo[zoo], params.coverage.time_limit)
         folders = {version: provide(version) for version in versions}
         available = {version: engines_of(version, folder) for version, folder in folders.items()}
-        selection = select(models, exporters, engines, available, params)
+        selection = select(models, exporters, engines, available, params, zoo)
         planned = {(name, one) for name in models for one in selection.combinations}
-        files = NARROWED if selection.narrowed else FULL
+        full = FULL.of_zoo(zoo)
+        files = NARROWED.of_zoo(zoo) if selection.narrowed else full
         for path in (files.record, files.page, files.picture):
             check_writable(path.parent)
         if not selection.narrowed:
-            check_nothing_is_lost(params, planned)
+            check_nothing_is_lost(params, planned, zoo)
         jobs = plan(selection, folders, params, mend)
         cells = sum(len(job.cells) for job in jobs)
         found = f"{len(models)} models: {cells} cells of {len(jobs)} models to measure"
         log(f"{found}, {processes} at a time")
         run_jobs(measure_model, jobs, processes, FOLDER)
         if selection.narrowed:
-            write_answer(narrowed_record(params, planned), NARROWED, params.plot.dpi)
-            log(f"a narrowed run; {FULL.page} stays as it is: {NARROWED}")
+            write_answer(narrowed_record(params, planned, zoo), files, params.plot.dpi)
+            log(f"a narrowed run; {full.page} stays as it is: {files}")
         else:
-            write_answer(full_record(params, selection.combinations), FULL, params.plot.dpi)
-            log(str(FULL))
+            write_answer(full_record(params, selection.combinations, zoo), files, params.plot.dpi)
+            log(str(files))
 
 
 def plan(

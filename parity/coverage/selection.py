@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from parity.core.cli import InputError
-from parity.core.params import Params, Task
+from parity.core.params import TORCHVISION, Params, Task
 from parity.coverage.cells import Cell, Combination
 from parity.coverage.opencv_versions import installed_version
 
@@ -18,7 +18,7 @@ NO_ENGINE = "auto"
 
 @dataclass(frozen=True)
 class Selection:
-    """Models with their tasks, each to try in every combination.
+    """Models of a zoo with their tasks, each to try in every combination.
 
     `narrowed`: the selection lacks a cell of the default run, which is all models x both exporters
     at `export.opset` x every engine of the installed OpenCV. An added version of OpenCV or opset
@@ -28,10 +28,11 @@ class Selection:
     models: Mapping[str, Task]
     combinations: tuple[Combination, ...]
     narrowed: bool
+    zoo: str = TORCHVISION
 
     def cells(self, model: str) -> list[Cell]:
         """The cells of a model, in the order of `combinations`."""
-        return [Cell(model, self.models[model], one) for one in self.combinations]
+        return [Cell(model, self.models[model], one, self.zoo) for one in self.combinations]
 
 
 def select(
@@ -40,8 +41,9 @@ def select(
     engines: str,
     available: Mapping[str, Sequence[str]],
     params: Params,
+    zoo: str = TORCHVISION,
 ) -> Selection:
-    """Combine models, exporters with their opsets, and engines.
+    """Combine models of a zoo, exporters with their opsets, and engines.
 
     `engines` is a list as a user writes it, `available` the engines of each chosen version of
     OpenCV. Raises InputError for an engine that a version does not have.
@@ -62,21 +64,36 @@ def select(
         for exporter in EXPORTERS
         for engine in default_engines(available.get(installed, ()))
     }
-    all_models = models.keys() == parse_models("", params).keys()
+    all_models = models.keys() == parse_models("", params, zoo).keys()
     narrowed = not (all_models and default and default <= set(combinations))
-    return Selection(models, combinations, narrowed)
+    return Selection(models, combinations, narrowed, zoo)
 
 
 def default_engines(known: Iterable[str]) -> list[str]:
     return [name for name in known if name != NO_ENGINE]
 
 
-def parse_models(text: str, params: Params) -> dict[str, Task]:
-    """Return the models of a list with their tasks; an empty list means all models with at most
-    `coverage.max_parameters`.
+def parse_zoo(text: str, params: Params) -> str:
+    """Return the name of a zoo; an empty text means torchvision.
 
-    Raises InputError for a model that torchvision does not list, or that is larger.
+    Raises InputError for a zoo that `coverage.zoo` does not have.
     """
+    zoo = text.strip() or TORCHVISION
+    check_known([zoo], "ZOO", [TORCHVISION, *params.coverage.zoo])
+    return zoo
+
+
+def parse_models(text: str, params: Params, zoo: str = TORCHVISION) -> dict[str, Task]:
+    """Return the models of a list with their tasks; an empty list means all models of the zoo, of
+    torchvision those with at most `coverage.max_parameters`.
+
+    Raises InputError for a model that the zoo does not list, and for one of torchvision's that is
+    larger.
+    """
+    if zoo != TORCHVISION:
+        entry = params.coverage.zoo[zoo]
+        listed = [model.name for model in entry.models]
+        return dict.fromkeys(parse_names(text, "MODELS", listed) or listed, entry.task)
     from parity.coverage.zoo import million_parameters, zoo_models
 
     most = params.coverage.max_parameters

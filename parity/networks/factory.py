@@ -17,14 +17,14 @@ from parity.networks.checkpoints import no_plain_tensor
 IMPORTED_BEFORE = frozenset(sys.modules)  # any network of the user's
 
 
-def build_from_factory(name: str, model: ModelParams) -> nn.Module:
-    """Call an entry's factory with its arguments.
+def build_from_factory(name: str, model: ModelParams, section: str = "models") -> nn.Module:
+    """Call the factory of an entry of a section of params.yaml with its arguments.
 
     Raises InputError when that fails, or returns anything else than a network whose state dict
     holds dense tensors of numbers.
     """
-    key = f"{PARAMS}: models.{name}.factory: {model.factory}"
-    factory = import_factory(name, model.factory)
+    key = f"{PARAMS}: {section}.{name}.factory: {model.factory}"
+    factory = import_factory(name, model.factory, section)
     try:
         network = factory(**model.arguments)
         state = network.state_dict() if isinstance(network, nn.Module) else {}
@@ -49,9 +49,9 @@ def reason_of(error: BaseException) -> str:
     return f"{text} ({own[-1].filename}:{own[-1].lineno})" if own else text
 
 
-def import_factory(name: str, factory: str) -> Callable:
+def import_factory(name: str, factory: str, section: str = "models") -> Callable:
     """Import `package.module:function`; raises InputError, naming the key, when that fails."""
-    key = f"{PARAMS}: models.{name}.factory: {factory}"
+    key = f"{PARAMS}: {section}.{name}.factory: {factory}"
     name_user_code(key)
     module, _, function = factory.partition(":")
     try:

@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import nn
 
+from parity.core.params import load_params
 from parity.coverage.cells import METHOD
 from parity.coverage.synthetic_images import patterns, spread
 from parity.coverage.zoo import million_parameters, vary_constants, zoo_models, zoo_network
@@ -12,7 +13,7 @@ from parity.networks.network import Logits
 pytestmark = pytest.mark.process
 
 LIMIT = 1e-4  # of rel, as in params.yaml
-SMALL = ("squeezenet1_1", "classification", 5, (64, 64), 0, 0.25)
+SMALL = ("squeezenet1_1", "classification", (64, 64))
 FIGURES_OF_METHOD_3 = [1.05657, 0.855733, 0.39349, 0.260459, 0.409885]
 
 
@@ -37,8 +38,8 @@ def one_thread():
     ],
 )
 @pytest.mark.usefixtures("one_thread")
-def test_logits_have_a_normal_size_and_depend_on_the_image_and_on_the_layers(name, task):
-    network = zoo_network(name, task, classes=5, size=(96, 96), seed=0, residual_scale=0.25)
+def test_logits_have_a_normal_size_and_depend_on_the_image_and_on_the_layers(project, name, task):
+    network = zoo_network(name, task, (96, 96), load_params())
     blob = torch.from_numpy(patterns(3, 96, 96, seed=0))
     logits = Logits(network).eval()
     with torch.inference_mode():
@@ -72,15 +73,15 @@ def test_no_two_parameters_are_alike():
     assert layers[1].weight.mean() > 0.7
 
 
-def test_the_weights_are_the_same_each_time():
-    first, second = (zoo_network(*SMALL).state_dict() for _ in range(2))
+def test_the_weights_are_the_same_each_time(project):
+    first, second = (zoo_network(*SMALL, load_params()).state_dict() for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_another_method_has_another_number():
+def test_another_method_has_another_number(project):
     """Where this fails, cells measured before mean something else: increment METHOD."""
     blob = patterns(2, 64, 64, seed=0)
-    logits = Logits(zoo_network(*SMALL)).eval()
+    logits = Logits(zoo_network(*SMALL, load_params())).eval()
     with torch.inference_mode():
         outputs = logits(torch.from_numpy(blob)).numpy()
     figures = [blob.std(), blob[1, 2, 10, 20], *outputs[0, :3]]

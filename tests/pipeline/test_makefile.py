@@ -105,6 +105,7 @@ def test_a_workaround_is_applied_where_one_asks_for_it(folder, value, is_set):
         ("coverage", "ENGINES", "--engines={}"),
         ("coverage", "JOBS", "--jobs={}"),
         ("coverage", "OPENCV", "--opencv={}"),
+        ("coverage", "ZOO", "--zoo={}"),
         ("operators", "OPERATORS", "--operators={}"),
         ("operators", "OPENCV", "--opencv={}"),
         ("operators", "JOBS", "--jobs={}"),

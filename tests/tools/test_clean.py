@@ -43,12 +43,13 @@ def made(project) -> Path:
             result("plots/parity.csv", b"table", cached=False),
         ],
     )
-    for name in ("plots/coverage.png", "plots/readme/a.png", "COVERAGE.md"):
+    for name in (*PICTURES, "COVERAGE.md"):
         write(name, b"in Git")
     return project
 
 
-STAY = {"metrics/resnet50.json", "plots/parity.csv", "plots/coverage.png", "plots/readme/a.png"}
+PICTURES = {"plots/coverage.png", "plots/coverage-timm.png", "plots/readme/a.png"}
+STAY = {"metrics/resnet50.json", "plots/parity.csv"} | PICTURES
 
 
 def left() -> set[str]:
