@@ -174,7 +174,8 @@ def _convolved(
     """ONNX's Conv, as a sum over the elements of the kernel: (N, C, ...) and (M, C/group, ...) give
     (N, M, ...). It holds one shifted input at a time."""
     group, kernel = group or 1, w.shape[2:]
-    if x.shape[1] != w.shape[1] * group or len(w) % group or tuple(kernel_shape or kernel) != kernel:
+    agrees = kernel_shape is None or tuple(kernel_shape) == kernel
+    if x.shape[1] != w.shape[1] * group or len(w) % group or not agrees:
         raise ValueError(f"a kernel {w.shape} in {group} groups does not fit {x.shape}")
     ones = [1] * len(kernel)
     dilations, strides = dilations or ones, strides or ones
