@@ -80,4 +80,5 @@ RULE = Rule(
     False,
     KnownFault("operators on constants are refused", "4.13", "4.14", ("classic",)),
     _apply,
+    rounds_constants=True,
 )

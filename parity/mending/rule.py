@@ -45,13 +45,15 @@ class Rule:
     `apply` changes a model in place, only at the places given, and returns the places that it
     changed. A place is the name of a value that the rule computes in another way; the value keeps
     its name. `exact` says that every output stays the same bit for bit; else it changes by
-    rounding only.
+    rounding only. `rounds_constants` says that the file then holds values that were computed in
+    float32, so that rounding shows in float64 as well.
     """
 
     name: str
     exact: bool
     steers_round: KnownFault
     apply: Apply
+    rounds_constants: bool = False
 
     def fits(self, model: ir.Model) -> list[str]:
         """Return the places where the rule fits, without changing the model."""

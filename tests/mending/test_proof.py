@@ -7,6 +7,7 @@ from onnxscript.rewriter.pattern import RewriteRuleClassBase
 from parity.mending.judge import make_cases, other_blobs
 from parity.mending.proof import prove
 from parity.mending.rule import pattern_rule
+from parity.mending.rules import RULES
 from parity.mending.steps import Step, apply_steps
 
 SHAPES = "float[N, 3, H, W] input", "float[N, 3, H, W] output"
@@ -89,3 +90,19 @@ def test_a_file_of_fixed_sizes_is_proved_on_these(model):
     for axis, length in zip(shape.dim, BLOB.shape, strict=True):
         axis.dim_value = length
     assert [case.blob.shape for case in make_cases("m", model, [BLOB], 1e-4)] == [BLOB.shape]
+
+
+def test_folded_constants_may_be_rounded_but_not_be_others():
+    """OpenCV 4 reads swin_v2_t only with its constants folded, and they are stored in float32."""
+    scale = np.float32([0.1, 0.2, 0.3]).reshape(3, 1, 1)
+    model = parse("a = Exp (scale) output = Mul (input, a)", *SHAPES, scale=scale)
+    cases = make_cases("model.onnx", model, [BLOB], 1e-4)
+    folding = RULES["constant_folding"]
+    step = Step(folding, ["a"])
+    assert all(check.holds for check in prove(model, apply_steps(model, [step]), [step], cases))
+    unlike = parse("a = Sin (scale) output = Mul (input, a)", *SHAPES, scale=scale)
+    checks = prove(model, apply_steps(unlike, [step]), [step], cases)
+    assert [check.what for check in checks if not check.holds] == [
+        "ONNX Runtime, before and after, within rounding",
+        "float64, before and after, within float32's rounding",
+    ]
