@@ -156,10 +156,11 @@ def shorten_axes(
         name: np.ascontiguousarray(_shortened(name, value, members, kept))
         for name, value in feeds.items()
     }
+    # A constant may be listed among the inputs, too.
+    lengths = {one.name: tuple(one.dims) for one in smaller.graph.initializer}
+    lengths |= {name: value.shape for name, value in feeds.items()}
     for value in smaller.graph.input:
-        for side, own in zip(
-            value.type.tensor_type.shape.dim, feeds[value.name].shape, strict=True
-        ):
+        for side, own in zip(value.type.tensor_type.shape.dim, lengths[value.name], strict=True):
             if side.HasField("dim_value"):
                 side.dim_value = own
     for node in smaller.graph.node:

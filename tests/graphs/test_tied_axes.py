@@ -15,6 +15,8 @@ def test_tied_axes_are_shortened_together():
     shape = "float[1, 2, 8, 8]"
     model = parse("output = Add (a, input)", f"{shape} input", f"{shape} output", w=weight)
     model.graph.node.insert(0, depthwise)
+    # A file may list its weights among its inputs.
+    model.graph.input.append(helper.make_tensor_value_info("w", 1, weight.shape))
     feeds = {"input": np.arange(128, dtype=np.float32).reshape(1, 2, 8, 8)}
     shapes = {name: value.shape for name, value in all_values(model, feeds).items()}
     shapes["w"] = (2, 1, 3, 3)
