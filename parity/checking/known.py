@@ -12,6 +12,7 @@ from onnx import GraphProto, ModelProto, NodeProto
 
 from parity.core.cli import log
 from parity.core.files import read_json
+from parity.core.versions import version_numbers
 from parity.coverage.cells import RECORD as ZOO
 from parity.coverage.cells import Combination
 from parity.graphs.graph import producers
@@ -82,7 +83,7 @@ class Records:
 
 def release(opencv: str) -> list[int]:
     """Return the numbers of a release: [5, 0, 0] of 5.0.0.93 and of 5.0.0-dev."""
-    return [int(part) for part in opencv.partition("-")[0].split(".")[:RELEASE]]
+    return version_numbers(opencv)[:RELEASE]
 
 
 def read_records(checkout: Path = CHECKOUT) -> Records:

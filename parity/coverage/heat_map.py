@@ -19,9 +19,15 @@ CELL_HEIGHT, CELL_WIDTH, NAMES_WIDTH = 0.155, 1.05, 2.0  # inches
 
 def draw(path: Path, record: Record, dpi: int) -> None:
     """Draw a heat map with a row for each model and a column for each combination."""
-    from matplotlib.patches import Patch, Rectangle
+    from matplotlib.patches import Rectangle
 
-    from parity.evaluation.charts import header, name_rows, new_figure
+    from parity.evaluation.charts import (
+        header,
+        name_columns,
+        name_rows,
+        new_figure,
+        verdict_legend,
+    )
 
     mended = any(map(is_mended, cells_of(record).values()))
     columns, names = list(map(str, combinations_of(record))), list(record["models"])
@@ -42,16 +48,8 @@ def draw(path: Path, record: Record, dpi: int) -> None:
                 axes.text(x, y, cell_text(cell), ha="center", va="center", fontsize=6)
         name_rows(axes, names)
         axes.set_xlim(-0.5, len(columns) - 0.5)
-        axes.set_xticks(range(len(columns)), [column.replace(", ", "\n") for column in columns])
-        axes.xaxis.tick_top()
-        axes.tick_params(length=0, labelsize=7)
-        for side in axes.spines.values():
-            side.set_visible(False)
-        handles = [
-            Patch(color=COLORS[name], label=f"{name}: {words}")
-            for name, words in verdicts_in(record).items()
-        ]
-        figure.legend(handles=handles, loc="outside lower left", ncols=1, fontsize=7)
+        name_columns(axes, range(len(columns)), [column.replace(", ", "\n") for column in columns])
+        verdict_legend(figure, COLORS, verdicts_in(record))
         header(
             figure,
             f"{zoo_of(record)}'s models in OpenCV, against PyTorch",

@@ -18,6 +18,7 @@ from pathlib import Path
 from parity.core.cli import InputError
 from parity.core.machine import cpu_model
 from parity.core.params import TORCHVISION, Params
+from parity.core.versions import version_numbers
 from parity.coverage.cell_verdict import VERDICTS, judge_cell
 from parity.coverage.cells import (
     RECORD,
@@ -266,16 +267,12 @@ def labels_of(record: Record) -> dict[Key, str]:
 def combinations_of(record: Record) -> list[Combination]:
     """The combinations of a record, those of the newest OpenCV first."""
     found = sorted({combination for _, combination in cells_of(record)})
-    return sorted(found, key=lambda one: _version(one.opencv), reverse=True)
+    return sorted(found, key=lambda one: version_numbers(one.opencv), reverse=True)
 
 
 def opencv_versions_of(record: Record) -> list[str]:
     """The versions of OpenCV in a record, newest first."""
     return list(dict.fromkeys(combination.opencv for combination in combinations_of(record)))
-
-
-def _version(text: str) -> list[int]:
-    return [int(part) for part in text.split(".")]
 
 
 def verdicts_in(record: Record) -> dict[str, str]:

@@ -9,10 +9,10 @@ import os
 import statistics
 import textwrap
 from collections import Counter
-from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
+from parity.core.answer_files import AnswerFiles
 from parity.core.cli import log
 from parity.core.files import write_json, write_text
 from parity.core.markdown import markdown_table, ratio_text
@@ -35,29 +35,16 @@ from parity.coverage.record import (
 from parity.mending.steps import counts_text
 
 
-@dataclass(frozen=True)
-class AnswerFiles:
-    """Where an answer is written."""
+class ZooFiles(AnswerFiles):
+    """Where the answer on a zoo is written."""
 
-    record: Path
-    page: Path
-    picture: Path
-
-    def __str__(self) -> str:
-        return f"{self.page}, {self.record}, {self.picture}"
-
-    def of_zoo(self, zoo: str) -> "AnswerFiles":
+    def of_zoo(self, zoo: str) -> "ZooFiles":
         """The files of another zoo, in place of these of torchvision's."""
-        return AnswerFiles(*(of_zoo(path, zoo) for path in (self.record, self.page, self.picture)))
+        return ZooFiles(*(of_zoo(path, zoo) for path in (self.record, self.page, self.picture)))
 
 
-FULL = AnswerFiles(RECORD, Path("COVERAGE.md"), Path("plots/coverage.png"))
-NARROWED_FOLDER = Path("data/coverage/narrowed")
-NARROWED = AnswerFiles(
-    NARROWED_FOLDER / "coverage.json",
-    NARROWED_FOLDER / "COVERAGE.md",
-    NARROWED_FOLDER / "coverage.png",
-)
+FULL = ZooFiles(RECORD, Path("COVERAGE.md"), Path("plots/coverage.png"))
+NARROWED = FULL.inside(Path("data/coverage/narrowed"))
 
 YARDSTICK = Path("docs/exactness.md")
 RATIOS = (1, 2, 3, 5, 10, 20)  # where the ranges of the histogram end

@@ -1,7 +1,7 @@
 """The shared look of all pictures: style, colours, headers, grouped bars, reproducible files."""
 
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -157,6 +157,23 @@ def name_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), [truncate(name, 32) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
+
+
+def name_columns(axes: Axes, places: Iterable[float], names: Sequence[str]) -> None:
+    """Name the columns of a table above it, and draw no frame."""
+    axes.set_xticks(list(places), names)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0, labelsize=7)
+    for side in axes.spines.values():
+        side.set_visible(False)
+
+
+def verdict_legend(figure: Figure, colors: Mapping[str, str], meanings: Mapping[str, str]) -> None:
+    """Explain below the axes what each verdict, with its color, means."""
+    handles = [
+        Patch(color=colors[name], label=f"{name}: {text}") for name, text in meanings.items()
+    ]
+    figure.legend(handles=handles, loc="outside lower left", ncols=1, fontsize=7)
 
 
 def log_axis(

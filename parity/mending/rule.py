@@ -7,6 +7,8 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript.rewriter.pattern import MatchResult, RewriteRule, RewriteRuleClassBase
 
+from parity.core.versions import version_numbers
+
 BOTH = ("classic", "new")
 Places = Collection[str] | None  # names of values; None: wherever the rule fits
 Apply = Callable[[ir.Model, Places], list[str]]
@@ -29,13 +31,9 @@ class KnownFault:
 
     def is_in(self, opencv: str, engine: str) -> bool:
         """Whether an engine of a version, as 5.0.0.93, has the fault."""
-        version, since, until = map(_numbers, (opencv, self.since, self.until))
+        version, since, until = map(version_numbers, (opencv, self.since, self.until))
         in_range = since <= version and version[: len(until)] <= until
         return in_range and engine in self.engines
-
-
-def _numbers(version: str) -> list[int]:
-    return [int(part) for part in version.split(".")]
 
 
 @dataclass(frozen=True)

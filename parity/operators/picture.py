@@ -6,7 +6,7 @@ from pathlib import Path
 
 from parity.coverage.colors import COLORS as COVERAGE_COLORS
 from parity.operators.case import EXPANDED_ROW
-from parity.operators.record import Column, OperatorRecord
+from parity.operators.record import OperatorRecord
 from parity.operators.verdicts import MEANINGS, VERDICTS, WRONG
 
 ROW_HEIGHT, COLUMN_WIDTH, NAMES_WIDTH = 0.155, 1.25, 2.6  # inches
@@ -28,10 +28,16 @@ COLORS = {
 def draw(path: Path, record: OperatorRecord, dpi: int) -> None:
     """Draw a row for each operator that is neither right nor refused everywhere, with a bar for
     each column: the share of its cases with each verdict."""
-    from matplotlib.patches import Patch, Rectangle
+    from matplotlib.patches import Rectangle
     from matplotlib.patheffects import withStroke
 
-    from parity.evaluation.charts import header, name_rows, new_figure
+    from parity.evaluation.charts import (
+        header,
+        name_columns,
+        name_rows,
+        new_figure,
+        verdict_legend,
+    )
 
     wrong = {name: counts for name, counts in record.counts.items() if _is_mixed(counts.values())}
     rows = wrong or record.counts
@@ -59,23 +65,15 @@ def draw(path: Path, record: OperatorRecord, dpi: int) -> None:
         name_rows(axes, [name.replace(EXPANDED_ROW, EXPANDED_NAME) for name in rows])
         axes.set_xlim(-0.03, len(record.columns))
         places = [x + 0.47 for x in range(len(record.columns))]
-        axes.set_xticks(places, [f"{one.engine}\n{one.opencv}" for one in record.columns])
-        axes.xaxis.tick_top()
-        axes.tick_params(length=0, labelsize=7)
-        for side in axes.spines.values():
-            side.set_visible(False)
+        name_columns(axes, places, [f"{one.engine}\n{one.opencv}" for one in record.columns])
         used = {
             verdict
             for counts in record.counts.values()
             for one in counts.values()
             for verdict in one
         }
-        handles = [
-            Patch(color=COLORS[name], label=f"{name}: {words}")
-            for name, words in MEANINGS.items()
-            if name in used
-        ]
-        figure.legend(handles=handles, loc="outside lower left", ncols=1, fontsize=7)
+        meanings = {name: words for name, words in MEANINGS.items() if name in used}
+        verdict_legend(figure, COLORS, meanings)
         header(
             figure,
             "Operators in OpenCV",
@@ -115,7 +113,3 @@ def _shares(counts: Mapping[str, int]) -> list[tuple[float, float, str]]:
 def _text(counts: Counter) -> str:
     asked = counts.total() - counts["not applicable"]
     return f"{counts['right']}/{asked}" if asked else "-"
-
-
-def columns_text(columns: Iterable[Column]) -> str:
-    return ", ".join(map(str, columns))

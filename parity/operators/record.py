@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from parity.core.cli import InputError
+from parity.core.versions import version_numbers
 from parity.operators.verdicts import WRONG
 
 RECORD = Path("metrics/operators.json")
@@ -229,8 +230,3 @@ def newest_first(columns: Iterable[Column]) -> tuple[Column, ...]:
     """Sort columns: the newest OpenCV first, of one OpenCV the new engine first."""
     by_engine = sorted(set(columns), key=lambda one: one.engine, reverse=True)
     return tuple(sorted(by_engine, key=lambda one: version_numbers(one.opencv), reverse=True))
-
-
-def version_numbers(opencv: str) -> list[int]:
-    """The numbers of a version, to sort by."""
-    return [int(part) for part in opencv.split(".")]

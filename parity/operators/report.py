@@ -8,11 +8,12 @@ import os
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from parity.core.answer_files import AnswerFiles
 from parity.core.files import write_text
 from parity.core.markdown import difference_text, markdown_table
+from parity.core.versions import version_numbers
 from parity.operators.cells import FOLDER
 from parity.operators.picture import draw
 from parity.operators.record import (
@@ -21,7 +22,6 @@ from parity.operators.record import (
     Finding,
     OperatorRecord,
     record_text,
-    version_numbers,
 )
 from parity.operators.verdicts import MEANINGS, SILENT, VERDICTS, WRONG
 
@@ -30,25 +30,8 @@ TESTS_NAMED = 2  # of each fault in a row of the table
 REASONS_NAMED = 2  # of refusals, in a row of the table
 
 
-@dataclass(frozen=True)
-class AnswerFiles:
-    """Where an answer is written."""
-
-    record: Path
-    page: Path
-    picture: Path
-
-    def __str__(self) -> str:
-        return f"{self.page}, {self.record}, {self.picture}"
-
-
 FULL = AnswerFiles(RECORD, Path("OPERATORS.md"), Path("plots/operators.png"))
-NARROWED_FOLDER = FOLDER / "narrowed"
-NARROWED = AnswerFiles(
-    NARROWED_FOLDER / "operators.json",
-    NARROWED_FOLDER / "OPERATORS.md",
-    NARROWED_FOLDER / "operators.png",
-)
+NARROWED = FULL.inside(FOLDER / "narrowed")
 
 
 def write_answer(record: OperatorRecord, files: AnswerFiles, dpi: int) -> None:

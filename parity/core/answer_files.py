@@ -1,0 +1,21 @@
+"""Where a long run writes its answer: a record for scripts, a page for people, a picture."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+
+@dataclass(frozen=True)
+class AnswerFiles:
+    """Where an answer is written."""
+
+    record: Path
+    page: Path
+    picture: Path
+
+    def __str__(self) -> str:
+        return f"{self.page}, {self.record}, {self.picture}"
+
+    def inside(self, folder: Path) -> Self:
+        """The files of the same names in a folder."""
+        return type(self)(*(folder / path.name for path in (self.record, self.page, self.picture)))
