@@ -35,6 +35,12 @@ class Cause:
     at: Callable[[ir.Node], bool]
     fed: Callable[[Feeds], bool] = lambda feeds: True
 
+    @property
+    def is_rare(self) -> bool:
+        """Whether it takes NaN, an infinity or a denormal number, which an image does not lead
+        to."""
+        return self.fed in (_has_nan, _has_infinity, _not_finite, _has_denormals)
+
 
 def affected(model: ModelProto) -> Iterator[tuple[ir.Node, Cause]]:
     """Yield the nodes of a model that a cause affects, whatever is fed."""
@@ -550,18 +556,19 @@ CAUSES = (
         _reduces_to_one,
     ),
     Cause(
+        "batch_norm_after_fed_weights",
+        "Conv+BatchNorm",
+        "a BatchNormalization is fused into a convolution whose weights or bias are fed;"
+        " the classic engine cannot compute such a convolution at all",
+        ("new",),
+        _follows_fed_convolution,
+    ),
+    Cause(
         "convolution_with_fed_weights",
         "Conv",
         "weights that are fed end the process, and a bias that is fed is left out",
         ("classic",),
         _has_fed_weights,
-    ),
-    Cause(
-        "batch_norm_after_fed_weights",
-        "Conv+BatchNorm",
-        "a BatchNormalization is fused into a convolution whose weights or bias are fed",
-        ("new",),
-        _follows_fed_convolution,
     ),
     Cause(
         "matmul_of_a_broadcast_stack",

@@ -65,6 +65,16 @@ class Finding:
     def column(self) -> Column:
         return Column(self.engine, self.opencv)
 
+    @property
+    def test(self) -> tuple[str, str]:
+        """The case and its form."""
+        return self.case, self.form
+
+    @property
+    def is_explained(self) -> bool:
+        """Whether the cause that the case probes explains the verdict; it explains no refusal."""
+        return self.cause is not None and self.verdict in WRONG and self.verdict != "refused"
+
 
 @dataclass(frozen=True)
 class Cause:

@@ -62,9 +62,10 @@ def page(record: OperatorRecord, files: AnswerFiles = FULL) -> str:
     legend = [f"- **{name}**: {words}." for name, words in MEANINGS.items() if name in found]
     reading = (
         "A row counts the cases that are right, of those that OpenCV can be asked. *(expanded)*:"
-        " the operator's definition as nodes of other operators. In the last column, a version or"
-        " an engine in brackets says where a fault is: *since* the version that brought it, *until*"
-        " the last that has it; without brackets it is everywhere."
+        " the operator's definition as nodes of other operators. The last column has the number of"
+        " wrong cases by cause, and by verdict where no cause explains them. A version or an engine"
+        " in brackets says where a fault is: *since* the version that brought it, *until* the last"
+        " that has it; without brackets it is everywhere."
     )
     sections = [
         "# Which operators OpenCV computes right",
@@ -135,11 +136,11 @@ def right_text(counts: Counter) -> str:
 
 
 def faults_text(findings: Collection[Finding], columns: Sequence[Column]) -> str:
-    """What is wrong with an operator, in words: the silent faults first, then the others; of a
-    fault the number of cases, some of them and where it is."""
-    texts = []
+    """What is wrong with an operator, in words: the known causes first, then the other silent
+    faults, then refusals and crashes; of each the number of cases and where it is."""
+    texts = _by_cause([one for one in findings if one.is_explained], columns)
     for verdict in WRONG:
-        found = [one for one in findings if one.verdict == verdict]
+        found = [one for one in findings if one.verdict == verdict and not one.is_explained]
         if verdict in ("refused", "hangs", "crashed"):
             texts += _by_reason(verdict, found, columns)
         else:
@@ -147,15 +148,25 @@ def faults_text(findings: Collection[Finding], columns: Sequence[Column]) -> str
     return "; ".join(texts).replace("|", "\\|") or "nothing"
 
 
+def _by_cause(findings: Collection[Finding], columns: Sequence[Column]) -> list[str]:
+    """One text for each cause, the most frequent ones first."""
+    places = _columns_of(findings, lambda one: one.cause)
+    counts = Counter(cause for cause, _, _ in {(one.cause, *one.test) for one in findings})
+    return [
+        f"{cause_words(cause)}: {number}{where_text(places[cause], columns)}"
+        for cause, number in counts.most_common()
+    ]
+
+
 def _by_place(verdict: str, findings: list[Finding], columns: Sequence[Column]) -> list[str]:
     """One text for the cases that are wrong in the same columns."""
-    places, texts = _columns_of(findings, lambda one: (one.case, one.form)), []
+    places, texts = _columns_of(findings, lambda one: one.test), []
     by_columns = defaultdict(list)
     for key, own in places.items():
         by_columns[tuple(own)].append(key)
     for own, keys in by_columns.items():
         names = list(dict.fromkeys(short_name(case) for case, _ in keys))
-        rel = max((one.rel or 0 for one in findings if (one.case, one.form) in keys), default=0)
+        rel = max((one.rel or 0 for one in findings if one.test in keys), default=0)
         size = f", rel up to {difference_text(rel)}" if rel else ""
         named = ", ".join(f"`{name}`" for name in names[:TESTS_NAMED])
         more = ", …" if len(names) > TESTS_NAMED else ""
@@ -169,7 +180,7 @@ def _by_reason(verdict: str, findings: list[Finding], columns: Sequence[Column])
     places = _columns_of(findings, lambda one: one.detail)
     texts = []
     for reason, _ in counts.most_common(REASONS_NAMED):
-        number = len({(one.case, one.form) for one in findings if one.detail == reason})
+        number = len({one.test for one in findings if one.detail == reason})
         texts.append(f"{verdict}: {number} ({reason}){where_text(places[reason], columns)}")
     if len(counts) > REASONS_NAMED:
         more = len(counts) - REASONS_NAMED
@@ -213,9 +224,12 @@ def _span(wrong: list[str], versions: list[str]) -> str:
 
 
 def silent_sections(record: OperatorRecord) -> list[str]:
-    """The cases that the newest OpenCV gets wrong without an error, a table for each engine."""
+    """The cases that the newest OpenCV gets wrong without an error, a table for each engine; less
+    those that a cause explains."""
     sections = []
     for column in record.columns:
+        silent = [one for one in record.findings if one.column == column and one.verdict in SILENT]
+        explained = sum(one.is_explained for one in silent)
         rows = [["operator", "case", "form", "verdict", "rel", "detail"]]
         rows += [
             [
@@ -226,12 +240,13 @@ def silent_sections(record: OperatorRecord) -> list[str]:
                 difference_text(one.rel),
                 one.detail.replace("|", "\\|"),
             ]
-            for one in record.findings
-            if one.column == column and one.verdict in SILENT
+            for one in silent
+            if not one.is_explained
         ]
         if column.opencv == record.columns[0].opencv and len(rows) > 1:
             table = markdown_table(rows, left=4, words=True)
             title = f"{column}: {len(rows) - 1} cases"
+            title += f", beside {explained} that the causes above explain" if explained else ""
             sections.append(folded(title, table))
     return ["## Wrong without an error", *sections] if sections else []
 
@@ -242,9 +257,7 @@ def causes_sections(record: OperatorRecord) -> list[str]:
     if not record.causes:
         return []
     wrong = {
-        key: Counter(
-            one.column for one in record.findings if one.cause == key and one.verdict in WRONG
-        )
+        key: Counter(one.column for one in record.findings if one.cause == key and one.is_explained)
         for key in record.causes
     }
     rows = [
@@ -252,7 +265,7 @@ def causes_sections(record: OperatorRecord) -> list[str]:
     ]
     rows += [
         [
-            key.replace("_", " "),
+            cause_words(key),
             str(cause.cases),
             *(str(wrong[key][column]) for column in record.columns),
             cause.text.replace("|", "\\|"),
@@ -304,6 +317,10 @@ def inapplicable_sections(record: OperatorRecord) -> list[str]:
 
 def folded(title: str, content: str) -> str:
     return f"<details><summary>{title}</summary>\n\n{content}\n</details>"
+
+
+def cause_words(key: str) -> str:
+    return key.replace("_", " ")
 
 
 def short_name(case: str) -> str:

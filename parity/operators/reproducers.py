@@ -27,7 +27,8 @@ def write_cause(cause: Cause, cases: Iterable[Case], folder: Path = FOLDER) -> R
     compares with them.
     """
     probing = [case for case in cases if case.cause == cause.key]
-    probing.sort(key=lambda case: (case.operator != cause.operator, *_size(case)))
+    # Special values may show another fault, where the cause does not need them.
+    probing.sort(key=lambda case: (case.operator != cause.operator, _is_special(case), _size(case)))
     with TemporaryDirectory() as temporary:
         path = Path(temporary) / "model.onnx"
         for engine in cause.engines:
@@ -45,6 +46,16 @@ def write_cause(cause: Cause, cases: Iterable[Case], folder: Path = FOLDER) -> R
 def _size(case: Case) -> tuple[int, int]:
     (feeds,) = case.inputs
     return len(case.model.graph.node), sum(value.nbytes for value in feeds.values())
+
+
+def _is_special(case: Case) -> bool:
+    """Whether an input has a value that is not finite, or is denormal."""
+    (feeds,) = case.inputs
+    floats = [value for value in feeds.values() if value.dtype.kind == "f"]
+    return any(
+        (~np.isfinite(value) | ((value != 0) & (abs(value) < np.finfo(value.dtype).tiny))).any()
+        for value in floats
+    )
 
 
 def _by_output(cases: Iterable[Case]) -> Iterator[tuple[Case, ModelProto]]:

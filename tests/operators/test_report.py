@@ -53,6 +53,18 @@ def test_silent_faults_come_first_with_cases_and_size():
     assert faults_text([], (NEW, CLASSIC)) == "nothing"
 
 
+def test_a_cause_takes_the_place_of_its_cases_but_explains_no_refusal():
+    found = [
+        finding(NEW, "different", "own/a", cause="gelu_of_two_tensors"),
+        finding(NEW, "other shape", "own/b", cause="gelu_of_two_tensors"),
+        finding(CLASSIC, "different", "own/a", cause="gelu_of_two_tensors"),
+        finding(CLASSIC, "refused", "own/b", detail="no layer", cause="gelu_of_two_tensors"),
+    ]
+    assert faults_text(found, (NEW, CLASSIC)) == (
+        "gelu of two tensors: 2; refused: 1 (no layer) [classic]"
+    )
+
+
 def test_many_reasons_are_counted():
     found = [finding(NEW, "refused", f"own/{n}", detail=f"reason {n}") for n in range(4)]
     assert faults_text(found, (NEW,)).endswith("; refused for 2 other reasons")
@@ -66,13 +78,15 @@ def test_the_page_has_a_section_for_what_there_is():
     text = page(
         made_record(
             finding(NEW, "different", "own/a", cause="cancels"),
+            finding(NEW, "different", "own/b"),
             finding(OLD, "not applicable", detail="no strings"),
             causes={"cancels": Cause("subtracts what it should add", 7)},
             disputes=(Dispute("own/d", "as is", "they differ", {NEW: "ONNX Runtime"}),),
         )
     )
     assert "## Causes" in text and "subtracts what it should add" in text
-    assert "<summary>new 5.0.0.93: 1 cases" in text
+    assert "<summary>new 5.0.0.93: 1 cases, beside 1 that the causes above explain<" in text
+    assert "| own/b |" in text and "| own/a |" not in text
     assert "## Where ONNX and ONNX Runtime disagree" in text and "| no strings" in text
 
 
