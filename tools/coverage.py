@@ -2,10 +2,10 @@
 survive, with which exporter, engine and version of OpenCV?
 
 Cells that were measured before are not measured again, and an interrupted run resumes where it
-stopped. The answer is COVERAGE.md, of another zoo COVERAGE-<zoo>.md. A run that leaves out models,
-exporters, engines or the installed OpenCV writes data/coverage/narrowed/ instead; a run that only
-adds versions of OpenCV or opsets is a full one. No stage of the pipeline: it takes hours, and DVC
-would start over after each interruption.
+stopped. The answer is COVERAGE.md and plots/coverage.html, of another zoo COVERAGE-<zoo>.md and so
+on. A run that leaves out models, exporters, engines or the installed OpenCV writes
+data/coverage/narrowed/ instead; a run that only adds versions of OpenCV or opsets is a full one. No
+stage of the pipeline: it takes hours, and DVC would start over after each interruption.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from parity.core.resumable import parse_jobs
 from parity.coverage.opencv_versions import parse_versions
 from parity.coverage.run import run_coverage
 from parity.coverage.selection import EXPORTERS, parse_exporters, parse_models, parse_zoo
+from parity.report.coverage_page import write_coverage_pages
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -37,6 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     zoo = parse_zoo(args.zoo, params)
     models = parse_models(args.models, params, zoo)
     run_coverage(models, exporters, args.engines, versions, processes, params, args.mend, zoo)
+    write_coverage_pages()
 
 
 if __name__ == "__main__":

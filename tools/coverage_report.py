@@ -4,6 +4,9 @@ plots/coverage.png.
 After a change of the gate's `exactness`, `rel`, `rel_backstop` or `spread`, judge the cells again;
 this needs every cell of the record in data/coverage/cells/.
 
+With `--pages`, only write plots/coverage.html, and plots/coverage-<zoo>.html of each other zoo that
+has a record: the same table as a page with filters, from the records alone.
+
 With `--zoo`, all of this is about another zoo than torchvision: COVERAGE-<zoo>.md and so on.
 
 With `--compare`, print what got better and what got worse between two records, given as files or
@@ -13,7 +16,7 @@ revisions of Git; exit code 1 if anything got worse.
 import argparse
 import sys
 
-from parity.core.cli import run
+from parity.core.cli import log, run
 from parity.core.files import write_text
 from parity.core.markdown import replace_block
 from parity.core.params import TORCHVISION, load_params
@@ -29,16 +32,22 @@ from parity.coverage.report import (
     report_full,
 )
 from parity.coverage.selection import parse_zoo
+from parity.report.coverage_page import write_coverage_pages
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="tools.coverage_report", description=__doc__)
     parser.add_argument("--compare", nargs=2, metavar=("OLD", "NEW"))
     parser.add_argument("--zoo", default="", help="of coverage.zoo; default: torchvision")
+    parser.add_argument("--pages", action="store_true", help="only write the pages in HTML")
     parser.add_argument("--readme", action="store_true", help="renew the tables in README and docs")
     args = parser.parse_args(argv)
     if args.readme:
         renew_pages(read_record(RECORD))
+        return
+    if args.pages:
+        for page in write_coverage_pages():
+            log(str(page))
         return
     zoo = parse_zoo(args.zoo, load_params()) if args.zoo else TORCHVISION
     if args.compare:
@@ -48,6 +57,7 @@ def main(argv: list[str] | None = None) -> None:
             sys.exit(1)
     else:
         report_full(load_params(), zoo)
+        write_coverage_pages()
 
 
 def renew_pages(record: Record) -> None:

@@ -27,6 +27,7 @@ from parity.operators.record import Column, Finding, OperatorRecord, read_record
 CHECKOUT = Path(__file__).parents[2]  # the records are read there, whatever the current folder is
 RELEASE = 3  # numbers that name a release of OpenCV; the package adds that of its build
 MOST = 3  # names in a line
+LEAST_SHARE = 0.05  # of an operator's tests: fewer that fail say little about a node
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def _by_rules(
 def _by_causes(
     nodes: Mapping[str, Sequence[ir.Node]], opencv: str, engine: str, record: OperatorRecord
 ) -> Iterable[Known]:
-    for cause in CAUSES:
+    for cause in (one for one in CAUSES if not one.is_rare):
         findings = [
             finding
             for finding in record.wrong(cause.operator, opencv, engine)
@@ -193,14 +194,16 @@ def _by_tests(
     for operator, names in nodes.items():
         wrong = record.wrong(operator, opencv, engine)
         right = record.counts[operator][Column(engine, opencv)]["right"] if wrong else 0
+        least = LEAST_SHARE * (right + len(wrong))
         findings = [
             finding
             for finding in wrong
             if finding.cause not in keys and not (right and finding.verdict == "refused")
         ]
-        if not findings:
+        if not findings or len(findings) < least:
             continue
-        text = f"its tests fail: {_findings_text(findings)}; {right} are right"
+        fails = f"some of its tests fail, {right} do not" if right else "its tests fail"
+        text = f"{fails}: {_findings_text(findings)}"
         where = (opencv, engine, operator, tuple(names))
         yield Known(*where, text, "operators", certain=not right)
 

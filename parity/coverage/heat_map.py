@@ -14,6 +14,7 @@ from parity.coverage.record import (
     zoo_of,
 )
 
+COMPARED = ("same", "imprecise", "different", "unstable")  # verdicts on outputs
 CELL_HEIGHT, CELL_WIDTH, NAMES_WIDTH = 0.155, 1.05, 2.0  # inches
 
 
@@ -54,18 +55,20 @@ def draw(path: Path, record: Record, dpi: int) -> None:
             figure,
             f"{zoo_of(record)}'s models in OpenCV, against PyTorch",
             "Exporter and opset, engine and version of OpenCV. A cell shows the largest difference"
-            " of the logits, over the largest logit; fixed: only as a file of fixed sizes"
+            " of the logits, over the largest logit, after the verdict where it is not right;"
+            " fixed: only as a file of fixed sizes"
             + ("; two colours: before and after `make mend`." if mended else "."),
         )
 
 
 def cell_text(cell: Figures) -> str:
-    """The relative difference where there are outputs to compare, with a word on what it does not
-    tell; else the verdict. Of a mended cell both."""
+    """The relative difference, where there are outputs to compare, after the verdict of a cell that
+    is not right; else the verdict alone. Of a mended cell both: before and after."""
     verdict = cell["verdict"]
     if is_mended(cell):
         return f"{'fixed' if cell['fixed'] else verdict} → {rel_text(cell['mended']['rel'])}"
-    if verdict not in ("same", "imprecise", "different", "unstable") or cell["rel"] is None:
+    if verdict not in COMPARED or cell["rel"] is None:
         return verdict
-    word = "fixed" if cell["fixed"] else "imprecise" if verdict == "imprecise" else ""
-    return f"{rel_text(cell['rel'])} {word}".rstrip()
+    if verdict == "same":
+        return f"{rel_text(cell['rel'])} fixed" if cell["fixed"] else rel_text(cell["rel"])
+    return f"{verdict} {rel_text(cell['rel'])}"

@@ -1,16 +1,18 @@
 """Measure one model of `make coverage`: export it with each exporter, run it in each engine.
 
 Exports and engines run in processes of their own. Each cell is written as soon as it is measured,
-so that an interrupted run resumes there; large files are removed with the model.
+so that an interrupted run resumes there; on a cluster, with the others of its model. Large files
+are removed with the model.
 """
 
 import errno
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from parity.backends.isolated import BackendWorker
 from parity.backends.onnxruntime import load_onnxruntime
@@ -47,15 +49,41 @@ class Job:
     place: str  # among the jobs of the run, as 3/82
     mend: bool = False  # the cells that fail
 
+    def __str__(self) -> str:
+        return self.cells[0].model
+
+
+Measured = tuple[Cell, Figures]
+
 
 def measure_model(job: Job) -> None:
     """Measure and write the cells of a job.
 
     Raises OSError where the disk is full or a file that the job wrote is gone: that is no result.
     """
+    for cell, figures in _measured(job, WORK):
+        note(cell, figures, job)
+
+
+def measure_elsewhere(job: Job) -> list[Measured]:
+    """Measure the cells of a job on a worker, whose large files stay on its own disk; return what
+    `note` writes. Raises OSError as `measure_model` does."""
+    with TemporaryDirectory() as folder:
+        return list(_measured(job, Path(folder)))
+
+
+def note(cell: Cell, figures: Figures, job: Job) -> None:
+    """Write a cell of a job, and print one line of progress."""
+    write_cell(cell, figures, job.params)
+    (log_mended if figures.get("mended") else log_verdict)(cell, figures, job)
+
+
+def _measured(job: Job, work: Path) -> Iterator[Measured]:
+    """Yield the figures of each cell, and again with those of its mended file; `work` is a folder
+    for large files."""
     first, limits = job.cells[0], job.params.coverage
     with (
-        scratch_directory(WORK / first.model) as folder,
+        scratch_directory(work / first.model) as folder,
         BackendWorker(limits.time_limit, quiet=True) as worker,
     ):
         model = ZooModel(first.model, first.task, folder.resolve(), first.zoo)
@@ -84,13 +112,11 @@ def measure_model(job: Job) -> None:
                     figures = {"reference": reference, **files.figures()}
                     figures["groups"] = measure_engine(cell, files, job)
                     files.check_present()
-                    write_cell(cell, figures, job.params)
-                    log_verdict(cell, figures, job)
-                if job.mend and is_to_be_mended(cell, job.params):
-                    figures["mended"] = mend_cell(cell, files, job)
+                    yield cell, figures
+                if job.mend and is_to_be_mended(cell, figures, job.params):
+                    mended = mend_cell(cell, files, job)
                     files.check_present()
-                    write_cell(cell, figures, job.params)
-                    log_mended(cell, figures, job)
+                    yield cell, figures | {"mended": mended}
 
 
 @dataclass(frozen=True)
@@ -212,10 +238,9 @@ def opencv_of(cell: Cell, job: Job) -> OpenCVParams:
     )
 
 
-def is_to_be_mended(cell: Cell, params: Params) -> bool:
-    """Whether a cell is measured, and mending may change what it holds."""
-    figures = current_figures(cell, params)
-    return figures is not None and can_be_mended(figures, params) and not is_tried(figures)
+def is_to_be_mended(cell: Cell, figures: Figures, params: Params) -> bool:
+    """Whether mending may change what a cell holds, which are `figures`."""
+    return can_be_mended(figures | {"task": cell.task}, params) and not is_tried(figures)
 
 
 def mend_cell(cell: Cell, files: ExportedFiles, job: Job) -> Figures:

@@ -11,11 +11,11 @@ others from the old one.
 """
 
 import json
-import subprocess
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from parity.core.cli import InputError
+from parity.core.git import file_at
 from parity.core.machine import cpu_model
 from parity.core.params import TORCHVISION, Params
 from parity.core.versions import version_numbers
@@ -52,11 +52,9 @@ def read_record(source: str | Path, zoo: str = TORCHVISION) -> Record:
     elif str(source).startswith("-"):
         raise InputError(f"{source}: no such file; expected a record or a revision of Git")
     else:
-        command = ["git", "show", f"{source}:{tracked}"]
-        shown = subprocess.run(command, capture_output=True, check=False)
-        if shown.returncode:
+        text = file_at(str(source), tracked)
+        if text is None:
             raise InputError(f"{source}: neither a file nor a revision of Git that has {tracked}")
-        text = shown.stdout
     try:
         record = json.loads(text)
         labels_of(record), record["constants"]["versions"], record["limits_of_a_process"]

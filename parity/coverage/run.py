@@ -1,13 +1,27 @@
 """A run of `make coverage`: plan the cells that are missing, measure them, write the answer."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from parity.core.cli import log
+from parity.core.cluster import Cluster, open_cluster
 from parity.core.params import TORCHVISION, Params, Task
-from parity.core.resumable import check_writable, exclusive_run, run_jobs
+from parity.core.resumable import (
+    check_writable,
+    exclusive_run,
+    job_failures_refused,
+    run_jobs,
+)
 from parity.coverage.cells import CELLS, Cell, current_figures, of_zoo
-from parity.coverage.measure import WORK, Job, is_to_be_mended, measure_model
+from parity.coverage.measure import (
+    WORK,
+    Job,
+    is_to_be_mended,
+    measure_elsewhere,
+    measure_model,
+    note,
+)
 from parity.coverage.opencv_versions import engines_of, provide
 from parity.coverage.packages import FOLDER
 from parity.coverage.record import check_nothing_is_lost, full_record, narrowed_record
@@ -52,14 +66,28 @@ def run_coverage(
         jobs = plan(selection, folders, params, mend)
         cells = sum(len(job.cells) for job in jobs)
         found = f"{len(models)} models: {cells} cells of {len(jobs)} models to measure"
-        log(f"{found}, {processes} at a time")
-        run_jobs(measure_model, jobs, processes, FOLDER)
+        with open_cluster(params.cluster) as cluster:
+            log(f"{found}, {cluster.workers if cluster else processes} at a time")
+            if cluster is None:
+                run_jobs(measure_model, jobs, processes, FOLDER)
+            else:
+                measure_on(cluster, jobs)
         if selection.narrowed:
             write_answer(narrowed_record(params, planned, zoo), files, params.plot.dpi)
             log(f"a narrowed run; {full.page} stays as it is: {files}")
         else:
             write_answer(full_record(params, selection.combinations, zoo), files, params.plot.dpi)
             log(str(files))
+
+
+def measure_on(cluster: Cluster, jobs: Sequence[Job]) -> None:
+    """Have the workers of a cluster measure, on the processor that cells depend on, and write the
+    cells of each job as soon as it is done."""
+    results = cluster.results(measure_elsewhere, jobs, in_order=False, same_processor=True)
+    with job_failures_refused(FOLDER), closing(results):
+        for job, measured in results:
+            for cell, figures in measured:
+                note(cell, figures, job)
 
 
 def plan(
@@ -71,9 +99,8 @@ def plan(
     """
 
     def is_done(cell: Cell) -> bool:
-        if current_figures(cell, params) is None:
-            return False
-        return not (mend and is_to_be_mended(cell, params))
+        figures = current_figures(cell, params)
+        return figures is not None and not (mend and is_to_be_mended(cell, figures, params))
 
     _, fresh = rerun_environments(params.stability.perturb)
     missing = [

@@ -3,12 +3,12 @@ without a download."""
 
 import torch
 from torch import nn
-from torchvision.models import get_model_weights
 
 from parity.core.params import TORCHVISION, ModelParams, Params, Task
 from parity.coverage.synthetic_images import patterns
 from parity.coverage.zoo_packages import SECTION, enter_zoo
 from parity.networks.factory import build_from_factory
+from parity.networks.light_torchvision import torchvision
 from parity.networks.network import Logits, build, model_names
 from parity.networks.probe import seeded
 from parity.networks.random_weights import spread_logits
@@ -30,7 +30,7 @@ def zoo_models(max_parameters: float) -> dict[str, Task]:
 
 def million_parameters(name: str) -> float:
     """The parameters of a model in millions, as published with its weights; 0 without weights."""
-    published = get_model_weights(name)
+    published = torchvision.models.get_model_weights(name)
     return max((weights.meta["num_params"] / 1e6 for weights in published), default=0.0)
 
 

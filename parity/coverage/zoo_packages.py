@@ -13,7 +13,7 @@ NOTE = "packages.json"  # what a folder was installed with
 
 
 def zoo_folder(zoo: str) -> Path:
-    return (FOLDER / "zoo" / zoo).resolve()
+    return FOLDER / "zoo" / zoo
 
 
 def provide_zoo(zoo: str, entry: ZooParams, limit_s: float) -> None:
@@ -25,7 +25,7 @@ def provide_zoo(zoo: str, entry: ZooParams, limit_s: float) -> None:
     folder, key = zoo_folder(zoo), f"{PARAMS}: {SECTION}.{zoo}"
     wanted = {"packages": entry.packages}
     if entry.packages and read_json_if_whole(folder / NOTE) != wanted:
-        log(f"installing {', '.join(entry.packages)} into {folder.relative_to(Path.cwd())}")
+        log(f"installing {', '.join(entry.packages)} into {folder}")
         with new_directory(folder) as partial:
             install(entry.packages, partial, f"{key}.packages")
             write_json(partial / NOTE, wanted)
@@ -45,4 +45,4 @@ def _import(zoo: str, factory: str) -> None:
 
 def enter_zoo(zoo: str) -> None:
     """Let this process import what is installed for a zoo."""
-    enter_folder(zoo_folder(zoo))
+    enter_folder(zoo_folder(zoo).resolve())

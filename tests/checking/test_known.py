@@ -66,9 +66,14 @@ def test_an_operator_is_certain_where_all_its_tests_fail(model):
     records = Records(record(*findings, Relu=2))
     _, elu, relu = known(model, NEW, records=records)
     assert (elu.operator, elu.certain, elu.nodes) == ("Elu", True, ("node_d", "node_y"))
-    assert elu.reason == "its tests fail: 1 refused (onnx/test_elu); 0 are right"
+    assert elu.reason == "its tests fail: 1 refused (onnx/test_elu)"
     assert (relu.operator, relu.certain) == ("Relu", False)
-    assert relu.reason == "its tests fail: 1 different (relu#1); 2 are right"
+    assert relu.reason == "some of its tests fail, 2 do not: 1 different (relu#1)"
+
+
+def test_a_cause_that_takes_nan_or_infinity_is_left_out(model):
+    findings = finding("Relu", "own/Relu/values_infinity#0", "different", cause="relu_of_infinity")
+    assert not known(model, NEW, records=Records(record(findings, Relu=2)))[1:]
 
 
 def test_a_cause_is_named_where_it_affects_a_node_and_nowhere_else():

@@ -22,8 +22,16 @@ def test_the_picture_shows_the_verdicts_in_their_colours(tmp_path):
 
 
 def test_a_cell_shows_the_difference_where_there_are_outputs_to_compare():
-    cell = {"verdict": "same", "rel": 1.23e-6, "fixed": True}
-    assert cell_text(cell) == "1.2e-06 fixed"
+    cell = {"verdict": "same", "rel": 1.23e-6, "fixed": False}
+    assert cell_text(cell) == "1.2e-06"
+    assert cell_text(cell | {"fixed": True}) == "1.2e-06 fixed"
     assert cell_text(cell | {"verdict": "different", "rel": None}) == "different"
     assert cell_text(cell | {"verdict": "refused"}) == "refused"
-    assert cell_text(cell | {"verdict": "imprecise", "fixed": False}) == "1.2e-06 imprecise"
+
+
+def test_a_cell_that_is_not_right_says_so_in_words():
+    """A small difference by itself would read as a pass."""
+    for verdict in set(VERDICTS) - {"same"}:
+        text = cell_text({"verdict": verdict, "rel": 1.4e-5, "fixed": False})
+        assert text.startswith(verdict)
+    assert cell_text({"verdict": "unstable", "rel": 1.4e-5, "fixed": False}) == "unstable 1.4e-05"

@@ -20,7 +20,7 @@ from helpers.refusals import refused
 from parity.core.files import locked
 from parity.core.params import load_params
 from parity.coverage import run
-from parity.coverage.cells import Cell, Combination, read_cells, write_cell
+from parity.coverage.cells import Cell, Combination, read_cell, read_cells, write_cell
 from parity.coverage.measure import WORK
 from parity.coverage.record import build_record, read_record
 from parity.coverage.report import FULL, NARROWED
@@ -94,10 +94,28 @@ def test_a_model_that_the_exporter_refuses_has_a_verdict(project):
     cover(RIGHT, "torchscript:26", "new")
     (cell,) = read_record(NARROWED.record)["models"][RIGHT]["cells"].values()
     assert (cell["verdict"], cell["owner"]) == ("not exportable", "export")
-    assert "cannot be exported (exporter torchscript, opset 26): Unsupported" in cell["reason"]
+    assert cell["reason"].startswith("cannot be exported (exporter torchscript, opset 26): Unsup")
     (figures,) = written_cells()
     assert figures["reference"]["failure"] is None and figures["groups"] == []
     assert "∅ not exportable" in NARROWED.page.read_text(encoding="utf-8")
+
+
+@pytest.mark.process
+def test_a_cluster_measures_the_same_but_for_times(measured, on_cluster, capsys):
+    def without_times(value: object) -> object:
+        if isinstance(value, list):
+            return [without_times(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        return {k: without_times(one) for k, one in value.items() if k not in ("ms", "seconds")}
+
+    path = Path(f"data/coverage/cells/{RIGHT}/torchscript18-new-{OPENCV}.json")
+    here = read_cell(path)
+    path.unlink()
+    cover(RIGHT, "torchscript", "new")
+    assert without_times(read_cell(path)) == without_times(here)
+    assert f"{RIGHT}, torchscript 18, new {OPENCV}: same" in capsys.readouterr().err
+    assert not Path("data/coverage/work").exists()
 
 
 # Full and narrowed runs

@@ -53,3 +53,16 @@ def test_a_failed_installation_leaves_the_folder_as_it_was(project, monkeypatch)
     with refused("coverage.zoo.tiny.packages: pip cannot install tinynets 1.0: "):
         provide()
     assert note.read_text() == OLDER
+
+
+@pytest.mark.process
+def test_data_may_be_a_link_to_another_disk(project, installed, tmp_path_factory):
+    write_zoo(project)
+    elsewhere = tmp_path_factory.mktemp("disk") / "data"
+    (project / "data").rename(elsewhere)
+    (project / "data").symlink_to(elsewhere)
+    provide()
+    (elsewhere / "coverage/zoo" / ZOO / "packages.json").write_text(OLDER)
+    with refused("tinynets:create: cannot be imported"):
+        provide()
+    assert installed

@@ -57,8 +57,9 @@ def test_a_silently_wrong_file_and_the_command_that_mends_it(run, tmp_path):
     given.write_bytes(WRONG.read_bytes())
     checked = run(given, "--engine", "new")
     assert checked.code == 1 and not checked.result["right"]
-    (known,) = checked.result["known"]
-    assert known["rule"] == "hard_sigmoid" and known["nodes"] == ["node_hardsigmoid"]
+    rule, cause = checked.result["known"]
+    assert rule["rule"] == "hard_sigmoid" and rule["nodes"] == ["node_hardsigmoid"]
+    assert cause["source"] == "cause" and cause["nodes"] == ["node_mul_119"]
     engine = checked.result["engines"]["new"]
     assert (engine["verdict"], engine["owner"]) == ("different", "engine")
     assert engine["node"]["name"] == "node_mul_119" and "node: node_mul_119 (Mul)" in checked.text

@@ -38,7 +38,12 @@ def test_a_missing_record_is_refused(project):
 def test_the_answer_is_written_from_the_cells_on_disk(project, capsys):
     write_cells()
     coverage_report.main([])
-    for path in ("metrics/coverage.json", "COVERAGE.md", "plots/coverage.png"):
+    for path in (
+        "metrics/coverage.json",
+        "COVERAGE.md",
+        "plots/coverage.png",
+        "plots/coverage.html",
+    ):
         assert Path(path).exists()
     captured = capsys.readouterr()
     assert captured.out.startswith("| exporter and opset, engine and OpenCV | models |")
