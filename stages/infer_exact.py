@@ -5,10 +5,9 @@ ONNX's reference evaluator runs the file.
 """
 
 import argparse
+from functools import partial
 
-from parity.backends.contract import Forward
 from parity.backends.float64 import load_float64
-from parity.backends.pytorch import load_pytorch_float64
 from parity.core.cli import log
 from parity.core.fingerprints import stamp
 from parity.core.params import ModelParams, Params, load_params, of_model
@@ -16,7 +15,8 @@ from parity.core.paths import onnx_path
 from parity.core.user_code import run
 from parity.inference.predictions import EXACT, write_absence
 from parity.inference.runner import run_exact
-from parity.networks.network import saved_network, saved_network_stamps
+from parity.inference.saved import load_saved_float64
+from parity.networks.network import saved_network_stamps
 from parity.networks.onnx_file import fixed_batch_size, parse
 
 
@@ -34,12 +34,12 @@ def main(argv: list[str] | None = None) -> None:
         log(f"{name}: no exact answer: {reason}")
         return
 
-    def load() -> Forward:
-        if model.onnx:
-            return load_float64(onnx_path(name))
-        return load_pytorch_float64(saved_network(name, model), params.pytorch.threads)
-
-    run_exact(name, model, images, batch_size_of(name, model), load, inputs_of(name, model, params))
+    if model.onnx:
+        load = partial(load_float64, onnx_path(name))
+    else:
+        load = partial(load_saved_float64, name, model, params.pytorch.threads)
+    size, inputs = batch_size_of(name, model), inputs_of(name, model, params)
+    run_exact(name, model, images, size, load, inputs, params.cluster)
 
 
 def batch_size_of(name: str, model: ModelParams) -> int:

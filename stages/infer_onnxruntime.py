@@ -1,8 +1,8 @@
 """Run a converted model in ONNX Runtime, the referee, over the val split."""
 
 import argparse
+from functools import partial
 
-from parity.backends.contract import Forward
 from parity.backends.onnxruntime import load_onnxruntime
 from parity.core.cli import run
 from parity.core.fingerprints import stamp
@@ -19,9 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     params = of_model(load_params(), name)
     model = params.models[name]
 
-    def load() -> Forward:
-        return load_onnxruntime(onnx_path(name), params.onnxruntime)
-
+    load = partial(load_onnxruntime, onnx_path(name), params.onnxruntime)
     inputs = {"model": stamp(onnx_path(name)), "onnxruntime": params.onnxruntime.model_dump()}
     # ONNX Runtime is the reference of a user's ONNX file: if it fails, nothing can be compared.
     is_result = not model.onnx

@@ -1,6 +1,7 @@
 """Run a converted model in OpenCV DNN over the val split, in a process of its own."""
 
 import argparse
+from functools import partial
 
 from parity.backends.isolated import IsolatedForward
 from parity.backends.opencv import load_opencv
@@ -19,10 +20,8 @@ def main(argv: list[str] | None = None) -> None:
     params = of_model(load_params(), name)
     model = params.models[name]
 
-    def load() -> IsolatedForward:
-        limit_s = params.opencv.time_limit
-        return IsolatedForward(load_opencv, mended_path(name), params.opencv, limit_s=limit_s)
-
+    backend = (load_opencv, mended_path(name), params.opencv)
+    load = partial(IsolatedForward, *backend, limit_s=params.opencv.time_limit)
     inputs = {"model": stamp(mended_path(name)), "opencv": params.opencv.model_dump()}
     run_backend("opencv", name, model, params, load, inputs, failure_is_result=True)
 

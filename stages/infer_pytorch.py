@@ -1,23 +1,17 @@
 """Run a model in PyTorch over the val split."""
 
 import argparse
-import os
+from functools import partial
 
 import torch
 
-from parity.backends.contract import Forward
-from parity.backends.pytorch import load_pytorch
 from parity.core.cli import log
 from parity.core.params import ModelParams, Params, load_params, of_model
 from parity.core.user_code import run
 from parity.inference.predictions import write_absence
 from parity.inference.runner import run_backend
-from parity.networks.network import saved_network, saved_network_stamps
-
-# oneDNN, which computes PyTorch's convolutions, caches prepared code for each shape of blob. With
-# its default of 1024 entries fcn_resnet50 takes 0.9 GB on images of different sizes; with 256,
-# 0.25 GB.
-ONEDNN_CACHE = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256"}
+from parity.inference.saved import load_saved
+from parity.networks.network import saved_network_stamps
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -33,10 +27,7 @@ def main(argv: list[str] | None = None) -> None:
         log(f"{name}: {reason}")
         return
 
-    def load() -> Forward:
-        os.environ.update(ONEDNN_CACHE | os.environ)
-        return load_pytorch(saved_network(name, model), params.pytorch)
-
+    load = partial(load_saved, name, model, params.pytorch)
     inputs = inputs_of(name, model, params)
     run_backend("pytorch", name, model, params, load, inputs, failure_is_result=False)
 

@@ -3,6 +3,7 @@
 import argparse
 
 from parity.core.cli import log, run
+from parity.core.cluster import open_cluster
 from parity.core.files import full_disk_refused, new_directory
 from parity.core.params import entry, load_params
 from parity.core.paths import dataset_path, profile_folder
@@ -16,7 +17,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("profile", help="an entry of `preprocess` in params.yaml")
     name = parser.parse_args(argv).profile
 
-    profile = entry(load_params(), "preprocess", name)
+    params = load_params()
+    profile = entry(params, "preprocess", name)
     size = read_size(name, profile.task)
     dataset = Dataset.load(dataset_path(profile.dataset))
     if profile.on_corrupt == "fail":
@@ -26,8 +28,13 @@ def main(argv: list[str] | None = None) -> None:
         return describe_space_needed(dataset, size)
 
     out = profile_folder(name)
-    with full_disk_refused(out.parent, space_needed), new_directory(out) as partial:
-        train, val = write_profile(partial, dataset, size, profile.on_corrupt, read_exif(name))
+    with (
+        full_disk_refused(out.parent, space_needed),
+        open_cluster(params.cluster) as cluster,
+        new_directory(out) as partial,
+    ):
+        how = (size, profile.on_corrupt, read_exif(name))
+        train, val = write_profile(partial, dataset, *how, cluster)
     skipped = len(dataset.train) + len(dataset.val) - train - val
     log(f"{name}: {train} train and {val} val images preprocessed, {skipped} skipped")
 

@@ -2,13 +2,17 @@
 run."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from parity.backends.contract import BackendFailure, Forward
 from parity.core.processes import ProcessEnded, Result, Worker
+from parity.core.shared_memory import SharedMemory
+
+BLOBS = 2  # of an IsolatedForward: one is filled while the other one is computed
 
 
 class BackendWorker(Worker):
@@ -26,9 +30,10 @@ class IsolatedForward:
     """The forward pass of a backend in a process of its own.
 
     The process calls `load(*arguments)` once and keeps the forward pass that it returns; all of
-    that is pickled. `seconds` is the time of the last forward pass there, without the transfer of
-    blob and logits. Raises BackendFailure when the process crashes or a call takes longer than
-    `limit_s` seconds, and what `load` and the forward pass raise, as `Worker.call` does.
+    that is pickled. Blobs and logits go through memory that both processes share. `seconds` is the
+    time of the last forward pass there, without the transfer. Raises BackendFailure when the
+    process crashes or a call takes longer than `limit_s` seconds, and what `load` and the forward
+    pass raise, as `Worker.call` does.
     """
 
     def __init__(
@@ -40,19 +45,30 @@ class IsolatedForward:
         quiet: bool = False,
     ) -> None:
         self.seconds = float("nan")
-        self._worker = Worker(limit_s, environment, quiet)
+        self._blobs = [SharedMemory() for _ in range(BLOBS)]
+        self._logits = SharedMemory()
+        shared = [memory.descriptor for memory in (*self._blobs, self._logits)]
+        self._worker = Worker(limit_s, environment, quiet, shared)
         try:
-            self._call("reading the model", _load, load, arguments)
+            self._call("reading the model", _load, load, arguments, shared)
         except BaseException:  # the caller gets no object to stop
             self.stop()
             raise
 
+    def blob(self, slot: int, shape: tuple[int, ...]) -> np.ndarray:
+        """Return a float32 array in the shared memory, to be filled and passed to a call, which
+        then copies nothing. There are BLOBS slots; an array is overwritten by the next of its slot.
+        """
+        return self._blobs[slot].array(shape, np.float32)
+
     def __call__(self, blob: np.ndarray) -> np.ndarray:
         if not self._worker.is_running:
             raise RuntimeError("its process has ended")
+        slot = next((slot for slot, memory in enumerate(self._blobs) if memory.holds(blob)), 0)
+        self._blobs[slot].store(blob)
         action = f"a forward pass of a blob of {blob.shape}"
-        logits, self.seconds = self._call(action, _forward, blob)
-        return logits
+        shape, dtype, self.seconds = self._call(action, _forward, slot, blob.shape, blob.dtype)
+        return self._logits.array(shape, dtype).copy()
 
     def _call(self, action: str, function: Callable[..., Result], *arguments: Any) -> Result:
         try:
@@ -63,6 +79,8 @@ class IsolatedForward:
     def stop(self) -> None:
         """Kill the process."""
         self._worker.stop()
+        for memory in (*self._blobs, self._logits):
+            memory.close()
 
     def __enter__(self) -> "IsolatedForward":
         return self
@@ -71,14 +89,34 @@ class IsolatedForward:
         self.stop()
 
 
-_loaded: list[Forward] = []  # in the process of an IsolatedForward: the forward pass that it keeps
+def timed(forward: Forward, blob: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the logits of a forward pass and its seconds; in another process without the transfer
+    of blob and logits."""
+    began = time.perf_counter()
+    logits = forward(blob)
+    seconds = time.perf_counter() - began
+    return logits, forward.seconds if isinstance(forward, IsolatedForward) else seconds
 
 
-def _load(load: Callable[..., Forward], arguments: tuple) -> None:
-    _loaded[:] = [load(*arguments)]
+@dataclass(frozen=True)
+class _Loaded:
+    forward: Forward
+    blobs: Sequence[SharedMemory]
+    logits: SharedMemory
 
 
-def _forward(blob: np.ndarray) -> tuple[np.ndarray, float]:
-    start = time.perf_counter()
-    logits = _loaded[0](blob)
-    return logits, time.perf_counter() - start
+_loaded: list[_Loaded] = []  # in the process of an IsolatedForward: what it keeps
+
+
+def _load(load: Callable[..., Forward], arguments: tuple, shared: Sequence[int]) -> None:
+    *blobs, logits = (SharedMemory(descriptor) for descriptor in shared)
+    _loaded[:] = [_Loaded(load(*arguments), blobs, logits)]
+
+
+def _forward(
+    slot: int, shape: tuple[int, ...], dtype: np.dtype
+) -> tuple[tuple[int, ...], np.dtype, float]:
+    kept = _loaded[0]
+    logits, seconds = timed(kept.forward, kept.blobs[slot].array(shape, dtype))
+    kept.logits.store(logits)
+    return logits.shape, logits.dtype, seconds

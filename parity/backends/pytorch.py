@@ -5,27 +5,49 @@ import torch
 from torch import nn
 
 from parity.backends.contract import BackendFailure, Forward
-from parity.core.cli import InputError
+from parity.core.cli import InputError, log
 from parity.core.machine import cores
 from parity.core.params import PARAMS, PyTorchParams
 
+MEMORY_FORMATS = {
+    "channels_last": torch.channels_last,
+    "contiguous": torch.contiguous_format,
+}
+NO_VIEW = "view size is not compatible with input tensor's size and stride"
+
 
 def load_pytorch(network: nn.Module, params: PyTorchParams) -> Forward:
-    """Return the network's forward pass on the configured device; set this process's threads.
+    """Return the network's forward pass on the configured device, in the configured memory format;
+    set this process's threads.
 
-    A GPU multiplies in float32, without TF32, which keeps 10 of the 23 bits of the fraction. Raises
-    InputError when the device is missing.
+    A network that takes a `view` of a tensor which channels_last stores in another order computes
+    in the contiguous format. A GPU multiplies in float32, without TF32, which keeps 10 of the 23
+    bits of the fraction. Raises InputError when the device is missing.
     """
     check_device(params)
     torch.set_num_threads(params.threads or cores())
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     device = torch.device(params.device)
-    network = network.to(device)
+    memory_format = MEMORY_FORMATS[params.memory_format]
+    network = network.to(device, memory_format=memory_format)
 
     def forward(blob: np.ndarray) -> np.ndarray:
+        nonlocal memory_format
+        try:
+            return compute(blob)
+        except RuntimeError as error:
+            if memory_format is torch.contiguous_format or NO_VIEW not in str(error):
+                raise
+        log("PyTorch: the network's views need contiguous tensors; computing with those")
+        memory_format = torch.contiguous_format
+        network.to(memory_format=memory_format)
+        return compute(blob)
+
+    def compute(blob: np.ndarray) -> np.ndarray:
+        images = torch.from_numpy(blob).to(device, memory_format=memory_format)
         with torch.inference_mode():
-            return network(torch.from_numpy(blob).to(device)).cpu().numpy()
+            return network(images).cpu().contiguous().numpy()
 
     return forward
 

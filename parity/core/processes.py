@@ -49,7 +49,7 @@ class Worker:
     with `stop` or the `with` block, and when this process ends. Ctrl-C does not reach it.
 
     A call may take `limit_s` seconds; None sets no limit. `environment` is added to this process's
-    own. The output of the process goes to stderr, with `quiet` nowhere.
+    own. The output of the process goes to stderr, with `quiet` nowhere. It inherits `descriptors`.
     """
 
     def __init__(
@@ -57,8 +57,9 @@ class Worker:
         limit_s: float | None = None,
         environment: Mapping[str, str] | None = None,
         quiet: bool = False,
+        descriptors: Sequence[int] = (),
     ) -> None:
-        self.limit_s, self.quiet = limit_s, quiet
+        self.limit_s, self.quiet, self.descriptors = limit_s, quiet, tuple(descriptors)
         self.environment = dict(environment or {})
         self._process: subprocess.Popen | None = None
         self._connection: Connection | None = None
@@ -100,6 +101,11 @@ class Worker:
             self._kill()
             self._process = self._connection = None
 
+    def kill(self) -> None:
+        """End the process from another thread: a call at work raises ProcessEnded."""
+        if (process := self._process) is not None:
+            process.kill()
+
     def fileno(self) -> int:
         """The descriptor by which `multiprocessing.connection.wait` waits for an answer."""
         return self._connection.fileno()
@@ -110,7 +116,7 @@ class Worker:
         output = subprocess.DEVNULL if self.quiet else 2  # this process's stdout is for results
         self._process = subprocess.Popen(
             [sys.executable, "-c", CHILD, descriptor, parent, json.dumps(sys.path)],
-            pass_fds=[theirs.fileno()],
+            pass_fds=[theirs.fileno(), *self.descriptors],
             env=os.environ | self.environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -206,17 +212,18 @@ def serve(descriptor: int, parent: int) -> None:
     connection = Connection(descriptor)
     with suppress(EOFError, ConnectionError):
         while True:
-            connection.send_bytes(_answer(connection.recv_bytes()))
+            connection.send_bytes(answer(connection.recv_bytes()))
 
 
-def _answer(request: bytes) -> bytes:
+def answer(request: bytes) -> bytes:
+    """Call the function of a pickled pair of function and arguments; return the pickled Answer."""
     try:
         function, arguments = pickle.loads(request)
         try:
-            answer = None, function(*arguments)
+            found = None, function(*arguments)
         except (InputError, OSError) as error:
-            answer = error, None
-        return pickle.dumps(answer)
+            found = error, None
+        return pickle.dumps(found)
     except Exception:
         return pickle.dumps((RuntimeError(traceback.format_exc()), None))
 

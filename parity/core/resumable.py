@@ -43,12 +43,22 @@ def run_jobs(
 ) -> None:
     """Call `measure` on each job, in parallel processes.
 
-    Raises InputError where such a process died, or a file of the run, in `folder`, is gone.
+    Raises InputError as `job_failures_refused` does.
     """
+    with (
+        job_failures_refused(folder),
+        closing(in_processes(measure, jobs, processes)) as results,
+    ):
+        for _ in results:
+            pass
+
+
+@contextmanager
+def job_failures_refused(folder: Path) -> Iterator[None]:
+    """Raise InputError where a process that measured died, or a file of the run, in `folder`, is
+    gone."""
     try:
-        with closing(in_processes(measure, jobs, processes)) as results:
-            for _ in results:
-                pass
+        yield
     except ChildProcessError as error:
         raise InputError(f"a process that measured has died: {error}; {RESUMES}") from None
     except OSError as error:

@@ -17,8 +17,10 @@ import io
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -34,6 +36,7 @@ from parity.core.files import (
     write_json,
     write_text,
 )
+from parity.core.params import Task
 from parity.core.paths import prediction_folder
 from parity.preprocessing.splits import RowFile, Split, read_array, read_rows, write_array
 
@@ -130,10 +133,57 @@ def write_failure(folder: Path, failure: BackendFailure) -> None:
     write_json(folder / FAILURE, failure.content())
 
 
+class PredictedImage(NamedTuple):
+    """What is kept of a segmentation's logits."""
+
+    nonfinite: bool
+    mask: bytes  # a PNG file
+    logits: np.ndarray | None  # (C, H, W)
+
+
+# What is kept of a batch: a classification's logits, (N, C), or each image of a segmentation.
+Kept = np.ndarray | list[PredictedImage]
+
+
+def keep(logits: np.ndarray, task: Task, with_logits: int, dtype: type = np.float32) -> Kept:
+    """Return what is kept of a batch's logits; of a segmentation, the first `with_logits` images
+    keep theirs."""
+    if task == "classification":
+        return np.ascontiguousarray(logits, dtype)
+    return [
+        PredictedImage(
+            not np.isfinite(image).all(), _mask_file(image), image if index < with_logits else None
+        )
+        for index, image in enumerate(logits)
+    ]
+
+
+def _mask_file(logits: np.ndarray) -> bytes:
+    classes = predicted_classes(logits, axis=0)
+    mask = Image.fromarray(np.where(classes == NO_CLASS, IGNORED, classes).astype(np.uint8))
+    mask.putpalette(_palette())
+    png = io.BytesIO()
+    mask.save(png, "PNG")
+    return png.getvalue()
+
+
+@cache
+def _palette() -> list[int]:
+    return voc_palette(256).flatten().tolist()
+
+
 class Writer:
     """Writes the results of a backend, image by image; `checksum` is that of all of them."""
 
     checksum = 0
+
+    def write(self, start: int, logits: np.ndarray) -> None:
+        """Write a batch's logits, from image `start` on."""
+        raise NotImplementedError
+
+    def write_kept(self, start: int, kept: Kept) -> None:
+        """Write what `keep` kept of a batch."""
+        raise NotImplementedError
 
     def resume(self, done: int, checksum: int) -> bool:
         """Go on after `done` images; start over and return False unless their results are there as
@@ -163,8 +213,11 @@ class LogitsWriter(Writer):
         self.images = len(split)
 
     def write(self, start: int, logits: np.ndarray) -> None:
-        self.rows.write(start, logits)
-        self._count(np.ascontiguousarray(logits, self.rows.dtype))
+        self.write_kept(start, keep(logits, "classification", 0, self.rows.dtype))
+
+    def write_kept(self, start: int, kept: np.ndarray) -> None:
+        self.rows.write(start, kept)
+        self._count(kept)
 
     def _written(self, done: int) -> Iterator[bytes]:
         yield from self.rows.read(done)
@@ -190,30 +243,26 @@ class MaskWriter(Writer):
         self.names = split.names
         self.names_with_logits = split.names[:keep_logits]
         self.nonfinite = RowFile(out / "nonfinite.npy", (), bool)
-        self.palette = voc_palette(256).flatten().tolist()
         self.unsynced: list[Path] = []
         for folder in self.folders:
             folder.mkdir(exist_ok=True)
 
     def write(self, start: int, logits: np.ndarray) -> None:
-        nonfinite = ~np.isfinite(logits).all(axis=(1, 2, 3))
-        self.nonfinite.write(start, nonfinite)
-        for index, image_logits in enumerate(logits, start):
-            path = self._mask(self.names[index])
-            classes = predicted_classes(image_logits, axis=0)
-            mask = Image.fromarray(np.where(classes == NO_CLASS, IGNORED, classes).astype(np.uint8))
-            mask.putpalette(self.palette)
-            png = io.BytesIO()
-            mask.save(png, "PNG")
-            path.write_bytes(png.getvalue())
-            self.unsynced.append(path)
-            self._count(nonfinite[index - start].tobytes())
-            self._count(png.getvalue())
-            if index < len(self.names_with_logits):
-                path = self._logits(self.names[index])
-                write_array(path, image_logits)
-                self.unsynced.append(path)
-                self._count(np.ascontiguousarray(image_logits))
+        with_logits = len(self.names_with_logits) - start
+        self.write_kept(start, keep(logits, "segmentation", with_logits))
+
+    def write_kept(self, start: int, kept: list[PredictedImage]) -> None:
+        self.nonfinite.write(start, np.array([image.nonfinite for image in kept]))
+        names = self.names[start : start + len(kept)]
+        for name, image in zip(names, kept, strict=True):
+            self._mask(name).write_bytes(image.mask)
+            self.unsynced.append(self._mask(name))
+            self._count(np.bool_(image.nonfinite).tobytes())
+            self._count(image.mask)
+            if image.logits is not None:
+                write_array(self._logits(name), image.logits)
+                self.unsynced.append(self._logits(name))
+                self._count(np.ascontiguousarray(image.logits))
 
     def _written(self, done: int) -> Iterator[bytes | np.ndarray]:
         nonfinite = b"".join(self.nonfinite.read(done))

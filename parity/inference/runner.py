@@ -2,22 +2,23 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
+from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import numpy as np
 from tqdm import tqdm
 
 from parity.backends.contract import BackendFailure, Forward, failure_text
 from parity.core.cli import log
+from parity.core.cluster import NONE, open_cluster
 from parity.core.files import full_disk_refused, write_text
 from parity.core.fingerprints import digest, fingerprint, stamp
 from parity.core.machine import machine
-from parity.core.params import ModelParams, Params, Task, count_kept
+from parity.core.params import ModelParams, Params, count_kept
 from parity.core.paths import prediction_folder, unfinished_folder
 from parity.inference.predictions import ABSENT, EXACT, LogitsWriter, MaskWriter, write_failure
+from parity.inference.ranges import Recipe, compute_here, compute_on
 from parity.inference.resume import Unfinished, unfinished
-from parity.preprocessing.images import normalize
 from parity.preprocessing.profile import read_normalization
 from parity.preprocessing.splits import Split, read_classes
 
@@ -34,8 +35,9 @@ def run_backend(
 ) -> None:
     """Run a model in a backend over the val split and write its predictions.
 
-    `load` returns the function from blob to logits. `inputs` names what that function depends on
-    apart from code, libraries and machine: an interrupted run resumes only if all are unchanged.
+    `load` returns the function from blob to logits; on a cluster it is pickled. `inputs` names what
+    that function depends on apart from code, libraries and machine: an interrupted run resumes only
+    if all are unchanged.
     With `failure_is_result` a BackendFailure is written in place of the predictions, else it is
     raised.
     """
@@ -48,7 +50,7 @@ def run_backend(
     }
     with _resumable(backend, name, split, inputs, options) as work:
         try:
-            predict(load, split, work, **options)
+            predict(load, split, work, cluster=params.cluster, **options)
         except BackendFailure as failure:
             if not failure_is_result:
                 raise
@@ -64,11 +66,12 @@ def run_exact(
     batch_size: int,
     load: Callable[[], Forward],
     inputs: Mapping[str, object],
+    cluster: str = NONE,
 ) -> None:
     """Compute a model's exact answer to the first `images` val images and write it.
 
-    `load` returns the function from blob to float64 logits; `inputs` is as for `run_backend`. A
-    BackendFailure leaves its reason in place of the answer.
+    `load` returns the function from blob to float64 logits; `inputs` is as for `run_backend`, and
+    `cluster` is that of params.yaml. A BackendFailure leaves its reason in place of the answer.
     """
     # Whole batches, for a file that takes no others.
     split = Split(model.preprocess, "val", model.task).first(-(-images // batch_size) * batch_size)
@@ -81,7 +84,7 @@ def run_exact(
     }
     with _resumable(EXACT, name, split, inputs, options) as work:
         try:
-            predict(load, split, work, **options)
+            predict(load, split, work, cluster=cluster, **options)
         except BackendFailure as failure:
             work.clear()
             reason = " ".join(str(failure).split())
@@ -124,15 +127,16 @@ def predict(
     mean: list[float],
     std: list[float],
     dtype: type = np.float32,
+    cluster: str = NONE,
 ) -> None:
     """Run a backend over the remaining images of a split and write its predictions, in constant
     memory.
 
-    `load` returns the backend's forward pass; it is called only if images remain, and a forward
-    pass that is a context manager is closed at the end. A segmentation keeps the logits of its
-    first `keep_logits` images. `dtype` is that of the logits.
-    Raises BackendFailure of kind `shape` when the outputs do not fit the blob and `classes`, and
-    InputError when the disk is full.
+    `load` returns the backend's forward pass; it is called only if images remain. For the other
+    parameters see `ranges.Recipe`. The workers of `cluster`, as params.yaml has it, compute, and
+    this process alone writes.
+    Raises BackendFailure of kind `shape` when the outputs do not fit the blob and `classes`,
+    InputError when the disk is full, and what `open_cluster` and `Cluster.results` raise.
     """
     if split.task == "classification":
         writer = LogitsWriter(work.folder, split, classes, dtype)
@@ -146,42 +150,40 @@ def predict(
         writer.close()
         log(f"{work.target}: all {len(split)} images were done already")
         return
-    loaded = load()
 
     def shortage() -> str:
         needed = f"about {writer.missing_bytes(work.done) / 1e6:.3f} MB needed"
         return f"{needed} for {len(split) - work.done} images; the other {work.done} are kept"
 
+    load_s = 0.0
+
+    def load_and_time() -> Forward:
+        nonlocal load_s
+        start = time.perf_counter()
+        forward = load()
+        load_s = time.perf_counter() - start
+        return forward
+
+    recipe = Recipe(work.target, load, classes, batch_size, keep_logits, mean, std, dtype)
     began, forward_s = time.perf_counter(), 0.0
-    blob = None
     bar = tqdm(total=len(split), initial=before, desc=str(work.target), unit="image", disable=None)
-    open_forward = loaded if isinstance(loaded, AbstractContextManager) else nullcontext(loaded)
-    with bar, full_disk_refused(work.folder, shortage), open_forward as forward:
-        for start, stop in split.batches(batch_size, before):
-            blob = normalize(split.images(start, stop), mean, std, out=blob)
-            called = time.perf_counter()
-            logits = forward(blob)
-            forward_s += time.perf_counter() - called
-            _check_shape(work.target, split.task, blob, logits, classes)
-            writer.write(start, logits)
-            work.save(stop, writer.sync)
-            bar.update(stop - start)
+    with bar, full_disk_refused(work.folder, shortage), open_cluster(cluster) as workers:
+        if workers is None:
+            computed = compute_here(replace(recipe, load=load_and_time), split, before)
+        else:
+            computed = compute_on(workers, recipe, split, before)
+        with closing(computed):
+            for batch in computed:
+                writer.write_kept(batch.start, batch.kept)
+                work.save(batch.stop, writer.sync)
+                forward_s += batch.seconds
+                bar.update(batch.stop - batch.start)
         writer.close()
-    seconds = time.perf_counter() - began
+        count = workers.workers if workers else 1
+        how = f"on {count} workers" if workers else f"after {load_s:.1f} s to load"
+    seconds = time.perf_counter() - began - load_s
+    share = forward_s / seconds / count
     log(
         f"{work.target}: {len(split)} images{f', {remaining} of them now' if before else ''}, "
-        f"last output {logits.shape}; {seconds:.1f} s, "
-        f"{100 * forward_s / seconds:.0f} % of it in forward passes"
+        f"last output {batch.shape}; {seconds:.1f} s {how}, {100 * share:.0f} % in forward passes"
     )
-
-
-def _check_shape(
-    target: Path, task: Task, blob: np.ndarray, logits: np.ndarray, classes: int
-) -> None:
-    expected = (len(blob), classes)
-    if task == "segmentation":
-        expected += blob.shape[2:]
-    if logits.shape != expected:
-        wanted = f"expected {expected}: {classes} classes for a blob of {blob.shape}"
-        message = f"{target}: the model's output is {logits.shape}; {wanted}"
-        raise BackendFailure("shape", message)

@@ -29,12 +29,15 @@ Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, which only warns up to twic
 # Pillow knows others, some of which start a program.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "SUN", "TIFF", "WEBP")
 WITH_WARNINGS = ("JPEG", "MPO", "PNG")  # formats that `decode` reads
-SAME_PIXELS = ("1", "L", "LA", "P", "RGB", "RGBA")  # modes that it decodes as Pillow does
+# Modes that it decodes as Pillow does. CMYK differs by up to 2 of 255: OpenCV rounds otherwise, and
+# the device, which has OpenCV alone, cannot do as Pillow does.
+DECODED = ("1", "CMYK", "L", "LA", "P", "RGB", "RGBA")
 ORIENTATION = 0x0112  # EXIF's tag
 
 
 def read_image(path: Path, exif: Exif = "ignore") -> np.ndarray:
-    """Decode an image file into uint8 (H, W, 3): the pixels of PIL's `convert("RGB")`.
+    """Decode an image file into uint8 (H, W, 3): the pixels of PIL's `convert("RGB")`, but for a
+    JPEG in CMYK, whose pixels are OpenCV's.
 
     With `exif: apply` the image is turned as by PIL's `exif_transpose`. Raises InputError when the
     file is missing, empty, damaged or not an image, or has too many pixels.
@@ -43,7 +46,7 @@ def read_image(path: Path, exif: Exif = "ignore") -> np.ndarray:
     image = _open(path, data)
     try:
         pixels = decode(data) if image.format in WITH_WARNINGS else None
-        if pixels is None or image.mode not in SAME_PIXELS:
+        if pixels is None or image.mode not in DECODED:
             pixels = _load(image.convert, "RGB")
         return _turned(pixels, image) if exif == "apply" else pixels
     except DamagedImage as damage:

@@ -10,7 +10,6 @@ import io
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -23,26 +22,29 @@ CHUNK_BYTES = 1 << 20
 
 
 class Split:
-    """One split of a profile's preprocessed images."""
+    """One split of a profile's preprocessed images, or its first `images`."""
 
-    def __init__(self, profile: str, split: str, task: Task) -> None:
+    def __init__(self, profile: str, split: str, task: Task, images: int | None = None) -> None:
+        self.profile, self.split, self.task = profile, split, task
         self.folder = profile_folder(profile) / split
-        self.task = task
         path = self.folder / "names.txt"
         self.names = read_lines(path)
         with reading(path):
             if split == "val" and not self.names:  # only train may be empty
                 raise ValueError("no names")
-        self.stored = len(self.names)  # images in the files, of which `first` keeps some
+        self.stored = len(self.names)  # images in the files
+        self.names = self.names[:images]
 
     def __len__(self) -> int:
         return len(self.names)
 
+    def __reduce__(self) -> tuple:
+        """Pickled without its names, which are many: another process reads them again."""
+        return Split, (self.profile, self.split, self.task, len(self))
+
     def first(self, images: int) -> "Split":
         """Return a split of the first images, at most all of this one's."""
-        split = copy(self)
-        split.names = self.names[:images]
-        return split
+        return Split(self.profile, self.split, self.task, min(images, len(self)))
 
     def images(self, start: int, stop: int) -> np.ndarray:
         """Return images `start` to `stop`, which have one size: uint8 (N, H, W, 3), RGB."""
@@ -79,10 +81,13 @@ class Split:
         masks = [self.mask(index)[:height, :width] for index in range(start, stop)]
         return np.stack([image[:height, :width] for image in images]), np.stack(masks)
 
-    def batches(self, size: int, first: int = 0) -> Iterator[tuple[int, int]]:
-        """Yield (start, stop) of each batch, from image `first` on."""
-        for start in range(first, len(self), size):
-            yield start, min(start + size, len(self))
+    def batches(
+        self, size: int, first: int = 0, last: int | None = None
+    ) -> Iterator[tuple[int, int]]:
+        """Yield (start, stop) of each batch, from image `first` on, up to image `last`."""
+        last = len(self) if last is None else last
+        for start in range(first, last, size):
+            yield start, min(start + size, last)
 
     def _path(self, kind: str, name: str) -> Path:
         return self.folder / kind / f"{name}.npy"

@@ -1,15 +1,18 @@
-"""Fill the splits of a profile: decode, resize and crop a dataset's images on all cores."""
+"""Fill the splits of a profile: decode, resize and crop a dataset's images on all cores, or on a
+cluster, whose workers decode while this process alone writes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from parity.core.class_ids import IGNORED
 from parity.core.cli import InputError, log
+from parity.core.cluster import Cluster
 from parity.core.machine import cores
 from parity.core.params import CropParams, Exif, OnCorrupt, ResizeParams
 from parity.core.processes import in_processes
@@ -25,11 +28,25 @@ from parity.preprocessing.profile import Size
 from parity.preprocessing.splits import RowFile, write_array, write_lines
 
 CHUNK = 16  # images that a process takes at a time
+WORKER_CHUNK = 64  # images that a worker of a cluster takes at a time
 IMAGES_PER_START = 256  # images decoded in the time that a process takes to start
 
-NumberedItem = tuple[int, Item]  # an image with its index in the list
-# Decodes one image and writes it; raises InputError with the reason when it cannot be decoded.
-Save = Callable[[int, Item], None]
+Arrays = tuple[np.ndarray, ...]  # an image, and its mask if it has one
+# Decodes one image; raises InputError with the reason when it cannot be decoded.
+Read = Callable[[Item], Arrays]
+# Writes what was decoded; takes the image's index in the list.
+Write = Callable[[int, Item, Arrays], None]
+
+
+class Chunk(NamedTuple):
+    """Images of a list that are decoded together: the first one's index, and their entries."""
+
+    root: str
+    first: int
+    items: list[Item]
+
+    def __str__(self) -> str:
+        return f"{self.root}/{self.items[0].image} to {self.items[-1].image}"
 
 
 def check_files(dataset: Dataset) -> None:
@@ -56,12 +73,17 @@ def describe_space_needed(dataset: Dataset, size: Size) -> str:
 
 
 def write_profile(
-    folder: Path, dataset: Dataset, size: Size, on_corrupt: OnCorrupt, exif: Exif = "ignore"
+    folder: Path,
+    dataset: Dataset,
+    size: Size,
+    on_corrupt: OnCorrupt,
+    exif: Exif = "ignore",
+    cluster: Cluster | None = None,
 ) -> list[int]:
     """Write the classes and both splits; return the number of train and of val images written.
 
-    With `on_corrupt: fail`, raises InputError for the first image that cannot be decoded; with
-    `skip`, when a split has none left.
+    The workers of a `cluster` decode the images, if there is one. With `on_corrupt: fail`, raises
+    InputError for the first image that cannot be decoded; with `skip`, when a split has none left.
     """
     write_lines(folder / "classes.txt", dataset.classes)
     if dataset.colors:
@@ -70,7 +92,10 @@ def write_profile(
     written = []
     for split, items in (("train", dataset.train), ("val", dataset.val)):
         (folder / split).mkdir()
-        written.append(write(folder / split, dataset, items, size, on_corrupt, exif))
+        decode_all = partial(
+            decode, folder / split, dataset.root, items, on_corrupt=on_corrupt, cluster=cluster
+        )
+        written.append(write(folder / split, dataset, items, size, exif, decode_all))
     return written
 
 
@@ -79,26 +104,28 @@ def _write_classification(
     dataset: Dataset,
     items: list[Item],
     size: CropParams,
-    on_corrupt: OnCorrupt,
     exif: Exif,
+    decode_all: Callable[[Read, Write], list[int]],
 ) -> int:
     """Write `images.npy` (N, crop, crop, 3) uint8 and `labels.npy` (N,) int64; return N."""
     images = RowFile(folder / "images.npy", (size.crop, size.crop, 3), np.uint8)
-    save = partial(_save_classification, images, Path(dataset.root), size, exif)
-    kept = decode(folder, dataset.root, items, save, on_corrupt)
+    read = partial(_read_classification, Path(dataset.root), size, exif)
+    kept = decode_all(read, partial(_write_row, images))
     images.finish(kept)
     labels = np.array([items[index].target for index in kept], np.int64)
     write_array(folder / "labels.npy", labels)
     return len(kept)
 
 
-def _save_classification(
-    images: RowFile, root: Path, size: CropParams, exif: Exif, index: int, item: Item
-) -> None:
+def _read_classification(root: Path, size: CropParams, exif: Exif, item: Item) -> Arrays:
     path = root / item.image
     image = read_image(path, exif)
     check_resized(path, image, size)
-    images.write(index, resize_and_crop(image, size)[None])
+    return (resize_and_crop(image, size),)
+
+
+def _write_row(images: RowFile, index: int, item: Item, arrays: Arrays) -> None:
+    images.write(index, arrays[0][None])
 
 
 def _write_segmentation(
@@ -106,21 +133,18 @@ def _write_segmentation(
     dataset: Dataset,
     items: list[Item],
     size: Size,
-    on_corrupt: OnCorrupt,
     exif: Exif,
+    decode_all: Callable[[Read, Write], list[int]],
 ) -> int:
     """Write each image and mask, uint8 (H, W, 3) and (H, W), resized or at its own size; return
     how many."""
     (folder / "images").mkdir()
     (folder / "masks").mkdir()
-    root, classes = Path(dataset.root), len(dataset.classes)
-    save = partial(_save_segmentation, folder, root, classes, size, exif)
-    return len(decode(folder, dataset.root, items, save, on_corrupt))
+    read = partial(_read_segmentation, Path(dataset.root), len(dataset.classes), size, exif)
+    return len(decode_all(read, partial(_write_files, folder)))
 
 
-def _save_segmentation(
-    folder: Path, root: Path, classes: int, size: Size, exif: Exif, index: int, item: Item
-) -> None:
+def _read_segmentation(root: Path, classes: int, size: Size, exif: Exif, item: Item) -> Arrays:
     path = root / str(item.target)
     image = read_image(root / item.image, exif)
     mask = read_mask(path, classes, IGNORED, exif)
@@ -130,33 +154,50 @@ def _save_segmentation(
     if isinstance(size, ResizeParams):
         check_resized(root / item.image, image, size)
         image, mask = resize_shorter(image, size), resize_shorter(mask, size, mask=True)
-    write_array(folder / "images" / f"{item.name}.npy", image)
-    write_array(folder / "masks" / f"{item.name}.npy", mask)
+    return image, mask
+
+
+def _write_files(folder: Path, index: int, item: Item, arrays: Arrays) -> None:
+    for kind, array in zip(("images", "masks"), arrays, strict=True):
+        write_array(folder / kind / f"{item.name}.npy", array)
 
 
 def decode(
-    folder: Path, root: str, items: list[Item], save: Save, on_corrupt: OnCorrupt
+    folder: Path,
+    root: str,
+    items: list[Item],
+    read: Read,
+    write: Write,
+    on_corrupt: OnCorrupt,
+    cluster: Cluster | None = None,
 ) -> list[int]:
-    """Have all cores `save` the images of a split; write `names.txt` and `skipped.txt`.
+    """Have all cores `read` and `write` the images of a split, or the workers of a cluster read and
+    this process write them; write `names.txt` and `skipped.txt`.
 
     Returns the indices of the images that could be decoded. Raises InputError for the first that
     could not, or with `on_corrupt: skip` when none could.
     """
-    numbered = list(enumerate(items))
-    chunks = [numbered[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
+    size = CHUNK if cluster is None else WORKER_CHUNK
+    chunks = [
+        Chunk(root, first, items[first : first + size]) for first in range(0, len(items), size)
+    ]
     kept: list[int] = []
     skipped: list[str] = []
     bar = tqdm(total=len(items), desc=folder.name, unit="image", disable=None)
-    processes = min(cores(), len(items) // IMAGES_PER_START)
-    with bar, closing(in_processes(partial(_save_chunk, save), chunks, processes)) as results:
+    if cluster is None:
+        processes = min(cores(), len(items) // IMAGES_PER_START)
+        saved = in_processes(partial(_save_chunk, read, write), chunks, processes)
+    else:
+        saved = _save_from(cluster, chunks, read, write)
+    with bar, closing(saved) as results:
         for chunk in chunks:
             try:
                 reasons = next(results)
             except ChildProcessError as death:
-                which = f"it or one of the {len(chunk) - 1} images after it"
-                first = f"{root}/{chunk[0][1].image}"
+                which = f"it or one of the {len(chunk.items) - 1} images after it"
+                first = f"{root}/{chunk.items[0].image}"
                 raise InputError(f"{first}: {death} while decoding {which}") from None
-            for (index, _), reason in zip(chunk, reasons, strict=True):
+            for index, reason in enumerate(reasons, chunk.first):
                 if reason is None:
                     kept.append(index)
                 elif on_corrupt == "fail":
@@ -164,7 +205,7 @@ def decode(
                 else:
                     log(f"skipped: {reason}")
                     skipped.append(reason.removeprefix(f"{root}/"))
-            bar.update(len(chunk))
+            bar.update(len(chunk.items))
     if items and not kept:
         found = f"found {len(items)} {folder.name} images, none of which can be decoded"
         raise InputError(f"{root}: {found}; the first: {skipped[0]}")
@@ -173,14 +214,42 @@ def decode(
     return kept
 
 
-def _save_chunk(save: Save, chunk: list[NumberedItem]) -> list[str | None]:
-    """Return for each image why it cannot be decoded, None where it can."""
-    return [_why_undecodable(save, index, item) for index, item in chunk]
+def _save_chunk(read: Read, write: Write, chunk: Chunk) -> list[str | None]:
+    """Return for each image why it cannot be decoded, None where it can and is written."""
+    return [_save(read, write, index, item) for index, item in enumerate(chunk.items, chunk.first)]
 
 
-def _why_undecodable(save: Save, index: int, item: Item) -> str | None:
+def _save(read: Read, write: Write, index: int, item: Item) -> str | None:
+    found = _read(read, item)
+    if isinstance(found, str):
+        return found
+    write(index, item, found)
+    return None
+
+
+def _read(read: Read, item: Item) -> Arrays | str:
+    """Decode an image, or return why it cannot be."""
     try:
-        save(index, item)
+        return read(item)
     except InputError as error:
         return str(error)
-    return None
+
+
+def _save_from(
+    cluster: Cluster, chunks: list[Chunk], read: Read, write: Write
+) -> Iterator[list[str | None]]:
+    """As `_save_chunk` for each chunk, read on a cluster and written here."""
+    for chunk, found in cluster.results(partial(_read_chunk, read), chunks):
+        for index, item, arrays in zip(
+            range(chunk.first, chunk.first + len(found)), chunk.items, found, strict=True
+        ):
+            if not isinstance(arrays, str):
+                write(index, item, arrays)
+            elif _read(read, item) != arrays:  # here it can be read, or not for another reason
+                expected = "expected the image that this machine reads at that path"
+                raise InputError(f"{cluster.place}: a worker found: {arrays}; {expected}")
+        yield [arrays if isinstance(arrays, str) else None for arrays in found]
+
+
+def _read_chunk(read: Read, chunk: Chunk) -> list[Arrays | str]:
+    return [_read(read, item) for item in chunk.items]

@@ -70,3 +70,35 @@ def test_a_network_that_cannot_compute_in_float64_says_why(one_thread, network, 
     with refused(reason):
         load_pytorch_float64(network, 1)(BLOB)
     assert torch.get_default_dtype() == torch.float32
+
+
+class Flattening(nn.Module):
+    """A network that flattens its features with `view`, as channels_last does not allow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(3, 4, 3)
+        self.classifier = nn.Linear(4 * 3 * 5, 2)
+
+    def forward(self, blob):
+        features = self.features(blob)
+        return self.classifier(features.view(len(blob), -1))
+
+
+@pytest.mark.parametrize("network", [Flattening(), nn.Conv2d(3, 4, 3)])
+def test_the_memory_format_changes_no_answer(one_thread, network):
+    formats = ("contiguous", "channels_last")
+    found = []
+    for memory_format in formats:
+        params = PyTorchParams(device="cpu", threads=1, memory_format=memory_format)
+        forward = load_pytorch(network.eval(), params)
+        found.append(forward(BLOB))
+        np.testing.assert_array_equal(forward(BLOB), found[-1])
+        assert found[-1].flags.c_contiguous
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-6)
+
+
+def test_other_errors_of_a_network_come_through(one_thread):
+    params = PyTorchParams(device="cpu", threads=1, memory_format="channels_last")
+    with pytest.raises(RuntimeError, match="expected input"):
+        load_pytorch(nn.Conv2d(4, 4, 3), params)(BLOB)

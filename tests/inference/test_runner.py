@@ -1,11 +1,13 @@
 import os
+import re
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.inference import mean_colours, predict_with
-from helpers.params import STD, write_params
+from helpers.params import MEAN, STD, write_params
 from helpers.refusals import refused
 
 from parity.backends.onnxruntime import load_onnxruntime
@@ -15,6 +17,8 @@ from parity.core.params import BackendParams
 from parity.core.paths import prediction_folder, unfinished_folder
 from parity.inference import runner
 from parity.inference.predictions import read_logits
+from parity.inference.resume import unfinished
+from parity.inference.runner import predict
 from parity.preprocessing.splits import Split, write_lines
 from stages import infer_onnxruntime, infer_opencv, infer_pytorch
 
@@ -57,6 +61,21 @@ def test_outputs_of_a_wrong_shape_are_refused_and_leave_nothing(
         predict_with(forward, Split(profile, "val", task))
     assert not (prepared / "data/predictions").exists()
     assert not (prepared / "data/unfinished").exists()
+
+
+def test_the_share_of_forward_passes_leaves_out_the_time_to_load(prepared, capsys):
+    def load():
+        time.sleep(0.6)
+        return lambda blob: time.sleep(0.2) or mean_colours(blob)
+
+    split, options = Split("imagenet", "val", "classification"), {"batch_size": 5, "keep_logits": 2}
+    out, folder = prediction_folder("mine", "pytorch"), unfinished_folder("mine", "pytorch")
+    with unfinished(out, folder, {}) as work:
+        predict(load, split, work, classes=3, mean=MEAN, std=STD, **options)
+    shown = r"; ([\d.]+) s after ([\d.]+) s to load, (\d+) % in forward passes"
+    seconds, loading, share = map(float, re.search(shown, capsys.readouterr().err).groups())
+    assert loading >= 0.6
+    assert share >= 100 * 0.4 / (seconds + 0.1)
 
 
 def test_a_run_that_fails_leaves_the_earlier_predictions(prepared):

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.folders import file_contents
 from helpers.images import encoded, exif, noise, png, write_image
 from helpers.params import write_params
 from helpers.refusals import refused
 from PIL import Image, ImageOps
 
 from parity.core.class_ids import IGNORED
+from parity.core.cluster import Cluster, open_cluster
 from parity.core.files import new_directory
 from parity.core.params import entry, load_params
 from parity.core.paths import dataset_path, profile_folder
@@ -29,11 +31,12 @@ def dataset_of(profile: str) -> Dataset:
     return Dataset.load(dataset_path(entry(load_params(), "preprocess", profile).dataset))
 
 
-def rewrite(profile: str, on_corrupt: str = "fail") -> list[int]:
+def rewrite(profile: str, on_corrupt: str = "fail", cluster: Cluster | None = None) -> list[int]:
     """Write a profile of the prepared project again."""
     dataset = dataset_of(profile)
     with new_directory(profile_folder(profile)) as out:
-        return write_profile(out, dataset, read_size(profile, dataset.task), on_corrupt)
+        size = read_size(profile, dataset.task)
+        return write_profile(out, dataset, size, on_corrupt, cluster=cluster)
 
 
 def test_each_image_is_resized_and_cropped_in_order(prepared):
@@ -267,9 +270,14 @@ def test_the_first_of_several_bad_images_is_named(many, monkeypatch):
     assert not list((many / "data/preprocessed").glob(".*"))
 
 
-def die_of_the_sixth(index: int, item: Item) -> None:
-    if index == 5:
+def die_of_the_sixth(item: Item) -> tuple:
+    if item.image == "5.jpg":
         os.kill(os.getpid(), signal.SIGKILL)
+    return ()
+
+
+def write_nothing(index: int, item: Item, arrays: tuple) -> None:
+    pass
 
 
 def test_an_image_that_kills_its_process_is_narrowed_down_to_a_chunk(tmp_path, monkeypatch):
@@ -278,4 +286,29 @@ def test_an_image_that_kills_its_process_is_narrowed_down_to_a_chunk(tmp_path, m
     monkeypatch.setattr(write_splits, "IMAGES_PER_START", 1)
     items = [Item(f"{index}.jpg", 0) for index in range(20)]
     with refused("mine/4.jpg: ", "ended by SIGKILL", "decoding it or one of the 3 images after it"):
-        decode(tmp_path, "mine", items, die_of_the_sixth, "skip")
+        decode(tmp_path, "mine", items, die_of_the_sixth, write_nothing, "skip")
+
+
+# On a cluster
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("profile", ["imagenet", "voc"])
+def test_a_cluster_writes_the_same_bytes(many, on_cluster, monkeypatch, profile):
+    rewrite(profile, "skip")
+    here = file_contents(profile_folder(profile))
+    with open_cluster("none") as cluster:
+        rewrite(profile, "skip", cluster)
+    assert file_contents(profile_folder(profile)) == here and here
+
+
+@pytest.mark.process
+def test_an_image_that_only_the_workers_cannot_read_is_no_damaged_one(
+    prepared, on_cluster, monkeypatch
+):
+    """Above all with `on_corrupt: skip`, which would leave all of them out."""
+    read = write_splits._read
+    monkeypatch.setattr(write_splits, "_read", lambda how, item: read(lambda _: (), item))
+    (prepared / IMAGES / "sample_train_00000001.JPEG").write_text("text")
+    with open_cluster("none") as cluster, refused("CLUSTER: ", "a worker found: data/textures"):
+        rewrite("imagenet", "skip", cluster)

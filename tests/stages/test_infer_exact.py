@@ -142,7 +142,7 @@ def test_an_interrupted_run_resumes(converted, monkeypatch, capsys):
         return np.zeros((1, 10))
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(infer_exact, "load_pytorch_float64", lambda *_: first_image_alone)
+        patch.setattr(infer_exact, "load_saved_float64", lambda *_: first_image_alone)
         infer_exact.main([NAME])
     infer_exact.main([NAME])
     assert "resuming after 1 images" in capsys.readouterr().err
