@@ -2,16 +2,19 @@
 
 This file needs nothing else of the project: copy it next to an ONNX file and run it there. Task,
 preprocessing and class names come from the file's metadata; flags override them. Where the package
-yaml is installed, params.yaml in the current folder adds its settings.
+yaml is installed, params.yaml in the current folder adds its settings. In a bundle, --verify says
+whether this machine computes what was proven.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import mmap
 import os
+import platform
 import re
 import signal
 import stat
@@ -56,6 +59,7 @@ MAX_THREADS = 1024
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 MIN_SIDE, MIN_HEIGHT, MIN_TEXT = 320, 96, 22  # pixels of a picture and of a line of text
 MAX_WINDOW = 1280, 800  # pixels
+UNKNOWN = "not known"  # what OpenCV does not tell
 ESCAPE, QUIT = 27, ord("q")
 MODIFIERS = range(0xE1, 0xEF)  # Shift, Alt, ...: the last byte of X11's codes
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -64,6 +68,9 @@ WHITE, GREY, DARK = (255, 255, 255), (150, 150, 150), (32, 32, 32)  # BGR
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_flags(argv)
+    if args.verify:
+        verify(args)
+        return
     params = read_params()
     model = read_model(args.model)
     task = find_task(args, model)
@@ -92,7 +99,8 @@ def main(argv: list[str] | None = None) -> None:
             if per_second:
                 say(f"frame {count}: {answers.summarise(answer)}, {time_ms:.1f} ms")
             else:
-                say(f"{name}: output {output.shape}, {time_ms:.1f} ms", *answers.table(answer))
+                took = f"warm pass {time_ms:.1f} ms"
+                say(f"{name}: output {output.shape}, {took}", *answers.table(answer))
             if args.save:
                 break
             picture = answers.draw(seen_part(image, how), answer, time_ms, bool(per_second))
@@ -100,9 +108,30 @@ def main(argv: list[str] | None = None) -> None:
                 break
 
 
+class Refusal(SystemExit):
+    """Wrong input, exit code 2; the message is one line: what was found, what was expected."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(2)
+        self.message = " ".join(message.split())
+
+
+class Unusable(Refusal):
+    """This OpenCV cannot read or run a model."""
+
+
 def run(argv: list[str] | None = None) -> None:
     """Run `main`; where that fails, end with one line on stderr and without a traceback."""
     open_standard_streams()
+    try:
+        run_main(argv)
+    except Refusal as refusal:
+        complain(f"error: {refusal.message}")
+        sys.exit(2)
+
+
+def run_main(argv: list[str] | None) -> None:
+    """Run `main`; raises Refusal for what OpenCV or the system refuses."""
     try:
         try:
             main(argv)
@@ -155,9 +184,7 @@ def complain(line: str) -> None:
 
 
 def refuse(message: str) -> NoReturn:
-    """Exit with code 2 and one line on stderr: what was found, and what was expected."""
-    complain(f"error: {' '.join(message.split())}")
-    sys.exit(2)
+    raise Refusal(message)
 
 
 def no_answer(message: str) -> NoReturn:
@@ -175,12 +202,12 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.error = lambda message: refuse(f"{message} (--help explains the flags)")
     add, path = parser.add_argument, {"type": named}
-    add("--model", **path, required=True, help="the ONNX file")
+    add("--model", **path, help="the ONNX file")
     media = (
         "an image (of an animation, the first), a folder of images, a video file, or the index of "
         "a camera, such as 0"
     )
-    add("--input", type=lambda value: str(named(value)), required=True, help=media)
+    add("--input", type=lambda value: str(named(value)), help=media)
     add("--task", choices=TASKS, help="default: the model's metadata")
     output = "the output to take, of a model that has several; default: the first"
     add("--output-name", metavar="NAME", help=output)
@@ -196,6 +223,16 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
     arrays = "write `blob`, `output` and `milliseconds` of one image for np.load, and no picture"
     add("--save", **path, metavar="FILE.npz", help=arrays)
     add("--verbose", action="store_true", help="print the names of the layers that OpenCV created")
+
+    add = parser.add_argument_group(
+        "verification",
+        "A bundle holds images with the pixels, blobs and logits that were proven. The exit code\n"
+        "is 1 where this machine computes something else.",
+    ).add_argument
+    add("--verify", action="store_true", help="verify a bundle; takes no --model and no --input")
+    here = "the bundle's folder; default: the folder of this script"
+    add("--bundle", **path, metavar="FOLDER", help=here)
+    add("--report", **path, metavar="FILE.json", help="write the result, to send it home")
 
     add = parser.add_argument_group(
         "from an image to the blob",
@@ -237,18 +274,32 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
     add("--target", help="cv2.dnn.DNN_TARGET_*: cpu, opencl, cuda, ...; default: cpu")
     add("--threads", type=int, help="0: as many as OpenCV uses by itself; default: 0")
     args = parser.parse_args(argv)
+    check_verification(args)
     if args.resize is not None:
         if (args.rsz_height, args.rsz_width) != (None, None):
             refuse("--resize: found --rsz-height or --rsz-width too; expected one of them")
         args.rsz_height = args.rsz_width = args.resize
-    folder = Path(args.input)
-    if folder.is_dir() and args.output.is_dir() and folder.samefile(args.output):
+    folder = Path(args.input or "")
+    if args.input and folder.is_dir() and args.output.is_dir() and folder.samefile(args.output):
         refuse(f"--output: found {args.output}, the folder of --input; expected another")
     if args.save and args.show:
         refuse("--save: found --show too; expected one of them: --save draws no picture")
     if args.threads is not None and not 0 <= args.threads <= MAX_THREADS:
         refuse(f"--threads: found {args.threads}; expected 0 to {MAX_THREADS}")
     return args
+
+
+def check_verification(args: argparse.Namespace) -> None:
+    """Refuse flags of a verification without --verify, and the other way round."""
+    verifying, running = ("bundle", "report"), ("model", "input")
+    for name in running if args.verify else verifying:
+        if getattr(args, name) is not None:
+            expected = "expected none" if args.verify else "expected --verify too"
+            refuse(f"--{name}: found {getattr(args, name)}; {expected} (--help explains the flags)")
+    missing = [f"--{name}" for name in running if getattr(args, name) is None]
+    if missing and not args.verify:
+        found = f"the following arguments are required: {', '.join(missing)}"
+        refuse(f"{found} (--help explains the flags)")
 
 
 def named(value: str) -> Path:
@@ -725,39 +776,65 @@ def seen_part(image: np.ndarray, how: Preprocessing) -> np.ndarray:
 # OpenCV
 
 
+class Settings(NamedTuple):
+    """What OpenCV is asked to run a model with; `threads` is 0 for its own choice."""
+
+    engine: str
+    backend: str
+    target: str
+    threads: int
+
+    @property
+    def constants(self) -> tuple[int | None, int, int]:
+        """OpenCV's constants of engine, backend and target."""
+        named = self._asdict()
+        return tuple(constant(name, named[name]) for name in ("engine", "backend", "target"))
+
+    def text(self) -> str:
+        return f"engine {self.engine}, backend {self.backend}, target {self.target}"
+
+
+def find_settings(args: argparse.Namespace, params: dict) -> Settings:
+    """Combine the flags and params.yaml; refuses what this OpenCV cannot do."""
+    chosen = {"engine": "auto", "backend": "default", "target": "cpu"}
+    for name, default in chosen.items():
+        found = getattr(args, name) or section(params, "opencv").get(name) or default
+        chosen[name] = str(found)
+    threads = args.threads or section(params, "opencv").get("threads") or 0
+    if not isinstance(threads, int) or not 0 <= threads <= MAX_THREADS:
+        expected = f"expected 0 to {MAX_THREADS}"
+        refuse(f"{PARAMS}: opencv.threads: found {threads!r}; {expected}")
+    settings = Settings(**chosen, threads=threads)
+    _, backend, target = settings.constants
+    if target not in cv2.dnn.getAvailableTargets(backend or cv2.dnn.DNN_BACKEND_OPENCV):
+        # OpenCV would fall back to the CPU and only warn.
+        lacks = f"OpenCV {cv2.__version__} cannot use it with --backend {settings.backend}"
+        refuse(f"--target: found {settings.target!r}; this {lacks}")
+    return settings
+
+
 class Network:
     """A model in OpenCV: the names of its `layers`, and a `title` with version and settings."""
 
     def __init__(self, args: argparse.Namespace, output: str | None, params: dict) -> None:
-        chosen = {"engine": "auto", "backend": "default", "target": "cpu"}
-        for name, default in chosen.items():
-            found = getattr(args, name) or section(params, "opencv").get(name) or default
-            chosen[name] = str(found)
-        engine, backend, target = (constant(name, value) for name, value in chosen.items())
-        if target not in cv2.dnn.getAvailableTargets(backend or cv2.dnn.DNN_BACKEND_OPENCV):
-            # OpenCV would fall back to the CPU and only warn.
-            lacks = f"OpenCV {cv2.__version__} cannot use it with --backend {chosen['backend']}"
-            refuse(f"--target: found {chosen['target']!r}; this {lacks}")
-        threads = args.threads or section(params, "opencv").get("threads") or 0
-        if not isinstance(threads, int) or not 0 <= threads <= MAX_THREADS:
-            expected = f"expected 0 to {MAX_THREADS}"
-            refuse(f"{PARAMS}: opencv.threads: found {threads!r}; {expected}")
-        if threads:
-            cv2.setNumThreads(threads)
-        self.path = args.model
+        self.path, self.settings = args.model, find_settings(args, params)
+        engine, backend, target = self.settings.constants
+        if self.settings.threads:
+            cv2.setNumThreads(self.settings.threads)
         try:
             options = [] if engine is None else [engine]
             self.net = cv2.dnn.readNetFromONNX(str(self.path), *options)
         except cv2.error as error:
-            refuse(f"{self.path}: OpenCV cannot read it as an ONNX model: {error}")
+            raise Unusable(
+                f"{self.path}: OpenCV cannot read it as an ONNX model: {error}"
+            ) from None
         if (backend, target) != (cv2.dnn.DNN_BACKEND_DEFAULT, cv2.dnn.DNN_TARGET_CPU):
             self.net.setPreferableBackend(backend)
             self.net.setPreferableTarget(target)
         if self.net.empty():  # OpenCV's new engine only logs what it cannot read
-            refuse(f"{self.path}: OpenCV cannot read it as an ONNX model")
+            raise Unusable(f"{self.path}: OpenCV cannot read it as an ONNX model")
         self.layers, self.output = list(self.net.getLayerNames()), output
-        settings = ", ".join(f"{name} {value}" for name, value in chosen.items())
-        self.title = f"OpenCV {cv2.__version__} ({settings})"
+        self.title = f"OpenCV {cv2.__version__} ({self.settings.text()})"
         self.warm: set[tuple[int, ...]] = set()
 
     def run(self, blob: np.ndarray) -> tuple[np.ndarray, float]:
@@ -765,20 +842,37 @@ class Network:
 
         The first blob of a shape runs twice, as OpenCV allocates memory the first time.
         """
+        if blob.shape not in self.warm:
+            self.answer(blob)
+        began = time.perf_counter()
+        output = self.answer(blob)
+        return output, 1e3 * (time.perf_counter() - began)
+
+    def answer(self, blob: np.ndarray) -> np.ndarray:
+        """Return the output for a blob."""
         try:
-            if blob.shape not in self.warm:
-                self.net.setInput(blob)
-                self.forward()
-                self.warm.add(blob.shape)
-            began = time.perf_counter()
             self.net.setInput(blob)
             output = self.forward()
-            time_ms = 1e3 * (time.perf_counter() - began)
         except cv2.error as error:
-            refuse(f"{self.path}: OpenCV cannot run it on a blob of {blob.shape}: {error}")
+            found = f"OpenCV cannot run it on a blob of {blob.shape}: {error}"
+            raise Unusable(f"{self.path}: {found}") from None
         if not isinstance(output, np.ndarray):
-            refuse(f"{self.path}: OpenCV returns {output!r}; expected an array")
-        return output, time_ms
+            raise Unusable(f"{self.path}: OpenCV returns {output!r}; expected an array")
+        self.warm.add(blob.shape)
+        return output
+
+    def what_ran(self) -> dict[str, str]:
+        """Return the engine, backend and target that ran the model, as far as OpenCV tells."""
+        if self.settings.engine == "ort":
+            engine = "ort"
+        elif not hasattr(self.net, "getModelFormat"):  # OpenCV 4
+            engine = "classic"
+        else:  # the new engine keeps the format of the file, the classic one does not
+            is_new = self.net.getModelFormat() == cv2.dnn.DNN_MODEL_ONNX
+            engine = "new" if is_new else "classic"
+        plain = self.settings.backend in ("default", "opencv") and self.settings.target == "cpu"
+        where = ("opencv", "cpu") if engine == "new" or plain else (UNKNOWN, UNKNOWN)
+        return {"engine": engine, "backend": where[0], "target": where[1]}
 
     def forward(self) -> object:
         return self.net.forward() if self.output is None else self.net.forward(self.output)
@@ -800,17 +894,22 @@ def find_output(args: argparse.Namespace, model: Model) -> str | None:
 
 def constant(flag: str, name: str) -> int | None:
     """Return OpenCV's constant of a name; None for the only engine of OpenCV 4."""
-    prefix = {"engine": "ENGINE_", "backend": "DNN_BACKEND_", "target": "DNN_TARGET_"}[flag]
-    names = {
-        key[len(prefix) :].lower(): getattr(cv2.dnn, key)
-        for key in dir(cv2.dnn)
-        if key.startswith(prefix)
-    }
-    names = names or {"auto": None, "classic": None}
+    names = constants(flag)
     if name not in names:
         expected = ", ".join(sorted(names))
         refuse(f"--{flag}: found {name!r}; OpenCV {cv2.__version__} has {expected}")
     return names[name]
+
+
+def constants(flag: str) -> dict[str, int | None]:
+    """Return the names that a flag takes, with OpenCV's constants; OpenCV 4 has a single engine."""
+    prefix = {"engine": "ENGINE_", "backend": "DNN_BACKEND_", "target": "DNN_TARGET_"}[flag]
+    found = {
+        key[len(prefix) :].lower(): getattr(cv2.dnn, key)
+        for key in dir(cv2.dnn)
+        if key.startswith(prefix)
+    }
+    return found or {"auto": None, "classic": None}
 
 
 # Images, videos and cameras
@@ -887,10 +986,7 @@ def read_image(path: Path, exif: str = "ignore") -> np.ndarray:
     if exif == "apply" and data[4:12] in (b"ftypavif", b"ftypavis"):
         refuse(f"{path}: found an AVIF file; OpenCV does not turn it (--exif ignore takes it)")
     try:
-        flags = cv2.IMREAD_COLOR
-        if is_grey16(data):
-            flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
-        image, printed = decode(data, flags | EXIF[exif])
+        image, printed = decode(data, flags_of(data) | EXIF[exif])
     except cv2.error as error:
         if "CV_IO_MAX_IMAGE_PIXELS" in str(error):
             refuse_pixels(path)
@@ -905,23 +1001,28 @@ def read_image(path: Path, exif: str = "ignore") -> np.ndarray:
         refuse(f"{path}: not an image that OpenCV can read")
     if image.shape[0] * image.shape[1] > MAX_PIXELS:  # where OpenCV was imported before
         refuse_pixels(path)
-    if image.ndim == 2:  # as PIL's convert("RGB") does
+    # 16 bits as in PIL's convert("RGB"): grey is clipped, colour loses its low byte.
+    if image.ndim == 2:
         image = cv2.cvtColor(np.minimum(image, 255).astype(np.uint8), cv2.COLOR_GRAY2BGR)
-    return image
+    return (image >> 8).astype(np.uint8) if image.dtype == np.uint16 else image
 
 
 def refuse_pixels(path: Path) -> NoReturn:
     refuse(f"{path}: the image has too many pixels; expected at most {MAX_PIXELS}")
 
 
-def is_grey16(data: bytes) -> bool:
-    """Return whether an image is grey with 16 bits, which IMREAD_COLOR divides by 256."""
+def flags_of(data: bytes) -> int:
+    """Return the flags to decode an image with: those that keep 16 bits, where OpenCV would convert
+    them to 8 in another way than PIL does. Of a PNG in colour, both drop the low byte."""
+    grey, color = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH, cv2.IMREAD_COLOR
     if data.startswith(PNG_START):
-        return data[24:26] == b"\x10\0"
+        return grey if data[24:26] == b"\x10\0" else color
     if data[:2] not in (b"II", b"MM", b"P5"):  # TIFF and PGM
-        return False
+        return color
     image, _ = decode(data, cv2.IMREAD_UNCHANGED)
-    return image is not None and image.ndim == 2 and image.dtype == np.uint16
+    if image is None or image.dtype != np.uint16:
+        return color
+    return grey if image.ndim == 2 else color | cv2.IMREAD_ANYDEPTH
 
 
 def decode(data: bytes, flags: int) -> tuple[np.ndarray | None, bytes]:
@@ -949,7 +1050,7 @@ def missing_part(data: bytes) -> str:
             place = len(PNG_START)
             while struct.unpack_from(">4s", data, place + 4)[0] != b"IEND":
                 place += 12 + struct.unpack_from(">I", data, place)[0]
-    except (LookupError, TypeError, struct.error):  # no such marker, or no such bytes
+    except (LookupError, TypeError, ValueError, struct.error):  # no such marker or bytes
         return "its end is"
     return ""
 
@@ -1173,6 +1274,379 @@ def class_lines(path: Path) -> list[str]:
         found = "a blank line" if lines else "no class"
         refuse(f"{path}: found {found}; expected one class per line")
     return lines
+
+
+# The verification of a bundle
+
+
+FORMAT = 1  # of verify.json
+STEPS = ("files", "decoding", "preprocessing", "network", "chain")
+LIMITS = ("decoding", "preprocessing", "rel", "agreement")
+SUMS, SUM = "SHA256SUMS", re.compile(r"([0-9a-f]{64})  (.+)")
+TIMED = 5  # forward passes
+NAMED = 5  # files that a line names
+
+
+def verify(args: argparse.Namespace) -> None:
+    """Verify a bundle and print a line for each step; exits with code 1 where one fails."""
+    bundle = read_bundle(args.bundle or Path(__file__).resolve().parent)
+    content, engine = bundle.content, str(bundle.content["opencv"]["engine"])
+    args.model, args.output_name = bundle.folder / "model.onnx", bundle.args.output_name
+    if args.engine is None and engine in constants("engine"):
+        args.engine = engine
+    settings = find_settings(args, {})
+    if args.report:
+        check_report(args.report)
+    if content["forced"]:
+        say(f"this model did not pass: {content['verdict']}")
+    proven = f"{content['reference']} and OpenCV {content['opencv']['version']}"
+    say(f"{content['model']}, {bundle.task}: proven with {proven}; here OpenCV {cv2.__version__}")
+
+    verification = Verification(bundle, args)
+    for name in STEPS:
+        step = verification.take(name)
+        say(f"{name}: {step.result}: {step.text}")
+    milliseconds = verification.milliseconds()
+    if milliseconds is not None:
+        say(f"time: {milliseconds:.1f} ms, the median of {TIMED} warm passes")
+    found = environment(settings, verification.network)
+    ran = ", ".join(f"{name} {found[name]}" for name in ("engine", "backend", "target"))
+    say(
+        f"OpenCV {found['opencv']} on {found['machine']}, {found['processor']}, {found['system']}",
+        f"CPU features: {found['cpu_features']}",
+        f"{found['threads']} threads; asked for {found['asked']}; ran {ran}",
+    )
+    failed = verification.failed()
+    if args.report:
+        known = {key: content[key] for key in ("format", "model", "verdict", "forced")}
+        known.update(runner="python", passed=not failed, steps=verification.report())
+        if milliseconds is not None:
+            known["milliseconds"] = milliseconds
+        write_report(args.report, {**known, "environment": found})
+    say(f"verify: fail: {', '.join(failed)}" if failed else "verify: pass")
+    if failed:
+        sys.exit(1)
+
+
+class Example(NamedTuple):
+    """An image of a bundle: its file, and the files of what was proven for it."""
+
+    name: str
+    image: Path
+    pixels: Path
+    blob: Path
+    logits: Path
+
+
+class Bundle(NamedTuple):
+    """What a bundle says about itself; `args` are the flags of its preprocessing."""
+
+    folder: Path
+    content: dict
+    limits: dict[str, float]
+    examples: list[Example]
+    args: argparse.Namespace
+    how: Preprocessing
+
+    @property
+    def task(self) -> str:
+        return self.args.task
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read verify.json and preprocessing.json; refuses a folder that is no bundle."""
+    path = folder / "verify.json"
+    content, preprocessing = read_object(path), read_object(folder / "preprocessing.json")
+    if content.get("format") != FORMAT:
+        found = f"found the format {content.get('format')!r}"
+        refuse(f"{path}: {found}; expected {FORMAT}, the one that this script knows")
+    try:
+        limits = {name: float(content["limits"][name]) for name in LIMITS}
+        examples = [
+            Example(str(one["name"]), *(inside(folder, one[key]) for key in Example._fields[1:]))
+            for one in content["images"]
+        ]
+        if not examples:
+            raise ValueError("it has no images")
+        for key in ("model", "verdict", "forced", "reference"):
+            content[key]
+        content["opencv"]["engine"], content["opencv"]["version"]
+        flags = [f"--task={preprocessing['task']}", *preprocessing["flags"].split()]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        refuse(f"{path}: not a bundle's: {type(error).__name__} {error}")
+    args = parse_flags(["--model", "model.onnx", "--input", "image", *flags])
+    how = find_preprocessing(args, args.task, Model("", {}, None), {})
+    return Bundle(folder, content, limits, examples, args, how)
+
+
+def read_object(path: Path) -> dict:
+    """Read a JSON file of a bundle; refuses one that is missing or holds something else."""
+    try:
+        found = json.loads(read_file(path, MAX_TEXT).decode())
+    except (FileNotFoundError, NotADirectoryError):
+        refuse(f"{path}: no such file; expected that of a bundle (--bundle names its folder)")
+    except (ValueError, RecursionError) as error:
+        refuse(f"{path}: not JSON: {error}")
+    if not isinstance(found, dict):
+        refuse(f"{path}: found {type(found).__name__}; expected an object")
+    return found
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return the path of a bundle's file; refuses one outside of the folder."""
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        refuse(f"{folder}: found the file name {name!r}; expected one in the folder of the bundle")
+    return folder / path
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Read a blob or the logits of a bundle, float32; refuses another file."""
+    check_file(path, sys.maxsize)
+    try:
+        array = np.load(str(path), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        refuse(f"{path}: not an .npy file: {error}")
+    if not isinstance(array, np.ndarray) or array.dtype != np.float32 or not array.size:
+        refuse(f"{path}: found another content; expected an array of float32")
+    return array
+
+
+class Step(NamedTuple):
+    """What a step of a verification found: `pass`, `fail` or `skipped`, why, and its figures."""
+
+    result: str
+    text: str
+    figures: dict[str, float]
+
+
+def judged(passes: bool, text: str, **figures: float) -> Step:
+    return Step("pass" if passes else "fail", text, figures)
+
+
+class Verification:
+    """The steps from a bundle's files to its answers, and `network`, None while it is not read."""
+
+    def __init__(self, bundle: Bundle, args: argparse.Namespace) -> None:
+        self.bundle, self.args = bundle, args
+        self.steps: dict[str, Step] = {}
+        self.network: Network | None = None
+
+    def take(self, name: str) -> Step:
+        """Take a step; one that cannot be taken fails. Refuses where this OpenCV cannot read or run
+        a model that is as it was bundled."""
+        try:
+            step = getattr(self, f"check_{name}")()
+        except Unusable as error:
+            if self.steps["files"].result == "pass":
+                found = f"OpenCV {cv2.__version__} cannot run this model"
+                version = self.bundle.content["opencv"]["version"]
+                refuse(f"{found}, proven with OpenCV {version}: {error.message}")
+            step = judged(False, error.message)
+        except Refusal as refusal:
+            step = judged(False, refusal.message)
+        except cv2.error as error:
+            step = judged(False, " ".join(f"OpenCV: {error}".split()))
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            step = judged(False, f"{error.filename}: {reason}")
+        self.steps[name] = step
+        return step
+
+    def failed(self) -> list[str]:
+        return [name for name, step in self.steps.items() if step.result == "fail"]
+
+    def report(self) -> dict[str, dict]:
+        """Return the steps as a report has them."""
+        return {
+            name: {"result": step.result, "text": step.text, **step.figures}
+            for name, step in self.steps.items()
+        }
+
+    def check_files(self) -> Step:
+        """Compare every listed file with its hash. Others in the folder do not count."""
+        text = read_file(self.bundle.folder / SUMS, MAX_TEXT).decode(errors="replace")
+        wrong, lines = [], text.splitlines()
+        if not lines:
+            refuse(f"{SUMS}: lists no file")
+        for line in lines:
+            match = SUM.fullmatch(line)
+            if not match:
+                refuse(f"{SUMS}: found {line[:80]!r}; expected a hash and a name")
+            path = inside(self.bundle.folder, match[2])
+            if not path.is_file():
+                wrong.append(f"{match[2]} is missing")
+            elif sha256_of(path) != match[1]:
+                wrong.append(f"{match[2]} has changed")
+        more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+        return judged(not wrong, ", ".join(wrong[:NAMED]) + more or f"{len(lines)} files")
+
+    def check_decoding(self) -> Step:
+        """Compare the pixels that this OpenCV decodes with the bundled ones."""
+        distance = Distance()
+        for example in self.bundle.examples:
+            found = read_image(example.image, self.bundle.how.exif)
+            distance.add(example.name, found, read_image(example.pixels), 1)
+        return distance.judged("identical", self.bundle.limits["decoding"])
+
+    def check_preprocessing(self) -> Step:
+        """Compare the blobs that this OpenCV makes of the bundled pixels with the bundled ones."""
+        distance, how = Distance(), self.bundle.how
+        levels = [float(value / how.scale) for value in (how.std if how.rgb else how.std[::-1])]
+        for example in self.bundle.examples:
+            found = blob_of(read_image(example.pixels), how)
+            expected = read_array(example.blob)
+            distance.add(example.name, found, expected, np.array(levels)[:, None, None])
+        return distance.judged("bit for bit", self.bundle.limits["preprocessing"])
+
+    def check_network(self) -> Step:
+        """Compare the logits of the bundled blobs with the bundled logits."""
+        self.network = Network(self.args, find_output(self.args, read_model(self.args.model)), {})
+        linf = largest = 0.0
+        classes = Classes()
+        for example in self.bundle.examples:
+            expected = read_array(example.logits)
+            found = self.network.answer(read_array(example.blob))
+            classes.add(example.name, found, expected)
+            for name, values in (("output", found), ("bundled logits", expected)):
+                if not (np.abs(values) < FLOAT32_MAX).all():
+                    what = "NaN" if np.isnan(values).any() else "infinity"
+                    return judged(False, f"{example.name}: the {name}: found {what}")
+            linf = max(linf, float(np.abs(found.astype(np.float64) - expected).max()))
+            largest = max(largest, float(np.abs(expected).max()))
+        rel, limits = linf / (largest or 1), self.bundle.limits
+        text = f"rel {rel:.1e} (limit {limits['rel']:g}), the same class in "
+        text += f"{classes.agreement:.6g} % (limit {limits['agreement']:g} %)"
+        passes = rel <= limits["rel"] and classes.agreement >= limits["agreement"]
+        return judged(passes, text, rel=rel, agreement=classes.agreement)
+
+    def check_chain(self) -> Step:
+        """Compare the answers to the image files with those of the bundled logits."""
+        if not self.network:
+            return Step("skipped", "the network cannot be read", {})
+        classes, how = Classes(), self.bundle.how
+        for example in self.bundle.examples:
+            found = self.network.answer(blob_of(read_image(example.image, how.exif), how))
+            classes.add(example.name, found, read_array(example.logits))
+        if self.bundle.task == "classification":
+            passes = not classes.other
+            text = f"the bundled class for {classes.same} of {classes.count} images"
+            if classes.other:
+                text += f", not for {', '.join(classes.other[:NAMED])}"
+        else:
+            limit = self.bundle.limits["agreement"]
+            passes = classes.agreement >= limit
+            text = f"the bundled class in {classes.agreement:.6g} % of the pixels"
+            text += f" (limit {limit:g} %)"
+        if not passes and self.steps["decoding"].figures.get("levels"):
+            text += "; differs because of decoding"
+        return judged(passes, text, agreement=classes.agreement)
+
+    def milliseconds(self) -> float | None:
+        """Return the median time of a warm forward pass; None where the network gives no answer."""
+        if not self.network or not self.steps["network"].figures:
+            return None
+        blob = read_array(self.bundle.examples[0].blob)
+        return sorted(self.network.run(blob)[1] for _ in range(TIMED))[TIMED // 2]
+
+
+class Distance:
+    """How far arrays are from the bundled ones: the largest difference in levels, of 0 to 255, and
+    how many values differ."""
+
+    def __init__(self) -> None:
+        self.levels, self.differing, self.count = 0.0, 0, 0
+
+    def add(
+        self, name: str, found: np.ndarray, expected: np.ndarray, levels: np.ndarray | float
+    ) -> None:
+        """Add an array whose unit is so many levels; refuses one of another shape."""
+        if found.shape != expected.shape:
+            refuse(f"{name}: found the shape {found.shape}; expected {expected.shape}")
+        apart = np.abs(found.astype(np.float64) - expected) * levels
+        self.levels = float(np.maximum(self.levels, apart.max()))  # unlike max, keeps a NaN
+        self.differing += int(np.count_nonzero(found != expected))
+        self.count += found.size
+
+    def judged(self, same: str, limit: float) -> Step:
+        """Return a step that says `same` where nothing differs."""
+        levels, share = round(self.levels, 3), 100 * self.differing / self.count
+        text = f"at most {levels:g} of 255 levels apart (limit {limit:g}), {share:.3g} % differ"
+        text = text if self.differing else same
+        return judged(levels <= limit, text, levels=levels, share=share)
+
+
+class Classes:
+    """How many images, or pixels, get the bundled class, and the images where not all do."""
+
+    def __init__(self) -> None:
+        self.same, self.count = 0, 0
+        self.other: list[str] = []
+
+    def add(self, name: str, found: np.ndarray, expected: np.ndarray) -> None:
+        """Add logits (1, C) or (1, C, H, W); refuses another shape than the bundled one."""
+        if found.shape != expected.shape:
+            refuse(f"{name}: found an output {found.shape}; expected {expected.shape}")
+        same = found.argmax(axis=1) == expected.argmax(axis=1)
+        self.same, self.count = self.same + int(np.count_nonzero(same)), self.count + same.size
+        if not same.all():
+            self.other.append(name)
+
+    @property
+    def agreement(self) -> float:
+        """The percentage with the bundled class."""
+        return 100 * self.same / self.count
+
+
+def sha256_of(path: Path) -> str:
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(2**20), b""):
+            found.update(block)
+    return found.hexdigest()
+
+
+def environment(settings: Settings, network: Network | None) -> dict[str, str | int]:
+    """Return what the result depends on here, besides the bundle."""
+    ran = network.what_ran() if network else dict.fromkeys(("engine", "backend", "target"), UNKNOWN)
+    return {
+        "opencv": cv2.__version__,
+        "cpu_features": cv2.getCPUFeaturesLine(),
+        "machine": platform.machine(),
+        "processor": processor(),
+        "system": platform.platform(),
+        "threads": cv2.getNumThreads(),
+        "asked": settings.text(),
+        **ran,
+    }
+
+
+def processor() -> str:
+    """Return the name of the processor or board, as Linux reports it, elsewhere as Python does."""
+    names: dict[str, str] = {}
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n"):
+            key, _, value = line.partition(":")
+            names.setdefault(key.strip().lower(), value.strip())
+    return names.get("model name") or names.get("model") or platform.processor() or UNKNOWN
+
+
+def check_report(path: Path) -> None:
+    """Create the folder of a report. Refuses to replace a file that is none."""
+    try:
+        if os.path.lexists(path) and "runner" not in json.loads(read_file(path, MAX_TEXT).decode()):
+            raise ValueError
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (TypeError, ValueError):
+        refuse_target(path, "it is there, and it is no report", "--report")
+    except OSError as error:
+        refuse_target(path, (error.strerror or str(error)).lower(), "--report")
+
+
+def write_report(path: Path, content: dict) -> None:
+    with completed(path, "--report") as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    say(f"report: {path}")
 
 
 # Text in pictures

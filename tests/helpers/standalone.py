@@ -131,3 +131,14 @@ def table(output: str) -> list[str]:
     """The answer without the times, which change."""
     lines = re.sub(r"\d+\.\d ms", "", output).splitlines()
     return lines[[line.startswith("preprocessing") for line in lines].index(True) + 1 :]
+
+
+def make_bare_python(folder: Path) -> Path:
+    """Make an environment that has OpenCV, NumPy and nothing else; return its Python."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    packages = next(folder.glob("lib/python*/site-packages"))
+    installed = Path(cv2.__file__).parents[1]
+    for there in (installed / "cv2", installed / "numpy", *installed.glob("opencv_python*.libs")):
+        (packages / there.name).symlink_to(there)
+    (packages / "numpy.libs").symlink_to(installed / "numpy.libs")
+    return folder / "bin/python"

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -161,6 +162,13 @@ def test_a_progressive_jpeg_without_its_last_scans_is_refused(here, capfd):
     for scan in scans[1:]:
         Path("image.png").write_bytes(data[:scan] + b"\xff\xd9")
         assert "its last scans are missing" in refusal(capfd)
+
+
+@pytest.mark.parametrize("header", [b"", b"\0", b"\0\2", b"\0\3\1", b"\0\4\1\1"])
+def test_a_progressive_jpeg_with_a_short_scan_header_is_refused(here, capfd, header):
+    data = SOUND["progressive"]
+    Path("image.png").write_bytes(data[: data.rindex(b"\xff\xda") + 2] + header + b"\xff\xd9")
+    assert re.search("image.png: the image is (cut off|damaged)", refusal(capfd))
 
 
 def test_what_a_library_prints_about_metadata_is_no_damage(here, capfd):

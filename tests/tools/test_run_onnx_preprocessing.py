@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 from helpers.images import noise, write_image
-from helpers.params import MEAN, STD, changed, model_entry
+from helpers.params import MEAN, STD, changed
+from helpers.preprocessing_table import CLIP, Form, forms, write_images
 from helpers.standalone import (
     HALVES,
     call,
@@ -20,31 +21,13 @@ from helpers.standalone import (
 )
 from PIL import Image
 
-from parity.core.params import CropParams, Exif, ResizeParams, Task
-from parity.core.paths import transform_folder
-from parity.networks.export import usage_metadata
-from parity.preprocessing.images import normalize, read_image, resize_and_crop, resize_shorter
-from parity.preprocessing.profile import OWN, Size, write_transform
+from parity.core.params import CropParams
+from parity.preprocessing.profile import OWN
 from tools import run_onnx
 
 TASKS = ("classification", "segmentation")
 TO_48 = {"size": {"resize": 64, "crop": 48}}
 SIDES = ("--rsz-height", "--rsz-width", "--height", "--width")
-HOW = [
-    {"interpolation": name, "antialias": antialias}
-    for name in ("nearest", "linear", "cubic", "area")
-    for antialias in (False, True)
-]
-SIZES: list[tuple[Task, Size]] = [
-    *(
-        ("classification", CropParams(resize=64, crop=crop, keep_aspect=keep_aspect, **how))
-        for how in HOW
-        for keep_aspect, crop in ((False, 48), (True, 63), (True, 64))
-    ),
-    *(("segmentation", ResizeParams(resize=65, **how)) for how in HOW),
-    ("segmentation", OWN),
-]
-CLIP = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 # Of the second one, 102/255 less the mean is 0, and of the last one 127/255.
 NORMALIZATIONS = [
     (MEAN, STD),
@@ -63,28 +46,6 @@ def here(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def metadata_of(
-    task: Task, size: Size, mean: list[float], std: list[float], exif: Exif = "ignore"
-) -> dict[str, str]:
-    """What the pipeline writes into the ONNX file of a model with this profile."""
-    folder = transform_folder("any")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_transform(folder, size, {"mean": mean, "std": std}, exif)
-    return usage_metadata("any", model_entry(task), [], "random")
-
-
-def pipeline_blob(
-    path: Path, size: Size, mean: list[float], std: list[float], exif: Exif = "ignore"
-) -> np.ndarray:
-    """What the evaluation feeds to the backends for this image."""
-    image = read_image(path, exif)
-    if isinstance(size, CropParams):
-        image = resize_and_crop(image, size)
-    elif isinstance(size, ResizeParams):
-        image = resize_shorter(image, size)
-    return normalize(image[None], mean, std)
-
-
 def blob(path: Path, how: run_onnx.Preprocessing) -> np.ndarray:
     return run_onnx.blob_of(run_onnx.read_image(path, how.exif), how)
 
@@ -97,29 +58,16 @@ def assert_same_bits(result: np.ndarray, expected: np.ndarray) -> None:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> list[Path]:
-    """Photos, and images of odd sizes and kinds."""
-    folder = tmp_path_factory.mktemp("images")
-    shapes = ((1, 1), (1, 999), (333, 500), (480, 360), (64, 64), (20, 31), (90, 17))
-    paths = [write_image(folder / f"{h}x{w}.png", noise(h, w)) for h, w in shapes]
-    paths.append(write_image(folder / "grey.jpg", noise(97, 130)[..., 0]))
-    paths.append(folder / "rgba.png")
-    cv2.imwrite(str(paths[-1]), np.dstack([noise(75, 100), noise(75, 100, 1)[..., 0]]))
-    return paths
+    return write_images(tmp_path_factory.mktemp("images"))
 
 
-def name_of(value: object) -> str | None:
-    if isinstance(value, CropParams | ResizeParams):
-        return "-".join(str(item) for item in value.model_dump().values())
-    return None
-
-
-@pytest.mark.parametrize(("task", "size"), SIZES, ids=name_of)
-def test_the_blob_is_the_evaluations_to_the_bit(here, images, task, size):
+@pytest.mark.parametrize("form", [*forms()], ids=lambda form: form.name)
+def test_the_blob_is_the_evaluations_to_the_bit(here, images, form):
     """From the metadata, and from the flags that are printed for them."""
-    how = preprocessing(task=task, metadata=metadata_of(task, size, MEAN, STD))
-    by_flags = preprocessing(*how.flags().split(), task=task)
+    how = preprocessing(task=form.task, metadata=form.metadata())
+    by_flags = preprocessing(*how.flags().split(), task=form.task)
     for path in images:
-        expected = pipeline_blob(path, size, MEAN, STD)
+        expected = form.blob(path)
         assert_same_bits(blob(path, how), expected)
         assert_same_bits(blob(path, by_flags), expected)
 
@@ -128,14 +76,15 @@ def test_the_blob_is_the_evaluations_to_the_bit(here, images, task, size):
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_an_image_of_any_orientation_makes_the_evaluations_blob(here, kind, exif):
     size = CropParams(resize=64, crop=48, keep_aspect=True, interpolation="linear")
-    how = preprocessing(metadata=metadata_of("classification", size, MEAN, STD, exif))
+    form = Form("turned", "classification", size, MEAN, STD, exif)
+    how = preprocessing(metadata=form.metadata())
     by_flags = preprocessing(*how.flags().split())
     for orientation in range(10):
         tag = Image.Exif()
         tag[0x0112] = orientation
         path = here / f"turned.{kind.lower()}"
         Image.fromarray(noise(60, 90)).save(path, kind, exif=tag)
-        expected = pipeline_blob(path, size, MEAN, STD, exif)
+        expected = form.blob(path)
         assert_same_bits(blob(path, how), expected)
         assert_same_bits(blob(path, by_flags), expected)
 
@@ -144,8 +93,9 @@ def test_an_image_of_any_orientation_makes_the_evaluations_blob(here, kind, exif
 def test_every_byte_is_normalised_as_the_evaluation_does_it(here, mean, std):
     bytes_ = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
     path = write_image(here / "bytes.png", bytes_)
-    how = preprocessing(task="segmentation", metadata=metadata_of("segmentation", OWN, mean, std))
-    expected = pipeline_blob(path, OWN, mean, std)
+    form = Form("bytes", "segmentation", OWN, mean, std)
+    how = preprocessing(task="segmentation", metadata=form.metadata())
+    expected = form.blob(path)
     assert_same_bits(blob(path, how), expected)
     assert_same_bits(blob(path, preprocessing(*how.flags().split(), task="segmentation")), expected)
 
