@@ -14,4 +14,6 @@ mending         rewrite an ONNX file so that OpenCV computes it right; rules and
 coverage        measure the models of zoos in OpenCV, and the tables of the result
 operators       measure single operators in OpenCV, and the tables of the result
 checking        check any ONNX file: what the records know of it, and what each engine computes
+bundle          pack a model for the device with what proves it there; the reports of devices
+report          the pages in HTML: the report of a run, and the table of a zoo
 """

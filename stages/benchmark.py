@@ -8,6 +8,7 @@ import argparse
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 
 import cv2
 import numpy as np
@@ -21,11 +22,12 @@ from parity.backends.opencv import load_opencv
 from parity.backends.pytorch import load_pytorch
 from parity.core.cli import log
 from parity.core.files import write_json
-from parity.core.machine import cores, machine
+from parity.core.load import OtherLoad
+from parity.core.machine import cores, this_machine
 from parity.core.params import ModelParams, OpenCVParams, Params, load_params, of_model
-from parity.core.paths import benchmark_path, mended_path, onnx_path
+from parity.core.paths import benchmark_path, mended_path, onnx_path, rounds_path
 from parity.core.user_code import run
-from parity.evaluation.timing import measure, summarise
+from parity.evaluation.timing import measure, measure_undisturbed, summarise
 from parity.networks.network import saved_network
 from parity.preprocessing.images import normalize
 from parity.preprocessing.profile import read_normalization
@@ -39,16 +41,22 @@ def main(argv: list[str] | None = None) -> None:
 
     params = of_model(load_params(), name)
     model = params.models[name]
+    load = OtherLoad()
     blob = first_image_repeated(model, params)
     with open_backends(name, model, params) as (backends, not_opened):
-        times, failed = measure(backends, blob, params.benchmark, name)
-    failures = {key: failure.content() for key, failure in (not_opened | failed).items()}
-    result = summarise(times, len(blob), params.benchmark, params.seed)
+        found, conditions = measure_undisturbed(
+            lambda: measure(backends, blob, params.benchmark, name), load, params.benchmark
+        )
+    failures = {key: failure.content() for key, failure in (not_opened | found.failures).items()}
+    result = summarise(found.times, len(blob), params.benchmark, params.seed)
     result |= {"failures": failures} if failures else {}
-    result |= {"blob": list(blob.shape), "environment": environment(params)}
-    write_json(benchmark_path(name), result)
-    medians = ", ".join(f"{backend} {result[backend]['median_ms']:.1f} ms" for backend in times)
+    result |= {"blob": list(blob.shape), "conditions": asdict(conditions)}
+    write_json(rounds_path(name), {one: times.tolist() for one, times in found.times.items()})
+    write_json(benchmark_path(name), result | {"environment": environment(params)})
+    medians = ", ".join(f"{one} {result[one]['median_ms']:.1f} ms" for one in found.times)
     log(f"{name}: blob {blob.shape}: {medians}")
+    if conditions.disturbed:
+        log(f"{name}: disturbed, best of {conditions.measurements}: {conditions.disturbed}")
     for failure in failures.items():
         log(f"{name}: {failure_text(*failure)}")
 
@@ -93,7 +101,7 @@ def isolated_opencv(name: str, params: OpenCVParams) -> IsolatedForward:
 
 def environment(params: Params) -> dict:
     """Return what the times depend on besides the model."""
-    return machine() | {
+    return this_machine() | {
         "python": platform.python_version(),
         "pytorch": params.pytorch.model_dump()
         | {"version": torch.__version__, "threads": params.pytorch.threads or cores()}

@@ -6,7 +6,7 @@ from pathlib import Path
 import onnx
 import torch
 
-from parity.core.cli import log
+from parity.core.cli import InputError, log
 from parity.core.files import new_file
 from parity.core.params import ModelParams, Params, load_params, of_model, setting_key
 from parity.core.paths import onnx_path
@@ -63,7 +63,10 @@ def export_network(name: str, model: ModelParams, params: Params, path: Path) ->
     height, width = Split(model.preprocess, "val", model.task).images(0, 1).shape[1:3]
     # The exporter takes an axis of length one for a constant.
     images = 2 if "batch" in params.export.dynamic_axes.of(model.task) else 1
-    export(network, torch.zeros(images, 3, height, width), path, params.export, model.task)
+    try:
+        export(network, torch.zeros(images, 3, height, width), path, params.export, model.task)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
     return onnx.load(str(path))
 
 

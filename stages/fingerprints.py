@@ -3,18 +3,27 @@
 data/fingerprints/<stage>.json has the code and the libraries of a stage, machine.json the machine
 that times are measured on. datasets/<name>.json and models/<name>.json change when a file changes
 that lies outside of the pipeline: an image in a folder used in place, a checkpoint, the code of a
-factory, an ONNX file. DVC runs this stage every time and the others when their file here changed.
+factory, an ONNX file. findings.json has what `make locate`, `make reproducer` and
+tools.device_report wrote. DVC runs this stage every time and the others when their file here
+changed.
 """
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 from parity.core.cli import log, run
 from parity.core.files import new_directory, read_json_if_whole, write_json
-from parity.core.fingerprints import fingerprint, outside_mark
-from parity.core.machine import machine
+from parity.core.fingerprints import digest, fingerprint, outside_mark
+from parity.core.machine import this_machine
 from parity.core.params import load_params
-from parity.core.paths import FINGERPRINTS, dataset_path, source_path
+from parity.core.paths import (
+    FINGERPRINTS,
+    dataset_path,
+    devices_path,
+    finding_files,
+    source_path,
+)
 from parity.core.places import check_places
 
 SHOWN = 3  # changed definitions of a stage
@@ -26,7 +35,8 @@ def main(argv: list[str] | None = None) -> None:
     # check_params runs only when params.yaml changes; links and folders change without it.
     check_places(params)
     contents = {name: fingerprint(f"stages.{name}") for name in stage_names()}
-    contents["machine"] = machine()
+    contents["machine"] = this_machine()
+    contents["findings"] = findings(params.models)
     for folder, entries, record in (
         ("datasets", params.datasets, dataset_path),
         ("models", params.models, source_path),
@@ -40,6 +50,12 @@ def main(argv: list[str] | None = None) -> None:
     with new_directory(FINGERPRINTS) as out:
         for name, content in contents.items():
             write_json(out / file_of(name).relative_to(FINGERPRINTS), content)
+
+
+def findings(models: Iterable[str]) -> dict[str, str]:
+    """The digest of each file that a tool wrote about these models for the report."""
+    files = [file for name in models for file in (*finding_files(name), devices_path(name))]
+    return {str(file): digest(file.read_bytes()) for file in files if file.is_file()}
 
 
 def stage_names() -> list[str]:

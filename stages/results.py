@@ -11,10 +11,13 @@ from parity.evaluation.results import gather_results, write_results
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="stages.results", description=__doc__)
     parser.add_argument("model", help="an entry of `models` in params.yaml")
-    name = parser.parse_args(argv).model
+    parser.add_argument("--quick", action="store_true", help="without times, of `make QUICK=1`")
+    arguments = parser.parse_args(argv)
 
+    name = arguments.model
     task = entry(load_params(), "models", name).task
-    write_results(gather_results(name, task))
+    untimed = "not measured in a quick run" if arguments.quick else None
+    write_results(gather_results(name, task, untimed))
     log(f"{name}: gathered in {results_path(name)}")
 
 

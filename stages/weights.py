@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 import torch
-from torchvision.models import WeightsEnum
 
 from parity.core.cli import log
 from parity.core.files import new_file, write_json
@@ -13,6 +12,7 @@ from parity.core.params import ModelParams, load_params, of_model
 from parity.core.paths import source_path, weights_path
 from parity.core.user_code import run
 from parity.networks.factory import factory_files
+from parity.networks.light_torchvision import WeightsEnum
 from parity.networks.onnx_file import external_data_files, read_onnx_file
 from parity.networks.published import published_accuracy
 from parity.networks.weights import WeightsSource, check_classes, network_with_weights

@@ -2,8 +2,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from helpers.clusters import started
+from helpers.cpp_runner import build_programs
 from helpers.images import write_image
 from helpers.params import own, write_params
+from helpers.standalone import make_bare_python
 
 from parity.faults import candidates
 from stages import export_onnx, fetch, mend, preprocess, transform, weights
@@ -15,6 +18,40 @@ def project(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def bare_python(tmp_path_factory) -> Path:
+    """The Python of an environment that has OpenCV, NumPy and nothing else."""
+    return make_bare_python(tmp_path_factory.mktemp("bare"))
+
+
+@pytest.fixture(scope="session")
+def _cluster(tmp_path_factory):
+    with started(tmp_path_factory.mktemp("cluster"), workers=2) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def on_cluster(_cluster, monkeypatch) -> None:
+    """CLUSTER names a scheduler with two workers on this machine. Do not kill them."""
+    monkeypatch.setenv("CLUSTER", str(_cluster.file))
+
+
+@pytest.fixture(scope="session")
+def _own_cluster(tmp_path_factory):
+    with started(tmp_path_factory.mktemp("own_cluster"), workers=0) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def own_cluster(_own_cluster, monkeypatch):
+    """A scheduler that CLUSTER names, without workers. Add some, and kill what you like."""
+    if _own_cluster.scheduler.poll() is not None:
+        _own_cluster.start_scheduler()
+    monkeypatch.setenv("CLUSTER", str(_own_cluster.file))
+    yield _own_cluster
+    _own_cluster.stop_workers()
 
 
 @pytest.fixture(scope="session")
@@ -108,3 +145,11 @@ def mine(project):
     (project / "mine/val.txt").write_text("a.png 0\nb.png 1\n")
     write_params(project, own(classes="labels.txt"))
     return project / "mine"
+
+
+@pytest.fixture(scope="session")
+def cpp_programs(tmp_path_factory) -> Path:
+    """The folder of the runner and of the tests' program, built against the system's OpenCV."""
+    folder = tmp_path_factory.mktemp("cpp")
+    build_programs(folder)
+    return folder

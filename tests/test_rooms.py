@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from helpers.checkout import ROOT
 # A room imports only rooms before it; `stages` and `tools` import any, and not each other.
 ORDER = (
     *("core", "datasets", "preprocessing", "networks", "backends", "inference", "evaluation"),
-    *("graphs", "faults", "mending", "coverage", "operators", "checking", "report"),
+    *("graphs", "faults", "mending", "coverage", "operators", "checking", "bundle", "report"),
 )
 SCRIPTS = ("stages", "tools")
 FILES = sorted(
@@ -107,4 +108,16 @@ def test_a_script_about_one_model_applies_the_models_own_settings():
         if path.parts[0] in SCRIPTS
     }
     looked_up = {name for name, text in texts.items() if "entry(" in text and '"models"' in text}
-    assert {name for name in looked_up if "of_model(" not in texts[name]} == {"plot", "results"}
+    assert {name for name in looked_up if "of_model(" not in texts[name]} == {
+        "benchmark_pipeline",
+        "details",
+        "plot",
+        "quick",
+        "results",
+    }
+
+
+def test_no_helper_hides_a_module_of_python():
+    """A helper that runs as a script has its folder before Python's own modules."""
+    helpers = {path.stem for path in (ROOT / "tests/helpers").glob("*.py")}
+    assert not helpers & sys.stdlib_module_names

@@ -2,7 +2,8 @@
 
 A file goes if dvc.lock lists it, it still has that content and DVC's cache holds it, or if this
 project noted that it wrote it. What changed since, and what is not the pipeline's, stays and is
-named. With `--all`, downloads, what `make coverage` measured and DVC's cache go as well.
+named. With `--all`, downloads, what `make coverage`, `make operators` and devices measured, OpenCV
+for C++ and DVC's cache go as well.
 """
 
 import argparse
@@ -14,11 +15,13 @@ from pathlib import Path
 from parity.core.cli import log, run
 from parity.core.files import remove
 from parity.core.lockfile import cached, locked_outputs, md5_of
+from parity.core.paths import OPENCV_CPP, QUICK
 from parity.core.written import files_below, is_own, read_written
 
 RESULTS = (Path("data"), Path("models"), Path("plots"))
-COSTLY = (Path("data/coverage"), Path("data/downloads"))
-KEPT = (*COSTLY, Path("plots/coverage.png"), Path("plots/readme"))
+COSTLY = tuple(Path("data") / name for name in ("coverage", "devices", "downloads", "operators"))
+PICTURES = (Path("plots/coverage.png"), Path("plots/operators.png"), Path("plots/readme"))
+KEPT = (*COSTLY, OPENCV_CPP, *PICTURES)
 UNFINISHED, NOTE = Path("data/unfinished"), "progress.json"
 PARTIAL = re.compile(r"\..+\.\d+(\.old)?\.partial")
 CODE = ("parity", "stages", "tools", "tests")
@@ -33,11 +36,14 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="tools.clean", description=__doc__)
     parser.add_argument("--all", action="store_true", help="also what is costly to make again")
     everything = parser.parse_args(argv).all
+    if (QUICK / REPOSITORY).is_dir():  # all in there is this project's
+        shutil.rmtree(QUICK)
     kept = clean_results(RESULTS, [*KEPT, *Path("plots").glob("coverage-*.png")])
     clean_caches()
     if everything:
         kept += clean_results(COSTLY, [])
         kept += clean_repository()
+        shutil.rmtree(OPENCV_CPP, ignore_errors=True)  # all in there is this project's
     for path in kept[:NAMED]:
         log(f"{path}: kept, as it is not what the pipeline wrote")
     if len(kept) > NAMED:

@@ -6,9 +6,7 @@ code 1 if the outputs differ by more than the gate allows.
 """
 
 import argparse
-import json
 import os
-import signal
 import stat
 import subprocess
 import sys
@@ -17,21 +15,20 @@ import warnings
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 import cv2
 import numpy as np
-import onnx
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from parity.backends.contract import BackendFailure, Forward
 from parity.backends.opencv import check_opencv
+from parity.bundle.device import answer_of, read_usage, settings_flags
 from parity.core.class_ids import predicted_classes
 from parity.core.cli import InputError, log, wait_for
+from parity.core.dvc_command import DVC
 from parity.core.files import new_file
-from parity.core.machine import cores
+from parity.core.load import OtherLoad, excess_of_load
 from parity.core.markdown import agreement_text
 from parity.core.params import (
     PARAMS,
@@ -44,7 +41,7 @@ from parity.core.params import (
     of_model,
     setting_key,
 )
-from parity.core.paths import dataset_path, mended_path, onnx_path, weights_path
+from parity.core.paths import dataset_path, mended_path, weights_path
 from parity.core.user_code import run
 from parity.datasets.dataset import Dataset
 from parity.evaluation.charts import truncate
@@ -52,9 +49,9 @@ from parity.evaluation.pictures.answers import Answer, draw_answers
 from parity.evaluation.scores import Parity
 from parity.evaluation.verdict import Limits, exceeded, gate_limits, is_within
 from parity.faults.exported_file import exported_file
+from parity.inference.reference import load_reference
 from parity.preprocessing.images import read_image
 
-RUN_ONNX = Path(__file__).with_name("run_onnx.py")
 TARGETS: dict[Task, str] = {"classification": "classify", "segmentation": "segment"}  # of make
 PICTURES = Path("plots/demo")
 MARK = "run_onnx"  # the Software of a picture in its PNG file, as run_onnx.py marks it
@@ -83,7 +80,7 @@ def main(argv: list[str] | None = None) -> None:
     if not image:
         image = first_image(name, params)
         check_picture(picture_path(name, image), image)
-    with exported_file(name, mended=True) as path:
+    with exported_file(name, mended=True, is_timed=True) as path:
         agree = compare(name, path, image, params, args.verbose, args.show)
     if not agree:
         sys.exit(1)
@@ -155,10 +152,10 @@ def make_missing(name: str, params: Params, with_dataset: bool) -> None:
     if with_dataset and not dataset_path(dataset).exists():
         targets.append(f"fetch@{dataset}")
     if targets:
-        command = ["dvc", "repro", *targets]
-        log(f"{name}: not there yet, making it: {' '.join(command)}")
-        if wait_for([sys.executable, "-m", *command], stdout=sys.stderr):
-            raise InputError(f"{name}: `{' '.join(command)}` failed, as it says above")
+        command = f"dvc repro {' '.join(targets)}"
+        log(f"{name}: not there yet, making it: {command}")
+        if wait_for([*DVC, "repro", *targets], stdout=sys.stderr):
+            raise InputError(f"{name}: `{command}` failed, as it says above")
 
 
 def first_image(name: str, params: Params) -> Path:
@@ -173,18 +170,21 @@ def first_image(name: str, params: Params) -> Path:
 def compare(name: str, path: Path, image: Path, params: Params, verbose: bool, show: bool) -> bool:
     """Print and draw what OpenCV and its reference make of an image; return whether they agree."""
     task = params.models[name].task
+    load = OtherLoad()
     text, blob, opencv = run_opencv(path, image, params.opencv, verbose)
-    exif, names = read_usage(path)
-    pixels = read_pixels(image, exif)
-    classes = names or [f"class {index}" for index in range(opencv.output.shape[1])]
+    usage = read_usage(path)
+    pixels = read_pixels(image, usage.exif)
+    classes = usage.classes or [f"class {index}" for index in range(opencv.output.shape[1])]
     size = f"{pixels.shape[1]}x{pixels.shape[0]}"
     print(f"{name} on {image} ({size}), blob {blob.shape}\n{text}", end="", flush=True)
     version, reference = run_reference(name, blob, params)
     print(f"{reference.label} {version}")
-    print(f"output {reference.output.shape}, {reference.time_ms:.1f} ms")
+    print(f"output {reference.output.shape}, warm pass {reference.time_ms:.1f} ms")
     print(*table(reference, classes), sep="\n")
     agree, verdict = judge(task, opencv, reference, gate_limits(params, name))
     print(f"{name}: {verdict}")
+    if reason := excess_of_load(load.lap(), params.benchmark.max_load):
+        print(f"times disturbed: {reason}")
 
     picture = picture_path(name, image)
     answers = [opencv, reference] if opencv.output.shape == reference.output.shape else [opencv]
@@ -193,7 +193,8 @@ def compare(name: str, path: Path, image: Path, params: Params, verbose: bool, s
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a letter that the font lacks
             with new_file(picture) as partial:
-                draw_answers(partial, title, verdict, pixels, answers, classes, params.plot.dpi)
+                dpi = params.plot.dpi
+                draw_answers(partial, title, verdict, agree, pixels, answers, classes, dpi)
                 sign(partial)
     except OSError as error:
         raise InputError(f"{picture}: cannot be written: {error.strerror}") from None
@@ -210,38 +211,14 @@ def sign(path: Path) -> None:
         picture.save(path, format="PNG", pnginfo=signature, dpi=picture.info["dpi"])
 
 
-def read_usage(path: Path) -> tuple[Exif, list[str]]:
-    """Return how a model's images are turned, and the names of its classes, which may be none: from
-    its metadata, which the pipeline wrote."""
-    model = onnx.load(path, load_external_data=False)
-    metadata = {one.key: one.value for one in model.metadata_props}
-    exif = json.loads(metadata.get("preprocess", "{}")).get("exif", "ignore")
-    return exif, json.loads(metadata.get("classes", "[]"))
-
-
 def run_opencv(
     path: Path, image: Path, params: OpenCVParams, verbose: bool
 ) -> tuple[str, np.ndarray, Answer]:
-    """Run run_onnx.py; return what it prints, the blob and OpenCV's answer.
-
-    Raises BackendFailure where the process is killed. Where it has no answer, it says why on
-    stderr; without an output, this process then ends with its exit code.
-    """
-    with TemporaryDirectory() as folder:
-        saved = Path(folder) / "answer.npz"
-        command = [sys.executable, str(RUN_ONNX), f"--model={path}", f"--input={image}"]
-        command += [f"--{key}={getattr(params, key)}" for key in ("engine", "backend", "target")]
-        command += [f"--threads={params.threads or cores()}", f"--save={saved}"]
-        command += ["--verbose"] if verbose else []
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-        if done.returncode < 0:
-            name = signal.Signals(-done.returncode).name
-            raise BackendFailure("crashed", f"{path}: OpenCV's process was ended by {name}")
-        if not saved.exists():
-            sys.exit(done.returncode)
-        with np.load(saved) as arrays:
-            answer = Answer("opencv", arrays["output"], float(arrays["milliseconds"]))
-            return done.stdout, arrays["blob"], answer
+    """Run run_onnx.py; return what it prints, the blob and OpenCV's answer; ends and raises as
+    `answer_of` does."""
+    flags = [*settings_flags(params), *(["--verbose"] if verbose else [])]
+    found = answer_of(path, image, flags)
+    return found.text, found.blob, Answer("opencv", found.output, found.time_ms)
 
 
 def run_reference(name: str, blob: np.ndarray, params: Params) -> tuple[str, Answer]:
@@ -251,25 +228,6 @@ def run_reference(name: str, blob: np.ndarray, params: Params) -> tuple[str, Ans
     began = time.perf_counter()
     output = forward(blob)
     return version, Answer(backend, output, 1e3 * (time.perf_counter() - began))
-
-
-def load_reference(name: str, params: Params) -> tuple[str, str, Forward]:
-    """Return backend, version and forward pass of the reference: PyTorch, or ONNX Runtime for a
-    model that starts as an ONNX file."""
-    model = params.models[name]
-    if model.onnx:
-        import onnxruntime
-
-        from parity.backends.onnxruntime import load_onnxruntime
-
-        forward = load_onnxruntime(onnx_path(name), params.onnxruntime)
-        return "onnxruntime", onnxruntime.__version__, forward
-    import torch
-
-    from parity.backends.pytorch import load_pytorch
-    from parity.networks.network import saved_network
-
-    return "pytorch", torch.__version__, load_pytorch(saved_network(name, model), params.pytorch)
 
 
 def table(answer: Answer, classes: list[str]) -> list[str]:

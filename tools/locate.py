@@ -7,13 +7,16 @@ ONNX Runtime on the candidate. Exit code 1 where something differs. The last lin
 """
 
 import argparse
+import json
 import sys
+from contextlib import suppress
 from math import inf
 from pathlib import Path
 
 from parity.core.cli import InputError, log
+from parity.core.files import write_json
 from parity.core.params import load_params, of_model
-from parity.core.paths import locate_path
+from parity.core.paths import depth_path, locate_path
 from parity.core.user_code import run
 from parity.core.written import refuse_foreign
 from parity.faults.exported_file import exported_file
@@ -50,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
         if args.image is not None:
             raise InputError("--image: has no meaning with two files")
         located, name = locate_between_files(*files, say, **options), args.candidate.stem
-    report(located, locate_path(name))
+    report(located, locate_path(name), depth_path(name))
     if located.fault:
         sys.exit(1)
 
@@ -59,10 +62,14 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def report(located: Located, picture: Path) -> None:
-    """Print what was found, and draw it."""
+def report(located: Located, picture: Path, data: Path) -> None:
+    """Print what was found, draw it, and write it for the report of the run."""
     fault = located.fault
+    found = fault_json(fault, located.module)
     if fault is None:
+        with suppress(InputError, OSError):  # that of an earlier fault
+            refuse_foreign(data)
+            data.unlink()
         print("nothing differs beyond the limit")
     else:
         shapes = {name: value.shape for name, value in located.values.items()}
@@ -70,15 +77,17 @@ def report(located: Located, picture: Path) -> None:
     if fault and fault.errors:
         try:
             refuse_foreign(picture)
+            refuse_foreign(data)
             located.draw(picture)
             log(f"{picture}: written")
+            write_json(data, {"fault": json.loads(found), "points": located.depth()})
         except (
             InputError,
             OSError,
             ValueError,
         ) as error:  # the finding matters more than its picture
             log(f"{picture}: not drawn: {error}")
-    print(fault_json(fault, located.module))
+    print(found)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from parity.core.cli import log, run
 from parity.core.files import new_file, remove
 from parity.core.lockfile import LOCK, Output, is_as_written, locked_outputs, md5_of_folder
 from parity.core.params import Params, load_params
+from parity.core.paths import bundle_path
+from parity.core.written import files_below, is_own, read_written
 
 PIPELINE = Path("dvc.yaml")
 
@@ -29,9 +31,22 @@ def main(argv: list[str] | None = None) -> None:
         forget(orphans)
         entries = sorted({one.stage.partition("@")[2] or one.stage for one in orphans})
         log(f"{', '.join(entries)}: no longer in the pipeline: removed {len(removed)} results")
+        prune_bundles(entries)
     for one in there:
         if one not in removed:
             log(f"{one.path}: kept, as it is not what the pipeline wrote")
+
+
+def prune_bundles(models: list[str]) -> None:
+    """Remove the bundles of models, which no stage writes, where they are still as written."""
+    written = read_written()
+    for folder in map(bundle_path, models):
+        archive = folder.with_name(f"{folder.name}.zip")
+        for file in [*files_below(folder), *([archive] if archive.exists() else [])]:
+            if is_own(file, written):
+                remove(file, kept_folders=2)
+            else:
+                log(f"{file}: kept, as it is not what the project wrote")
 
 
 def orphaned_outputs(params: Params) -> list[Output]:

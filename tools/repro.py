@@ -2,8 +2,8 @@
 
 One run at a time. A dvc.lock that an interrupted run left half-written is replaced by the copy from
 before that run. A result that is no longer what its stage wrote is made again, and so is one that
-DVC restored from a damaged cache. A run that fails leaves the last good results. A folder without
-Git, such as an unpacked archive, works too.
+DVC restored from a damaged cache. A run that fails leaves the last good results. In a terminal it
+says which of how many stages runs. A folder without Git, such as an unpacked archive, works too.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from parity.core.cli import InputError, log, run, wait_for
+from parity.core.dvc_command import DVC
 from parity.core.files import locked, new_file
 from parity.core.lockfile import (
     LOCK,
@@ -29,12 +30,12 @@ from parity.core.lockfile import (
 from parity.core.params import load_params
 
 TEMPORARY = Path(".dvc/tmp")
-# DVC writes dvc.lock in place. The copy is removed when a run ends well.
+# DVC writes a dvc.lock with comments in place. The copy is removed when a run ends well.
 LOCK_BEFORE = TEMPORARY / "dvc.lock.before"
 REPLACED = TEMPORARY / "replaced"
 # DVC's list of the files that its processes use. It writes this one in place too.
 IN_USE = TEMPORARY / "rwlock"
-DVC = (sys.executable, "-m", "dvc")
+PLAIN_DVC = (sys.executable, "-m", "dvc")  # for what runs no stage
 ROUNDS = 3  # of making again what was damaged
 
 
@@ -73,7 +74,7 @@ def repro(targets: list[str]) -> int:
     missing = any(not one.path.exists() for one in locked_outputs())
     if missing and Path(".dvc/cache").exists():
         # Faster than stage by stage. What the cache lacks is made below.
-        subprocess.run([*DVC, "checkout", "--quiet"], stderr=subprocess.DEVNULL, check=False)
+        subprocess.run([*PLAIN_DVC, "checkout", "--quiet"], stderr=subprocess.DEVNULL, check=False)
         set_aside_damaged()
     for _ in range(ROUNDS):
         if LOCK.exists():
@@ -113,7 +114,7 @@ def configure() -> None:
 
 
 def set_option(name: str, value: str) -> None:
-    command = [*DVC, "config", "--local", name, value]
+    command = [*PLAIN_DVC, "config", "--local", name, value]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip() or "it failed").splitlines()[-1]

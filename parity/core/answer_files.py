@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TypeVar
+
+Files = TypeVar("Files", bound="AnswerFiles")
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,6 @@ class AnswerFiles:
     def __str__(self) -> str:
         return f"{self.page}, {self.record}, {self.picture}"
 
-    def inside(self, folder: Path) -> Self:
+    def inside(self: Files, folder: Path) -> Files:
         """The files of the same names in a folder."""
         return type(self)(*(folder / path.name for path in (self.record, self.page, self.picture)))

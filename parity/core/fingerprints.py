@@ -21,11 +21,13 @@ from parity.core.files import read_json_if_whole
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("parity", "stages")
 MODULE_NAME = re.compile(rf"\b(?:{'|'.join(PACKAGES)})(?:\.\w+)+")
+FOLDER_NAME = re.compile(rf"(?:{'|'.join(PACKAGES)})(?:/\w+)+")
 
 # The distributions that an import stands for, of the libraries that can change a result. PyTorch's
 # exporter loads onnxscript by itself.
 DISTRIBUTIONS = {
     "cv2": ("opencv-python",),
+    "jinja2": ("jinja2",),
     "matplotlib": ("matplotlib",),
     "numpy": ("numpy",),
     "onnx": ("onnx", "onnxscript"),
@@ -35,6 +37,7 @@ DISTRIBUTIONS = {
     "scipy": ("scipy",),
     "torch": ("torch", "torchvision"),
     "torchvision": ("torch", "torchvision"),
+    "vl_convert": ("vl-convert-python",),
 }
 
 # Code that only validates or looks after files cannot change a result, since DVC compares the
@@ -76,6 +79,7 @@ def fingerprint(module: str) -> dict[str, dict[str, str]]:
         elif library in PACKAGES:
             for part in _module(name).parts(definition):
                 code[f"{name}:{part.name}"] = part.digest
+                code |= {file: digest(content) for file, content in part.files.items()}
                 todo += part.targets | {(name, other) for other in part.local}
     names = {name for library in imported for name in DISTRIBUTIONS[library]}
     return {"code": dict(sorted(code.items())), "libraries": versions(names)}
@@ -100,7 +104,9 @@ class _Part:
         self.digest = digest("\n".join(map(ast.unparse, statements)))[:16]
         self.local: set[str] = set()  # names of the same module
         self.targets: set[Target] = set()
+        self.files: dict[str, bytes] = {}  # of folders that a string names
         for statement in statements:
+            self.files |= _files_in_folders(statement)
             bound = imported | {key: target for key, target in _imports(statement) if key}
             for name, attribute in _references(statement):
                 if name in bound:
@@ -151,6 +157,14 @@ def _imports(tree: ast.AST) -> Iterator[tuple[str, Target]]:
                 for name in MODULE_NAME.findall(text):
                     if found := _module_of(name):
                         yield "", (found, None)
+
+
+def _files_in_folders(tree: ast.AST) -> dict[str, bytes]:
+    """The content of each file in a folder of this project that a string names."""
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    names = [text for text in texts if isinstance(text, str) and FOLDER_NAME.fullmatch(text)]
+    files = [file for name in names for file in sorted((ROOT / name).glob("*")) if file.is_file()]
+    return {file.relative_to(ROOT).as_posix(): file.read_bytes() for file in files}
 
 
 def _attribute_of(target: Target, attribute: str | None) -> Target:

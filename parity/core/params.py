@@ -59,21 +59,29 @@ OFFLINE_WEIGHTS = ("probe", "random")  # `weights` that are computed and not rea
 
 # data/<dataset> lies beside the pipeline's own folders in data/.
 RESERVED_DATASETS = (
+    "benchmark_pipeline",
     "coverage",
+    "details",
+    "devices",
     "downloads",
     "evaluation",
-    "mended",
     "fingerprints",
+    "mended",
+    "opencv-cpp",
+    "operators",
     "predictions",
     "preprocessed",
+    "quick",
     "results",
+    "rounds",
     "settings",
     "transforms",
     "unfinished",
+    "vega",
     "versions",
 )
-# metrics/<model>.json stands beside metrics/gate.json and metrics/coverage.json.
-RESERVED_MODELS = ("coverage", "gate", "overview")
+# metrics/<model>.json stands beside metrics/gate.json and the like.
+RESERVED_MODELS = ("coverage", "gate", "operators", "overview")
 TORCHVISION = "torchvision"  # the zoo that needs no entry in `coverage.zoo`
 
 
@@ -271,6 +279,7 @@ class BackendParams(Section):
 
 class PyTorchParams(BackendParams):
     device: Literal["cpu", "cuda"]
+    memory_format: Literal["channels_last", "contiguous"] = "contiguous"
 
 
 class OpenCVParams(Section):
@@ -308,12 +317,27 @@ class BenchmarkParams(Section):
     batch_size: PerTask
     warmup: Annotated[int, Field(ge=0)]
     runs: Annotated[int, Field(ge=2)]
+    time_limit: Annotated[float, Field(gt=0)]
     confidence: Annotated[float, Field(gt=0, lt=100)]
     resamples: Annotated[int, Field(ge=100)]
+    max_load: Annotated[float, Field(gt=0, le=100)]
+    max_spread: Annotated[float, Field(gt=0)]
+    repeats: Annotated[int, Field(ge=0)]
 
 
 Relative = Annotated[float, Field(ge=0)]
 Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class QuickImages(ByTask):
+    """At least two images: the comparison of one could not fail."""
+
+    classification: Annotated[int, Field(ge=2)]
+    segmentation: Annotated[int, Field(ge=2)]
+
+
+class QuickParams(Section):
+    images: QuickImages
 
 
 class GateLimits(Section):
@@ -410,6 +434,7 @@ class Params(Section):
     """The whole of params.yaml, whose comments explain each key."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+    cluster: Text = "none"
     datasets: Annotated[dict[Name, DatasetParams], Field(min_length=1)]
     sample: SampleParams
     preprocess: Annotated[dict[Name, Profile], Field(min_length=1)]
@@ -424,6 +449,7 @@ class Params(Section):
     exact: ExactParams
     stability: StabilityParams
     benchmark: BenchmarkParams
+    quick: QuickParams
     gate: GateParams
     coverage: CoverageParams
     plot: PlotParams

@@ -5,6 +5,11 @@ from pathlib import Path
 README = Path("README.md")
 FINGERPRINTS = Path("data/fingerprints")  # what results depend on besides data and params
 SETTINGS = Path("data/settings")
+VEGA = Path("data/vega/bundle.js")  # the library of the report's charts
+GATE = Path("metrics/gate.json")  # the verdict of each model
+OVERVIEW = Path("metrics/overview.json")  # the figures that are compared between runs
+QUICK = Path("data/quick")  # where `make QUICK=1` works
+OPENCV_CPP = Path("data/opencv-cpp")  # where `make opencv-cpp` builds
 
 
 def dataset_path(dataset: str) -> Path:
@@ -40,6 +45,11 @@ def mended_path(model: str) -> Path:
 def mending_path(model: str) -> Path:
     """How that file was mended, with the proof."""
     return Path("models") / model / "mending.json"
+
+
+def bundle_path(model: str) -> Path:
+    """The model packed for the device, a folder; a zip file of the same name lies beside it."""
+    return Path("models") / model / "bundle"
 
 
 def prediction_folder(model: str, backend: str) -> Path:
@@ -92,6 +102,16 @@ def results_path(model: str) -> Path:
     return Path("data/results") / f"{model}.json"
 
 
+def rounds_path(model: str) -> Path:
+    """The time of each round of a model's benchmark: lists of ms by backend."""
+    return Path("data/rounds") / f"{model}.json"
+
+
+def details_path(model: str) -> Path:
+    """What the report shows of a model beyond its results."""
+    return Path("data/details") / f"{model}.json"
+
+
 def plot_folder(model: str) -> Path:
     """The pictures of a model."""
     return Path("plots/models") / model
@@ -102,6 +122,11 @@ def locate_path(model: str) -> Path:
     return Path("plots/locate") / f"{model}.png"
 
 
+def depth_path(model: str) -> Path:
+    """The fault of a model and the data of that chart."""
+    return Path("plots/locate") / f"{model}.json"
+
+
 def plot_data_folder(model: str) -> Path:
     """The data behind a model's pictures."""
     return Path("plots/data") / model
@@ -110,3 +135,15 @@ def plot_data_folder(model: str) -> Path:
 def reproducer_folder(model: str) -> Path:
     """The smallest graph that still shows OpenCV's fault with a model, and its report."""
     return Path("reproducers") / model
+
+
+def devices_path(model: str) -> Path:
+    """The reports of the devices on which a model's bundle was verified, side by side."""
+    return Path("data/devices") / f"{model}.json"
+
+
+def finding_files(model: str) -> tuple[Path, Path, Path]:
+    """The files that `make locate` and `make reproducer` leave about a model's fault, for the
+    report: the error by depth, the bug report, the smallest graph."""
+    folder = reproducer_folder(model)
+    return depth_path(model), folder / "REPORT.md", folder / "model.onnx"

@@ -13,11 +13,12 @@ from ruamel.yaml import YAML
 from parity.core.cli import InputError
 from parity.core.lockfile import cached, locked_outputs, md5_of
 from parity.core.params import PARAMS, DatasetParams, Params
+from parity.core.paths import QUICK
 from parity.core.written import PARTIAL, REPOSITORY, files_below, is_own, read_written
 
 PIPELINE = Path(__file__).parents[2] / "dvc.yaml"
 # Written by the project beside the outputs of dvc.yaml.
-OWN_FOLDERS = (Path(".dvc"), Path("data/coverage"), Path("data/unfinished"))
+OWN_FOLDERS = (Path(".dvc"), Path("data/coverage"), QUICK, Path("data/unfinished"))
 NOT_FILES = ("imagenet", "voc", "folders")  # values of `classes`
 ELSEWHERE = "move it elsewhere, for example to inputs/"
 

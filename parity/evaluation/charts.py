@@ -1,4 +1,4 @@
-"""The shared look of all pictures: style, colours, headers, grouped bars, reproducible files."""
+"""The shared look of all pictures: style, colours, headers, grouped rows, reproducible files."""
 
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,9 +15,11 @@ from matplotlib.ticker import LogLocator, NullLocator
 from parity.backends.contract import LABELS, failure_text
 from parity.core.files import new_file
 from parity.evaluation.results import Results
+from parity.evaluation.shown_times import MARK
 
 # From Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLORS = {"pytorch": "#e69f00", "onnxruntime": "#8a8a8a", "opencv": "#0072b2"}
+MARKERS = {"pytorch": "D", "onnxruntime": "s", "opencv": "o"}
 # Label, colour and marker; a pair with PyTorch has the colour of the other backend.
 PAIR_LOOKS = {
     "opencv_vs_pytorch": ("OpenCV against PyTorch", "#0072b2", "o"),
@@ -73,11 +75,19 @@ def new_figure(path: Path, width: float, height: float, dpi: int) -> Iterator[Fi
         figure.savefig(partial, format="png", dpi=dpi, metadata={"Software": None})
 
 
-def header(figure: Figure, title: str, subtitle: str) -> None:
-    """Write a wrapped title and subtitle at the top left, and enlarge the figure to hold them."""
+def header(
+    figure: Figure, title: str, subtitle: str, verdict: str = "", alarm: bool = False
+) -> None:
+    """Write a wrapped title, a verdict, with `alarm` in its color, and a subtitle at the top left,
+    and enlarge the figure to hold them."""
     width, body = figure.get_size_inches()
     lines = []
-    for text, size, weight, color in ((title, 12, "bold", INK), (subtitle, 8.5, "normal", FAINT)):
+    texts = (
+        (title, 12, "bold", INK),
+        (verdict, 9.5, "bold", ALARM if alarm else INK),
+        (subtitle, 8.5, "normal", FAINT),
+    )
+    for text, size, weight, color in texts:
         columns = int(72 * (width - 0.3) / (size * (0.7 if weight == "bold" else 0.58)))
         lines += [(line, size, weight, color) for line in _wrap(text, columns)]
     top = 0.12 + sum(size * 1.4 / 72 for _, size, _, _ in lines)
@@ -108,34 +118,68 @@ def bars_height(groups: int, series: int = 3) -> float:
 def grouped_bars(
     axes: Axes,
     names: Sequence[str],
-    values: dict[str, Sequence[float | None]],
+    values: Mapping[str, Sequence[float | None]],
     text: Callable[[float], str],
-    whiskers: dict[str, Sequence[float | None]] | None = None,
-    missing: dict[str, Sequence[str | None]] | None = None,
+    missing: Mapping[str, Sequence[str | None]] | None = None,
 ) -> None:
     """Draw horizontal bars from the top down: one group per name, one bar per backend.
 
-    `values` and `whiskers` hold one value per name for each backend. `text` formats the value at
-    the bar's end, behind the whisker. For a value of None, `missing` says why.
+    `values` holds one value per name for each backend. `text` formats the value at the bar's end.
+    For a value of None, `missing` says why. Bars need an axis that starts at 0.
     """
     step = bar_step(len(values))
-    for number, (backend, row) in enumerate(values.items()):
-        shift = (number - (len(values) - 1) / 2) * step
-        ends = whiskers[backend] if whiskers else [None] * len(row)
-        for group, (value, end) in enumerate(zip(row, ends, strict=True)):
-            y = group + shift
-            if value is None:
-                reason = missing[backend][group] if missing else None
-                color = ALARM if reason else INK
-                _label(axes, axes.get_xlim()[0], y, reason or "no value", color=color)
-                continue
-            axes.barh(y, value, height=0.9 * step, color=COLORS[backend])
-            if end is not None:
-                axes.plot([value, end], [y, y], color=INK, linewidth=0.8)
-                axes.plot([end], [y], "|", color=INK, markersize=5, markeredgewidth=0.8)
-            _label(axes, max(value, end or value), y, text(value))
+    for y, group, backend, value in _grouped(values):
+        if value is None:
+            _missing_label(axes, y, missing[backend][group] if missing else None)
+            continue
+        axes.barh(y, value, height=0.9 * step, color=COLORS[backend])
+        bar_label(axes, value, y, text(value))
     name_rows(axes, names)
     axes.grid(axis="x")
+
+
+def grouped_points(
+    axes: Axes,
+    names: Sequence[str],
+    values: Mapping[str, Sequence[float | None]],
+    ends: Mapping[str, Sequence[float | None]],
+    text: Callable[[float], str],
+    missing: Mapping[str, Sequence[str | None]],
+    doubtful: Sequence[bool],
+) -> None:
+    """Draw points in the rows of `grouped_bars`, each with a line to where its interval ends.
+
+    Unlike a bar, a point means the same wherever the axis starts. The points of a `doubtful` name
+    are hollow, and their values marked.
+    """
+    for y, group, backend, value in _grouped(values):
+        if value is None:
+            _missing_label(axes, y, missing[backend][group])
+            continue
+        color, end = COLORS[backend], ends[backend][group]
+        axes.plot([value, end], [y, y], color=color, linewidth=1.6)
+        axes.plot([end], [y], "|", color=color, markersize=6, markeredgewidth=1.6)
+        fill = "white" if doubtful[group] else color
+        axes.plot([value], [y], MARKERS[backend], color=color, markerfacecolor=fill, markersize=5.5)
+        shown = text(value) + (MARK if doubtful[group] else "")
+        _label(axes, end, y, shown, (7, "left"))
+    name_rows(axes, names)
+    row_rules(axes, len(names))
+    axes.grid(axis="x")
+
+
+def _grouped(
+    values: Mapping[str, Sequence[float | None]],
+) -> Iterator[tuple[float, int, str, float | None]]:
+    """Yield the row position, the group, the backend and the value of each bar or point."""
+    for number, (backend, row) in enumerate(values.items()):
+        shift = (number - (len(values) - 1) / 2) * bar_step(len(values))
+        for group, value in enumerate(row):
+            yield group + shift, group, backend, value
+
+
+def _missing_label(axes: Axes, y: float, reason: str | None) -> None:
+    _label(axes, axes.get_xlim()[0], y, reason or "no value", color=ALARM if reason else INK)
 
 
 def _label(
@@ -152,11 +196,17 @@ def _label(
     axes.annotate(text, (x, y), ha=align, va="center", fontsize=SMALL, color=color, **offset)
 
 
-def name_rows(axes: Axes, names: Sequence[str]) -> None:
+def name_rows(axes: Axes, names: Sequence[str], longest: int = 32) -> None:
     """Make the y axis one row per name, the first at the top."""
-    axes.set_yticks(range(len(names)), [truncate(name, 32) for name in names])
+    axes.set_yticks(range(len(names)), [truncate(name, longest) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
+
+
+def row_rules(axes: Axes, rows: int) -> None:
+    """Separate the rows by lines."""
+    for row in range(rows - 1):
+        axes.axhline(row + 0.5, **RULE)
 
 
 def name_columns(axes: Axes, places: Iterable[float], names: Sequence[str]) -> None:
@@ -217,9 +267,21 @@ def difference_dot(
     _label(axes, x, y, text, place, ALARM if color == ALARM else FAINT)
 
 
+def bar_label(axes: Axes, x: float, y: float, text: str) -> None:
+    """Write a value at the end of its bar."""
+    _label(axes, x, y, text)
+
+
 def failure_label(axes: Axes, y: float, text: str) -> None:
     """Write what failed at the left edge, at row position `y`."""
     _label(axes, axes.get_xlim()[0], y, text, color=ALARM)
+
+
+def limit_line(axes: Axes, x: float, top: float, bottom: float) -> None:
+    """Draw a limit from row position `top` to `bottom`, with its value beside its upper end."""
+    axes.plot([x, x], [top, bottom], color=INK, linewidth=1, linestyle=(0, (4, 2)))
+    place = {"xytext": (3, -1.5), "textcoords": "offset points"}
+    axes.annotate(f"limit {x:g}", (x, top), va="top", fontsize=SMALL, color=INK, **place)
 
 
 def right_of(axes: Axes, y: float, text: str, strong: bool = False, above: bool = False) -> None:
@@ -246,9 +308,14 @@ def pair_legend(figure: Figure) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=len(PAIR_LOOKS))
 
 
-def backend_legend(figure: Figure, backends: Iterable[str] = LABELS) -> None:
-    """Explain the colours of the backends below the drawing."""
-    handles = [Patch(color=COLORS[backend], label=LABELS[backend]) for backend in backends]
+def backend_legend(figure: Figure, backends: Iterable[str] = LABELS, points: bool = False) -> None:
+    """Explain the colours of the backends, with `points` their markers, below the drawing."""
+    handles = [
+        Line2D([], [], ls="none", marker=MARKERS[name], color=COLORS[name], label=LABELS[name])
+        if points
+        else Patch(color=COLORS[name], label=LABELS[name])
+        for name in backends
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
 
 

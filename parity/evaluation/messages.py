@@ -4,6 +4,7 @@ from parity.backends.contract import LABELS
 from parity.core.markdown import ratio_text
 from parity.evaluation.results import Stability, StabilityRun, is_number
 
+QUICK = "Quick run: few images, no times, no pictures. `make` gives the full verdict."
 MAX_FAILURE = 120  # characters of a failure's message, when it is one run among several
 
 

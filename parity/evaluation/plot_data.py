@@ -12,6 +12,7 @@ from pathlib import Path
 
 from parity.core.files import write_text
 from parity.evaluation.results import PairParity, Results
+from parity.evaluation.shown_times import mark
 
 PER_CLASS_COLUMNS = ("class", "backend", "label", "value")
 TIME_COLUMNS = ("model", "backend", "label", "median_ms", "p95_ms")
@@ -34,10 +35,13 @@ def write_per_class(
 
 
 def write_times(path: Path, models: Sequence[Results]) -> None:
+    """Write the times of each model in each backend; the label of disturbed ones is marked."""
     rows = (
-        (results.model, backend, f"{results.model} {backend}", timing.median_ms, timing.p95_ms)
+        (results.model, backend, f"{results.model} {backend}{mark(results)}", *figures)
         for results in models
+        if results.benchmark
         for backend, timing in results.benchmark.timings.items()
+        for figures in [(timing.median_ms, timing.p95_ms)]
     )
     _write_csv(path, TIME_COLUMNS, rows)
 

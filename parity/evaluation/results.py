@@ -3,7 +3,7 @@
 Nothing here imports NumPy: printing the last verdict must be instant.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -118,20 +118,35 @@ class RatioInterval:
 
 
 @dataclass(frozen=True)
+class Conditions:
+    """When a benchmark ran, and what else the machine did.
+
+    `load_before` and `load` are what other processes took of the processors' time before and during
+    the rounds, in percent, None where the system does not count it. `spread` is the interquartile
+    range of each backend's rounds, in percent of their median. `measurements` is how often it was
+    measured. `disturbed` says which bound is exceeded, None if none is.
+    """
+
+    date: str
+    load_before: float | None
+    load: float | None
+    spread: dict[str, float]
+    measurements: int
+    disturbed: str | None
+
+
+@dataclass(frozen=True)
 class Benchmark:
-    """The timings by backend, and the ratio of OpenCV's median to the reference's."""
+    """The timings by backend, the ratio of OpenCV's median to the reference's, and where and how
+    they were measured."""
 
     blob: tuple[int, ...]
     runs: int
     timings: dict[str, Timing]
     ratio: float | None
     ratio_interval: RatioInterval
+    conditions: Conditions
     environment: dict[str, Any]
-
-    @property
-    def medians(self) -> dict[str, float]:
-        """The median time in ms by backend."""
-        return {backend: timing.median_ms for backend, timing in self.timings.items()}
 
 
 @dataclass(frozen=True)
@@ -139,7 +154,8 @@ class Results:
     """Everything measured of a model, by backend or by pair.
 
     A backend that failed has an entry in `failures` and none in `scores` and `nonfinite`, or none
-    in the benchmark's `timings`. `published` is the accuracy published with the weights.
+    in the benchmark's `timings`. Without a `benchmark`, `untimed` says why. `published` is the
+    accuracy published with the weights.
     """
 
     model: str
@@ -152,9 +168,10 @@ class Results:
     exact: Exactness
     failures: dict[str, dict[str, str]]
     stability: Stability
-    benchmark: Benchmark
+    benchmark: Benchmark | None
     published: float | None
     mending: MendedFile | None = None
+    untimed: str | None = None
 
     @property
     def metric(self) -> str:
@@ -171,6 +188,15 @@ class Results:
         """OpenCV against the reference; None where either has no outputs."""
         return self.parity.get(f"opencv_vs_{self.reference}")
 
+    @property
+    def medians(self) -> dict[str, float]:
+        """The median time in ms by backend, none without a benchmark."""
+        timings = self.benchmark.timings if self.benchmark else {}
+        return {backend: timing.median_ms for backend, timing in timings.items()}
+
+    def without_times(self, reason: str) -> "Results":
+        return replace(self, benchmark=None, untimed=reason)
+
 
 _RESULTS, _BENCHMARK, _STABILITY = map(TypeAdapter, (Results, Benchmark, Stability))
 
@@ -180,28 +206,19 @@ def is_number(figure: float | None) -> bool:
     return figure is not None and figure == figure
 
 
-def gather_results(model: str, task: Task) -> Results:
+def gather_results(model: str, task: Task, untimed: str | None = None) -> Results:
     """Put together what evaluate, benchmark, stability and weights wrote about a model.
 
-    Where a backend failed both in the evaluation and in the benchmark, the evaluation's failure
-    counts. Raises Damaged where one of their files holds something else.
+    With `untimed`, the reason why there is no benchmark, its file is not read. Where a backend
+    failed both in the evaluation and in the benchmark, the evaluation's failure counts. Raises
+    Damaged where one of their files holds something else.
     """
     metrics = read_json(metrics_path(model), _with_outputs)
-    times = read_json(benchmark_path(model))
     published = read_json(source_path(model), lambda source: _published_accuracy(source, task))
     stability = read_json(stability_path(model), _STABILITY.validate_python)
     evaluated = [backend for backend in BACKENDS if backend in metrics]
     reference = reference_of(evaluated)
-    with reading(benchmark_path(model)):
-        benchmark = _BENCHMARK.validate_python(
-            {
-                "timings": {backend: times[backend] for backend in BACKENDS if backend in times},
-                "ratio": times[f"opencv_over_{reference}"],
-                "ratio_interval": times[f"opencv_over_{reference}_interval"],
-                **{key: times[key] for key in ("blob", "runs", "environment")},
-            }
-        )
-        failures = dict(times.get("failures", {}))
+    benchmark, failures = (None, {}) if untimed else _read_benchmark(model, reference)
     with reading(metrics_path(model)):
         failures |= metrics.get("failures", {})
         return _RESULTS.validate_python(
@@ -224,8 +241,24 @@ def gather_results(model: str, task: Task) -> Results:
                 "benchmark": benchmark,
                 "published": published,
                 "mending": metrics.get("mending"),
+                "untimed": untimed,
             }
         )
+
+
+def _read_benchmark(model: str, reference: str) -> tuple[Benchmark, dict[str, dict[str, str]]]:
+    """Return what benchmark wrote, and the failures of backends in it."""
+    times = read_json(benchmark_path(model))
+    with reading(benchmark_path(model)):
+        benchmark = _BENCHMARK.validate_python(
+            {
+                "timings": {backend: times[backend] for backend in BACKENDS if backend in times},
+                "ratio": times[f"opencv_over_{reference}"],
+                "ratio_interval": times[f"opencv_over_{reference}_interval"],
+                **{key: times[key] for key in ("blob", "runs", "conditions", "environment")},
+            }
+        )
+        return benchmark, dict(times.get("failures", {}))
 
 
 def _with_outputs(metrics: dict) -> dict:

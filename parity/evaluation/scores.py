@@ -1,5 +1,6 @@
 """Accuracy of classification and segmentation, and parity of two backends' outputs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -96,6 +97,24 @@ def class_iou(confusion: np.ndarray) -> np.ndarray:
     right = confusion.diagonal()
     predicted = confusion.sum(axis=0)[: len(confusion)]
     return 100 * _divide(right, predicted + confusion.sum(axis=1) - right)
+
+
+def most_confused(counts: np.ndarray, most: int) -> list[tuple[int, int]]:
+    """Return the class ids (true, predicted) of the most frequent mistakes, at most `most` of them,
+    the most frequent first, those alike by id; `counts`, (C, C) or (C, C + 1), is a confusion
+    matrix of `count_pairs` with or without the column of no class."""
+    mistakes = counts.copy()
+    np.fill_diagonal(mistakes, 0)
+    order = np.argsort(-mistakes, axis=None, kind="stable")[:most]
+    return [divmod(place, counts.shape[1]) for place in order.tolist() if mistakes.flat[place]]
+
+
+def by_lowest_iou(iou: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the ids of the classes that have an IoU in any backend, the lowest of any backend
+    first, those alike by id: int64 (N,); `iou` has that of each class, (C,), by backend."""
+    lowest = np.fmin.reduce(list(iou.values()))  # a NaN only where all are
+    defined = np.flatnonzero(~np.isnan(lowest))
+    return defined[np.argsort(lowest[defined], kind="stable")]
 
 
 def class_recall(confusion: np.ndarray) -> np.ndarray:

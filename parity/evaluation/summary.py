@@ -14,6 +14,7 @@ from parity.core.markdown import (
 )
 from parity.evaluation.messages import nonfinite_text, stability_text
 from parity.evaluation.results import PairParity, Results
+from parity.evaluation.shown_times import mark, time_notes
 from parity.evaluation.verdict import VACUOUS, is_vacuous
 
 HEADINGS = LABELS | {"onnxruntime": "ORT"}  # the table is wide enough
@@ -45,7 +46,7 @@ def summary_table(models: Sequence[Results], least_spread: float) -> str:
 def _cells(results: Results, published: bool, least_spread: float) -> list[str]:
     parity = results.parity_with_reference or NOT_COMPARED
     steps = [results.parity.get(pair, NOT_COMPARED) for pair in STEPS]
-    medians = results.benchmark.medians
+    medians = results.medians
     cells = [results.model, results.task, str(results.images)]
     cells += [accuracy_text(results.published)] if published else []
     cells += [accuracy_text(results.accuracy.get(name)) for name in BACKENDS]
@@ -53,8 +54,10 @@ def _cells(results: Results, published: bool, least_spread: float) -> list[str]:
     cells += [ratio_text(results.exact.ratio.get("opencv"))]
     cells += [difference_text(step.rel) for step in steps]
     cells += [agreement_or_vacuous(parity, least_spread)]
-    cells += [milliseconds(medians[name]) if name in medians else NOTHING for name in BACKENDS]
-    return [*cells, _ratio_text(results)]
+    for name in BACKENDS:
+        is_timed = name in medians
+        cells.append(milliseconds(medians[name]) + mark(results) if is_timed else NOTHING)
+    return [*cells, speed_text(results)]
 
 
 def has_published(models: Sequence[Results]) -> bool:
@@ -76,20 +79,19 @@ def milliseconds(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
-def _ratio_text(results: Results) -> str:
-    ratio, interval = results.benchmark.ratio, results.benchmark.ratio_interval
-    mark = "" if results.reference == "pytorch" else "ORT: "
-    if ratio is None:
-        return mark + NOTHING
-    if interval.low is None or interval.high is None:
-        return f"{mark}{ratio:.2f}"
-    return f"{mark}{ratio:.2f} ({interval.low:.2f}-{interval.high:.2f})"
+def speed_text(results: Results) -> str:
+    """Return the ratio of OpenCV's median time to the reference's, with its interval."""
+    reference = "" if results.reference == "pytorch" else "ORT: "
+    if results.benchmark is None or results.benchmark.ratio is None:
+        return reference + NOTHING
+    interval, text = results.benchmark.ratio_interval, f"{results.benchmark.ratio:.2f}"
+    if interval.low is not None and interval.high is not None:
+        text += f" ({interval.low:.2f}-{interval.high:.2f})"
+    return reference + text + mark(results)
 
 
 def summary_notes(models: Sequence[Results], least_spread: float) -> str:
     """Explain the columns of the table, list what went wrong, and describe the machine."""
-    confidences = sorted({results.benchmark.ratio_interval.confidence for results in models})
-    confidence = "/".join(f"{value:g}" for value in confidences)
     columns = (
         "%: accuracy, of classification acc@1, of segmentation the mean IoU. ORT: ONNX Runtime."
         " l1, linf: mean and largest absolute difference of OpenCV's and PyTorch's logits; rel:"
@@ -97,9 +99,15 @@ def summary_notes(models: Sequence[Results], least_spread: float) -> str:
         " float64 gives, over PyTorch's own; 1.0 is as exact as PyTorch. export, engine: rel of the"
         " two steps, ONNX Runtime against PyTorch and OpenCV against ONNX Runtime. agree: images or"
         " pixels with the same class."
-        f" ms: median time of a forward pass; OpenCV/PyTorch: their ratio and its {confidence} %"
-        " confidence interval."
     )
+    timed = [results.benchmark for results in models if results.benchmark]
+    if timed:
+        confidences = sorted({one.ratio_interval.confidence for one in timed})
+        confidence = "/".join(f"{value:g}" for value in confidences)
+        columns += (
+            " ms: median time of a forward pass; OpenCV/PyTorch: their ratio and its"
+            f" {confidence} % confidence interval."
+        )
     if has_published(models):
         columns += " published: torchvision's figure for the weights, on the original dataset."
     if any(results.reference != "pytorch" for results in models):
@@ -113,8 +121,8 @@ def summary_notes(models: Sequence[Results], least_spread: float) -> str:
             " vacuous: the reference's outputs are so alike that the backends could only agree;"
             " `make gate` says what to do."
         )
-    texts = [columns, *problems(models), environment_text(models)]
-    return "\n\n".join(textwrap.fill(text, 100) for text in texts) + "\n"
+    texts = [columns, *problems(models), *time_notes(models), environment_text(models)]
+    return "\n\n".join(textwrap.fill(text, 100) for text in texts if text) + "\n"
 
 
 def problems(models: Sequence[Results]) -> list[str]:
@@ -135,7 +143,11 @@ def problems(models: Sequence[Results]) -> list[str]:
 
 
 def environment_text(models: Sequence[Results]) -> str:
-    """Describe the blobs and the machine of the times, and warn where the machines differ."""
+    """Say what was timed, where and when, and warn where the environments differ; empty without
+    times."""
+    models = [results for results in models if results.benchmark]
+    if not models:
+        return ""
     blobs: dict[str, list[str]] = {}
     for results in models:
         blobs.setdefault("x".join(map(str, results.benchmark.blob)), []).append(results.model)
@@ -148,7 +160,9 @@ def environment_text(models: Sequence[Results]) -> str:
         where = results.benchmark.environment
         opencv = {key: value for key, value in where["opencv"].items() if key not in SETUP}
         machines.setdefault(json.dumps(where | {"opencv": opencv}), []).append(results)
-    text = f"Blob, NCHW: {sizes}. {'; '.join(map(_machine_text, machines.values()))}."
+    days = sorted({results.benchmark.conditions.date[:10] for results in models})
+    when = f"measured {' to '.join(dict.fromkeys((days[0], days[-1])))}"
+    text = f"Blob, NCHW: {sizes}. {'; '.join(map(_machine_text, machines.values()))}, {when}."
     if len(machines) > 1:
         text += " Measured in different environments: do not compare the times of different models."
     return text

@@ -102,6 +102,12 @@ def gate_limits(params: Params, name: str, exactness_known: bool = False) -> Lim
     return Limits(**limits if exactness_known else limits | {"exactness": None})
 
 
+def verdict_of(results: Results, params: Params) -> Verdict:
+    """Judge one model by the gate of params.yaml."""
+    limits = gate_limits(params, results.model, results.exact.is_known)
+    return judge(results, limits, params.gate.spread)
+
+
 def judge(results: Results, limits: Limits, least_spread: float) -> Verdict:
     """Judge one model: FAIL with every finding, else VACUOUS where nothing could have failed."""
     failures = [

@@ -9,8 +9,10 @@ from parity.core.markdown import (
     markdown_table,
     ratio_text,
 )
+from parity.evaluation.messages import QUICK
 from parity.evaluation.results import Results
-from parity.evaluation.verdict import FAIL, OWNERS, PASS, VACUOUS, Verdict
+from parity.evaluation.shown_times import is_disturbed
+from parity.evaluation.verdict import FAIL, OWNERS, PASS, VACUOUS, Verdict, parse_verdict
 
 WORST_FIRST = (FAIL, VACUOUS, PASS)
 
@@ -20,8 +22,16 @@ def worst_verdict(verdicts: Mapping[str, Verdict]) -> str:
     return next(worst for worst in WORST_FIRST if worst in found)
 
 
-def verdict_report(verdicts: Mapping[str, Verdict]) -> str:
-    """Return the table, a line per finding, and how many models got each verdict."""
+def parse_gate(content: dict) -> tuple[str, dict[str, Verdict], bool]:
+    """Return the worst verdict in metrics/gate.json, that of each model, and whether the run was a
+    quick one."""
+    verdicts = {name: parse_verdict(found) for name, found in content["models"].items()}
+    return content["verdict"], verdicts, content.get("quick", False)
+
+
+def verdict_report(verdicts: Mapping[str, Verdict], is_quick: bool = False) -> str:
+    """Return the table, a line per finding, and how many models got each verdict; of a quick run,
+    with its mark above and below."""
     lines = []
     for name, verdict in verdicts.items():
         for kind, findings in (("FAIL", verdict.failures), ("ties", verdict.ties)):
@@ -29,8 +39,9 @@ def verdict_report(verdicts: Mapping[str, Verdict]) -> str:
                 lines.append(f"{name}: {kind}: {finding.words}; owner: {OWNERS[finding.owner]}")
         if verdict.vacuous:
             lines.append(f"{name}: vacuous, not passed: {verdict.vacuous}")
-    lines.append(count_text(verdicts))
-    return verdict_table(verdicts) + "\n" + "".join(f"{line}\n" for line in lines)
+    lines.append(count_text(verdicts) + (" (quick run)" if is_quick else ""))
+    title = f"{QUICK}\n\n" if is_quick else ""
+    return title + verdict_table(verdicts) + "\n" + "".join(f"{line}\n" for line in lines)
 
 
 def verdict_table(verdicts: Mapping[str, Verdict]) -> str:
@@ -64,10 +75,12 @@ def count_text(verdicts: Mapping[str, Verdict]) -> str:
 def overview(results: Results, verdict: Verdict) -> dict:
     """Return what `dvc metrics diff` and `dvc exp show` compare of one model.
 
-    Figures that vary a little with the machine keep three significant digits.
+    Figures that vary a little with the machine keep three significant digits. The times name the
+    machine, and say if they are disturbed.
     """
-    medians = results.benchmark.medians
+    medians = results.medians
     timed = [backend for backend in (results.reference, "opencv") if backend in medians]
+    machine = {"machine": results.benchmark.environment["identity"]} if timed else {}
     return {
         "verdict": verdict.verdict,
         results.metric: results.accuracy,
@@ -75,6 +88,8 @@ def overview(results: Results, verdict: Verdict) -> dict:
         "rel": three_digits(verdict.rel),
         "agreement": verdict.agreement,
         "ms": {backend: three_digits(medians[backend]) for backend in timed},
+        **machine,
+        **({"disturbed": True} if is_disturbed(results) else {}),
     }
 
 

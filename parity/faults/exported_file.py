@@ -16,12 +16,13 @@ CHANGED = 1  # exit code of `dvc status --quiet`
 
 
 @contextmanager
-def exported_file(name: str, mended: bool = False) -> Iterator[Path]:
+def exported_file(name: str, mended: bool = False, is_timed: bool = False) -> Iterator[Path]:
     """Yield the path of a model's ONNX file, or of the one that OpenCV reads, which may be mended;
     raises InputError where the file is missing or names data outside its folder.
 
-    On exit, warn if the file is stale: DVC says so in the background, as it takes seconds. Of the
-    settings, DVC sees what the last run wrote; params.yaml may say something else by now.
+    On exit, warn if the file is stale. DVC says so in the background, as it takes a while; with
+    `is_timed` it ends before the block begins. Of the settings, DVC sees what the last run wrote;
+    params.yaml may say something else by now.
     """
     path, stages = onnx_path(name), [f"export_onnx@{name}"]
     if mended:
@@ -36,6 +37,8 @@ def exported_file(name: str, mended: bool = False) -> Iterator[Path]:
         command = [sys.executable, "-m", "dvc", "status", "--quiet", *stages]
         streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         status = subprocess.Popen(command, **streams)
+        if is_timed:
+            status.wait()
     try:
         yield path
     finally:

@@ -34,10 +34,10 @@ from parity.faults.settings import (
     on_cpu,
 )
 from parity.graphs.difference import Difference, compare
-from parity.graphs.graph import load_model, output_names
+from parity.graphs.graph import load_model, output_names, producers
 from parity.graphs.matching import compare_pairs, differs_inside, names_in_common
 from parity.graphs.pairing import output_pairs
-from parity.graphs.provenance import source_module
+from parity.graphs.provenance import node_name, source_module
 from parity.graphs.tolerance import Tolerance, measured_tolerance
 from parity.graphs.values import ComputedValues, all_values, compute_values
 
@@ -63,6 +63,30 @@ class Located:
         if fault.module or fault.node is None:
             return fault.module
         return source_module(fault.node)[0]
+
+    def depth(self) -> list[dict]:
+        """Describe each measured tensor in the order of the network: `place`, `tensor`, `node`,
+        `op_type` and `module`, None where unknown, `rel`, None where nothing can be compared,
+        `limit`, and what was `found` in words."""
+        fault, made = self.fault, producers(self.model)
+        points = []
+        for place, tensor in enumerate(fault.order):
+            if tensor not in fault.errors:
+                continue
+            error, node = fault.errors[tensor], made.get(tensor)
+            points.append(
+                {
+                    "place": place,
+                    "tensor": tensor,
+                    "node": node and node_name(node),
+                    "op_type": node and node.op_type,
+                    "module": source_module(node)[0] if node else None,
+                    "rel": error.finite_rel,
+                    "limit": fault.limits.get(tensor, fault.limit),
+                    "found": error.text(),
+                }
+            )
+        return points
 
     def draw(self, path: Path) -> None:
         """Draw the measured differences by depth; raises OSError or ValueError where it fails."""

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import onnx
 import torch
-import torchvision
 
 from parity.core.cli import InputError
 from parity.core.params import PARAMS, ExportParams, ModelParams, Params, Task
+from parity.networks.light_torchvision import torchvision
 from parity.preprocessing.profile import how_turned, read_exif, read_normalization, read_size
 
 INPUT, OUTPUT = "input", "output"
@@ -48,7 +48,7 @@ def export(
             error = error.__cause__
         reason = " ".join(str(error).split())[:300]
         where = f"exporter {params.exporter}, opset {params.opset}"
-        raise InputError(f"{path.parent.name}: cannot be exported ({where}): {reason}") from None
+        raise InputError(f"cannot be exported ({where}): {reason}") from None
 
 
 @contextmanager

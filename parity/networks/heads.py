@@ -1,8 +1,9 @@
 """The layers that compute a network's logits."""
 
 import torch
-import torchvision
 from torch import nn
+
+from parity.networks.light_torchvision import torchvision
 
 
 class NoHead(Exception):

@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from torch import nn
-from torchvision.models import WeightsEnum
 
 from parity.core.cli import InputError
 from parity.core.fingerprints import stamp
@@ -15,6 +13,7 @@ from parity.core.params import PARAMS, ModelParams, Task
 from parity.core.paths import weights_path
 from parity.networks.checkpoints import load_state, read_checkpoint
 from parity.networks.factory import build_from_factory, factory_files
+from parity.networks.light_torchvision import WeightsEnum, torchvision
 from parity.preprocessing.splits import read_classes
 
 # Networks whose published weights expect input scaled to -1..1, and which rescale it themselves.

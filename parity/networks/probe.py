@@ -11,10 +11,10 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from parity.core.class_ids import IGNORED
 from parity.networks.heads import NoHead, find_linear_heads
+from parity.networks.light_torchvision import torchvision
 
 # The logits fitted for "not this class" and "this class": far enough apart for a confident softmax.
 TARGET_OFF, TARGET_ON = 0.0, 10.0
@@ -55,9 +55,9 @@ def damp_residuals(network: nn.Module, scale: float) -> None:
     would have no effect.
     """
     for block in network.modules():
-        if isinstance(block, BasicBlock):
+        if isinstance(block, torchvision.models.resnet.BasicBlock):
             nn.init.constant_(block.bn2.weight, scale)
-        elif isinstance(block, Bottleneck):
+        elif isinstance(block, torchvision.models.resnet.Bottleneck):
             nn.init.constant_(block.bn3.weight, scale)
 
 

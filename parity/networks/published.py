@@ -12,13 +12,12 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import torch
-import torchvision
-from torchvision.models import WeightsEnum
 
 from parity.core.cli import InputError, log
 from parity.core.files import open_regular
 from parity.core.http import downloading
 from parity.networks.checkpoints import unpickling_reason
+from parity.networks.light_torchvision import WeightsEnum, torchvision
 
 CHUNK_BYTES = 1 << 20
 

@@ -10,10 +10,12 @@ from itertools import chain
 
 import torch
 from torch import nn
-from torchvision.models.regnet import ResBottleneckBlock
 
 from parity.networks.heads import find_heads
+from parity.networks.light_torchvision import torchvision
 from parity.networks.probe import calibrate, damp_residuals
+
+ResBottleneckBlock = torchvision.models.regnet.ResBottleneckBlock
 
 # Where features hardly differ between images, the head amplifies them no further: it would amplify
 # their rounding errors too.

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torchvision.models import WeightsEnum, get_model_weights
 from tqdm import tqdm
 
 from parity.core.cli import InputError, log
@@ -14,6 +13,7 @@ from parity.core.params import OFFLINE_WEIGHTS, PARAMS, ModelParams, Params
 from parity.networks.checkpoints import load_state, no_plain_tensor, read_checkpoint
 from parity.networks.factory import reason_of
 from parity.networks.heads import NoHead
+from parity.networks.light_torchvision import WeightsEnum, torchvision
 from parity.networks.network import Logits, build, check_name, pick_output, published_weights
 from parity.networks.probe import calibrate, damp_residuals, fit_head, seeded
 from parity.networks.published import load_published
@@ -37,7 +37,7 @@ def find_weights(name: str, model: ModelParams) -> WeightsSource:
     names: tuple[str, ...] = OFFLINE_WEIGHTS
     if not model.factory:
         check_name(name, model.task)
-        names += tuple(get_model_weights(name).__members__)
+        names += tuple(torchvision.models.get_model_weights(name).__members__)
     if model.weights in OFFLINE_WEIGHTS:
         return None
     path = Path(model.weights).expanduser()

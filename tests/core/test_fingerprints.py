@@ -50,8 +50,9 @@ def main():
     from parity import late
 
     command = "from parity.child import serve; serve()"
-    return used() + CONSTANT + late.value(), command
+    return used() + CONSTANT + late.value(), command, "parity/pages"
 ''',
+    "parity/pages/page.html": "<p>{{ text }}</p>",
     "parity/late.py": "def value():\n    return 5\n\n\ndef never():\n    return 6\n",
 }
 
@@ -82,6 +83,7 @@ COUNTS = {
     "a constant": ("parity/library.py", "CONSTANT = 3", "CONSTANT = 5"),
     "an import inside a function": ("parity/late.py", "return 5", "return 7"),
     "a module that a string names": ("parity/child.py", "return 1", "return 2"),
+    "a file in a folder that a string names": ("parity/pages/page.html", "<p>", "<b>"),
     "what runs on import": ("parity/library.py", "def used", "print('imported')\n\n\ndef used"),
     "the module itself": ("stages/one.py", "used() + CONSTANT", "used() * CONSTANT"),
 }

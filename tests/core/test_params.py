@@ -1,4 +1,5 @@
 import json
+import re
 from functools import partial
 
 import pytest
@@ -7,6 +8,8 @@ from helpers.params import MISSING, SMALL, changed, model_entry, write_params
 from helpers.refusals import refused
 
 from parity.core.params import (
+    RESERVED_DATASETS,
+    RESERVED_MODELS,
     DynamicAxes,
     ExportParams,
     count_kept,
@@ -359,3 +362,12 @@ def test_check_params_refuses_what_cannot_run(project, changes, expected):
     write_params(project, changes)
     with refused(f"params.yaml: {expected}"):
         check_params.main([])
+
+
+def test_no_dataset_and_no_model_takes_the_name_of_a_folder_or_file_of_the_projects():
+    rooms = [ROOT / name for name in ("parity", "stages", "tools")]
+    files = [ROOT / "dvc.yaml", *(file for room in rooms for file in room.rglob("*.py"))]
+    text = "".join(file.read_text("utf-8") for file in files)
+    folders = set(re.findall(r'\bdata/([\w-]+)(?=[/"\s,)])', text)) - {"light"}  # an example
+    assert folders <= set(RESERVED_DATASETS) and len(folders) > 15
+    assert set(re.findall(r"\bmetrics/([\w-]+)\.json", text)) == set(RESERVED_MODELS)

@@ -1,9 +1,10 @@
 """The CSV files behind the pictures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from helpers.results import ENGINE, EXPORT, NO_EXACT_ANSWER, SUM, faithful, without
+from helpers.results import BENCHMARK, ENGINE, EXPORT, NO_EXACT_ANSWER, SUM, faithful, without
 
 from parity.evaluation.plot_data import (
     write_accuracy,
@@ -45,6 +46,14 @@ def test_times_and_accuracy_have_a_row_per_model_and_backend(tmp_path):
         "one,pytorch,one pytorch,acc@1,90.0",
     ]
     assert len(lines(tmp_path / "accuracy.csv")) == 1 + 3 + 2
+
+
+def test_disturbed_times_are_marked_and_foreign_ones_left_out(tmp_path):
+    conditions = replace(BENCHMARK.conditions, disturbed="others took 60 %")
+    disturbed = faithful(benchmark=replace(BENCHMARK, conditions=conditions))
+    write_times(tmp_path / "times.csv", [disturbed, faithful().without_times("elsewhere")])
+    labels = [line.split(",")[2] for line in lines(tmp_path / "times.csv")[1:]]
+    assert labels == [f"squeezenet1_1 {name}†" for name in ("pytorch", "onnxruntime", "opencv")]
 
 
 def test_exactness_has_a_row_per_model_and_backend_and_a_ratio_for_each_candidate(tmp_path):

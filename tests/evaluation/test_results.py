@@ -1,10 +1,10 @@
 """A model's results: how they are gathered from the stages' files, and come back from their own."""
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
-from helpers.results import faithful, without
+from helpers.results import BENCHMARK, faithful, without
 
 from parity.core.files import write_json
 from parity.core.paths import benchmark_path, metrics_path, source_path, stability_path
@@ -34,6 +34,7 @@ def write_stages_files(metrics: dict, times: dict, published: dict | None = None
     interval = {"low": 0.4, "high": 0.6, "confidence": 95.0}
     environment = {"cpu": "a processor", "opencv": {"threads": 2}}
     measured = {"batch_size": 1, "runs": 3, "blob": [1, 3, 64, 64], "environment": environment}
+    measured["conditions"] = asdict(BENCHMARK.conditions)
     for reference in ("pytorch", "onnxruntime"):
         measured[f"opencv_over_{reference}"] = 0.5
         measured[f"opencv_over_{reference}_interval"] = interval
@@ -60,7 +61,7 @@ def test_the_files_of_a_model_become_one_typed_value(project):
     assert results.scores["opencv"] == {"acc@1": 80.0, "acc@5": 99.0}
     assert results.parity_with_reference == PairParity(**FIGURES)
     assert results.benchmark.timings["opencv"] == Timing(**TIMING)
-    assert results.benchmark.medians == {"pytorch": 2.0, "opencv": 2.0}
+    assert results.medians == {"pytorch": 2.0, "opencv": 2.0}
     assert results.benchmark.ratio_interval == RatioInterval(0.4, 0.6, 95.0)
     assert results.benchmark.blob == (1, 3, 64, 64)
     assert results.stability.runs[0].name == "again" and results.stability.stable is True
@@ -73,6 +74,16 @@ def test_a_model_that_is_an_onnx_file_has_onnx_runtime_as_its_reference(project)
     results = gather_results(NAME, "classification")
     assert (results.reference, results.benchmark.ratio) == ("onnxruntime", 0.7)
     assert results.parity_with_reference == PairParity(**FIGURES)
+
+
+def test_without_a_benchmark_the_reason_is_in_its_place(project):
+    metrics = {"pytorch": scored(90.0), "opencv": scored(90.0), "parity": {}}
+    write_stages_files(metrics, {})
+    benchmark_path(NAME).unlink()
+    results = gather_results(NAME, "classification", untimed="no time")
+    assert (results.benchmark, results.untimed, results.medians) == (None, "no time", {})
+    write_results(results)
+    assert read_results(NAME) == results
 
 
 def test_failures_of_both_stages_are_gathered_and_the_evaluations_counts(project):

@@ -68,6 +68,26 @@ def test_a_failed_backend_leaves_dashes():
     assert found["export"] == "1.0e-06"
 
 
+def test_disturbed_times_are_marked_with_the_reason_below():
+    conditions = replace(BENCHMARK.conditions, disturbed="others took 60 %")
+    results = faithful(benchmark=replace(BENCHMARK, conditions=conditions))
+    found = cells(results)
+    assert (found["PyTorch ms"], found["ORT ms"], found["OpenCV ms"]) == ("4.0†", "1.0†", "2.0†")
+    assert found["OpenCV/PyTorch"] == "0.50 (0.40-0.60)†"
+    notes = summary_notes([results, faithful(model="calm")], SPREAD)
+    assert "\n† squeezenet1_1: disturbed: others took 60 %.\n" in notes
+    assert "`dvc repro --force --single-item benchmark@MODEL`" in notes and "† calm" not in notes
+
+
+def test_without_times_there_are_dashes_and_the_reason_once():
+    results = faithful().without_times("measured on another machine")
+    found = cells(results)
+    assert {found[name] for name in ("PyTorch ms", "OpenCV ms", "OpenCV/PyTorch")} == {"-"}
+    notes = summary_notes([results, replace(results, model="two")], SPREAD)
+    assert "\nsqueezenet1_1, two: no times: measured on another machine.\n" in notes
+    assert "a processor" not in notes and "confidence" not in notes
+
+
 def test_a_model_without_pytorch_is_compared_with_onnx_runtime():
     found = cells(onnx_only(rel=2e-6))
     assert (found["PyTorch %"], found["rel"]) == ("-", "2.0e-06")
@@ -142,7 +162,7 @@ def test_times_of_different_machines_are_not_to_be_compared():
     other = faithful(benchmark=replace(BENCHMARK, environment=environment, blob=(1, 3, 32, 32)))
     assert environment_text([faithful()]) == (
         "Blob, NCHW: 1x3x64x64. a processor, cores 2, threads 2; PyTorch 2.15.0, ONNX Runtime"
-        " 1.31.1, OpenCV 5.0.0 (engine auto, backend default, target cpu)."
+        " 1.31.1, OpenCV 5.0.0 (engine auto, backend default, target cpu), measured 2026-01-31."
     )
     text = environment_text([faithful(), faithful(), other])
     assert text.startswith("Blob, NCHW: 1x3x64x64 (2 models), 1x3x32x32 (squeezenet1_1). ")
@@ -155,7 +175,7 @@ def test_an_engine_of_a_models_own_is_no_other_machine():
     text = environment_text([faithful(), faithful(model="vgg11", benchmark=own), faithful()])
     assert text.endswith(
         "OpenCV 5.0.0 (engine auto, backend default, target cpu: 2 models; engine classic, backend"
-        " default, target cpu: vgg11)."
+        " default, target cpu: vgg11), measured 2026-01-31."
     )
 
 

@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 
 from parity.backends.contract import BackendFailure
-from parity.backends.isolated import IsolatedForward
+from parity.backends.isolated import IsolatedForward, timed
 from parity.core.params import BenchmarkParams, PerTask
-from parity.evaluation.timing import measure, seconds_of, summarise
+from parity.evaluation import timing
+from parity.evaluation.timing import (
+    Measurement,
+    measure,
+    measure_undisturbed,
+    spread_of,
+    summarise,
+)
 
 
 def sleep_and_return(blob: np.ndarray) -> np.ndarray:
@@ -21,7 +28,8 @@ def load_sleeping():
 
 
 def options(runs: int, warmup: int = 0, **changes) -> BenchmarkParams:
-    fields = {"confidence": 95, "resamples": 500} | changes
+    fields = {"confidence": 95, "resamples": 500, "max_load": 10, "max_spread": 25, "repeats": 2}
+    fields |= {"time_limit": 60} | changes
     batch_size = PerTask(classification=1, segmentation=1)
     return BenchmarkParams(batch_size=batch_size, warmup=warmup, runs=runs, **fields)
 
@@ -33,11 +41,11 @@ def times(pytorch: list, opencv: list) -> dict[str, np.ndarray]:
 # Measuring
 
 
-def test_each_backend_runs_once_per_round_and_warm_up_rounds_do_not_count():
+def test_each_backend_is_timed_once_per_round_and_warm_up_rounds_do_not_count():
     ran = []
     backends = {name: lambda blob, name=name: ran.append(name) for name in ("pytorch", "opencv")}
     measured, failures = measure(backends, np.zeros(1), options(3, warmup=2), "mine")
-    assert ran == ["pytorch", "opencv"] * 5 and not failures
+    assert ran == ["pytorch", "pytorch", "opencv", "opencv"] * 5 and not failures
     assert {name: values.shape for name, values in measured.items()} == {
         "pytorch": (3,),
         "opencv": (3,),
@@ -45,8 +53,40 @@ def test_each_backend_runs_once_per_round_and_warm_up_rounds_do_not_count():
     assert all((values > 0).all() and (values < 1000).all() for values in measured.values())
 
 
-def fails_in_round(number: int):
-    """A forward pass that fails from one round on."""
+def test_the_pass_after_another_backends_is_not_the_one_that_is_timed():
+    """It finds the threads of the backend asleep and its memory out of the cache."""
+    last = ""
+
+    def pass_of(name: str):
+        def forward(blob: np.ndarray) -> None:
+            nonlocal last
+            time.sleep(0.05 if last != name else 0)
+            last = name
+
+        return forward
+
+    backends = {name: pass_of(name) for name in ("pytorch", "opencv")}
+    measured, _ = measure(backends, np.zeros(1), options(3), "mine")
+    assert all((values < 25).all() for values in measured.values())
+
+
+@pytest.mark.parametrize(("runs", "rounds"), [(3, 3), (5, 5), (20, 5)])
+def test_rounds_that_take_too_long_are_fewer_but_five(runs, rounds):
+    backends = {name: lambda blob: time.sleep(0.01) for name in ("pytorch", "opencv")}
+    measured, _ = measure(backends, np.zeros(1), options(runs, time_limit=0.01), "mine")
+    assert [len(values) for values in measured.values()] == [rounds, rounds]
+    assert summarise(measured, 1, options(runs), seed=0)["runs"] == rounds
+
+
+def test_the_time_limit_is_that_of_the_timed_rounds():
+    slow = iter([0.4, 0.4])
+    backends = {"pytorch": lambda blob: time.sleep(next(slow, 0)), "opencv": lambda blob: None}
+    measured, _ = measure(backends, np.zeros(1), options(8, warmup=1, time_limit=0.6), "mine")
+    assert len(measured["pytorch"]) == 8
+
+
+def fails_in_pass(number: int):
+    """A forward pass that fails from one on."""
     ran = []
 
     def forward(blob: np.ndarray) -> None:
@@ -58,15 +98,15 @@ def fails_in_round(number: int):
 
 
 def test_a_backend_that_fails_in_a_later_round_has_no_times_at_all():
-    forward, ran = fails_in_round(2)
+    forward, ran = fails_in_pass(4)
     backends = {"pytorch": lambda blob: None, "opencv": forward}
     measured, failures = measure(backends, np.zeros(1), options(4), "mine")
-    assert list(measured) == ["pytorch"] and len(ran) == 2
+    assert list(measured) == ["pytorch"] and len(ran) == 4
     assert {name: failure.kind for name, failure in failures.items()} == {"opencv": "error"}
 
 
 def test_without_the_reference_there_is_nothing_to_measure():
-    backends = {"pytorch": fails_in_round(1)[0], "opencv": lambda blob: None}
+    backends = {"pytorch": fails_in_pass(1)[0], "opencv": lambda blob: None}
     with pytest.raises(BackendFailure, match="no"):
         measure(backends, np.zeros(1), options(2), "mine")
 
@@ -75,9 +115,72 @@ def test_the_time_in_another_process_is_that_of_the_pass_alone():
     with IsolatedForward(load_sleeping, limit_s=20) as forward:
         blob = np.zeros((10, 3, 400, 400), np.float32)  # 19 MB, there and back
         began = time.perf_counter()
-        seconds = seconds_of(forward, blob)
+        _, seconds = timed(forward, blob)
         took = time.perf_counter() - began
     assert 0.05 <= seconds < took - 0.005
+
+
+# Measuring again
+
+CALM, WIDE = times([10, 10, 11, 10], [5, 5, 5, 5]), times([10, 10, 30, 30], [5, 5, 5, 5])
+
+
+class Laps:
+    """Stands for the load by other processes: before the rounds, then of each measurement."""
+
+    def __init__(self, *loads: float | None) -> None:
+        self.loads = list(loads)
+
+    def lap(self) -> float | None:
+        return self.loads.pop(0)
+
+
+def undisturbed(measured: list, *loads: float | None, **changes):
+    left = iter(measured)
+    return measure_undisturbed(lambda: (next(left), {}), Laps(*loads), options(4, **changes))
+
+
+def test_a_quiet_measurement_is_made_once_and_kept():
+    found, conditions = undisturbed([CALM], 80.0, 9.9)
+    assert found == Measurement(CALM, {}, 9.9)
+    assert (conditions.load_before, conditions.load, conditions.measurements) == (80.0, 9.9, 1)
+    assert conditions.spread == {"pytorch": 2.5, "opencv": 0} and conditions.disturbed is None
+    assert conditions.date.endswith("+00:00")
+
+
+def test_a_disturbed_measurement_is_repeated_until_one_is_quiet():
+    found, conditions = undisturbed([CALM, WIDE, CALM], 0.0, 50.0, 0.0, 3.0)
+    assert found.load == 3.0
+    assert (conditions.measurements, conditions.disturbed) == (3, None)
+
+
+def test_of_disturbed_measurements_the_least_disturbed_one_is_kept_and_marked():
+    found, conditions = undisturbed([CALM] * 3, 0.0, 50.0, 30.0, 70.0)
+    assert (found.load, conditions.load, conditions.measurements) == (30.0, 30.0, 3)
+    assert conditions.disturbed == (
+        "other processes took 30 % of the processors' time (benchmark.max_load: 10)"
+    )
+
+
+def test_a_slow_measurement_is_not_repeated(monkeypatch):
+    monkeypatch.setattr(timing, "REPEAT_WITHIN_S", -1)
+    _, conditions = undisturbed([CALM], 0.0, 50.0)
+    assert conditions.measurements == 1 and conditions.disturbed
+
+
+def test_rounds_that_differ_much_are_disturbed_though_no_process_is_seen():
+    _, conditions = undisturbed([WIDE], None, None, repeats=0)
+    assert conditions.disturbed == "spread of PyTorch 100 % (benchmark.max_spread: 25)"
+    assert conditions.load is None and conditions.measurements == 1
+
+
+def test_where_the_load_is_not_known_the_spread_alone_judges():
+    assert undisturbed([CALM], None, None)[1].disturbed is None
+
+
+def test_the_spread_is_the_interquartile_range_over_the_median():
+    assert spread_of(np.array([8.0, 9.0, 10.0, 11.0, 12.0])) == pytest.approx(20)
+    assert spread_of(np.array([10.0, 10.0, 10.0, 10.0, 900.0])) == 0
 
 
 # Summarising

@@ -14,6 +14,7 @@ from helpers.results import (
     without,
 )
 
+from parity.core.machine import identity
 from parity.evaluation.results import Results
 from parity.evaluation.verdict import Limits, Verdict, judge
 from parity.evaluation.verdict_report import (
@@ -100,6 +101,7 @@ def test_the_overview_has_the_few_figures_that_one_compares():
         "rel": 1e-6,
         "agreement": 100.0,
         "ms": {"pytorch": 4.0, "opencv": 2.0},
+        "machine": identity(),
     }
 
 
@@ -114,6 +116,23 @@ def test_rel_and_times_have_three_digits_in_the_overview():
     )
     found = overview_of(results)
     assert found["rel"] == 9.59e-07 and found["ms"] == {"pytorch": 4940.0, "opencv": 2470.0}
+
+
+def test_disturbed_times_say_so_in_the_overview():
+    conditions = replace(GOOD.benchmark.conditions, disturbed="others took 60 %")
+    results = replace(GOOD, benchmark=replace(GOOD.benchmark, conditions=conditions))
+    assert overview_of(results)["disturbed"] is True
+
+
+def test_without_times_the_overview_names_no_machine():
+    found = overview_of(GOOD.without_times("elsewhere"))
+    assert found["ms"] == {} and "machine" not in found
+
+
+def test_a_quick_run_is_marked_above_and_below():
+    report = verdict_report(judged(GOOD), is_quick=True)
+    assert report.startswith("Quick run: ") and report.endswith("1 of 1 models pass (quick run)\n")
+    assert "uick run" not in verdict_report(judged(GOOD))
 
 
 def test_what_failed_is_missing_in_the_overview():

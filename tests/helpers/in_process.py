@@ -10,6 +10,7 @@ import numpy as np
 
 from parity.backends.contract import BackendFailure
 from parity.core.cli import InputError
+from parity.core.machine import cores
 from parity.core.processes import Worker
 
 
@@ -92,3 +93,63 @@ def kill_itself(chunk: int) -> int:
 
 def divide_by_zero_once(chunk: int) -> int:
     return chunk // (chunk != 3)
+
+
+# Work of a cluster, in a process whose parent is the worker
+
+
+def hang_once(folder: str, chunk: int) -> int:
+    """Return twice the chunk. The first call on chunk 2 notes its worker and hangs."""
+    if chunk == 2:
+        try:
+            with Path(folder, "worker").open("x") as file:
+                file.write(str(os.getppid()))
+            time.sleep(60)
+        except FileExistsError:
+            pass
+    return 2 * chunk
+
+
+def kill_worker(chunk: int) -> int:
+    if chunk == 3:
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+    return chunk
+
+
+def worker_id(chunk: int) -> int:
+    time.sleep(0.2)
+    return os.getppid()
+
+
+def environment(name: str) -> str | None:
+    return os.environ.get(name)
+
+
+def cores_there(chunk: object) -> int:
+    return cores()
+
+
+def mean_colours(blob: np.ndarray) -> np.ndarray:
+    return blob.mean(axis=(2, 3))
+
+
+def load_mean_colours():
+    return mean_colours
+
+
+def coloured(blob: np.ndarray) -> np.ndarray:
+    return blob[:, ::-1] * 2
+
+
+def load_coloured():
+    return coloured
+
+
+def load_failing_without(file: str):
+    def forward(blob: np.ndarray) -> np.ndarray:
+        if len(blob) == 2 and not Path(file).exists():
+            raise InputError(f"{file}: not there")
+        return mean_colours(blob)
+
+    return forward

@@ -88,9 +88,14 @@ SMALL = {
         "batch_size": {"classification": 1, "segmentation": 1},
         "warmup": 1,
         "runs": 3,
+        "time_limit": 60,
         "confidence": 95,
         "resamples": 100,
+        "max_load": 100,
+        "max_spread": 1e9,
+        "repeats": 0,
     },
+    "quick": {"images": {"classification": 4, "segmentation": 2}},
     "gate": {
         "limits": {
             task: {

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from helpers.params import changed, write_params
 from parity.backends.contract import LABELS
+from parity.core.machine import identity
 from parity.core.params import Task
 from parity.evaluation.results import (
     ACCURACY_METRICS,
     Benchmark,
+    Conditions,
     ExactDistance,
     Exactness,
     PairParity,
@@ -36,6 +38,7 @@ REFUSED = {"kind": "refused", "message": "OpenCV 5.0.0: (-215) unknown op Einsum
 
 BACKENDS = ("pytorch", "onnxruntime", "opencv")
 _ENVIRONMENT = {
+    "identity": identity(),
     "cpu": "a processor",
     "cores": 2,
     "pytorch": {"version": "2.15.0", "threads": 2},
@@ -58,6 +61,14 @@ BENCHMARK = Benchmark(
     },
     ratio=0.5,
     ratio_interval=RatioInterval(low=0.4, high=0.6, confidence=95),
+    conditions=Conditions(
+        date="2026-01-31T12:00:00+00:00",
+        load_before=2.0,
+        load=1.0,
+        spread=dict.fromkeys(BACKENDS, 3.0),
+        measurements=1,
+        disturbed=None,
+    ),
     environment=_ENVIRONMENT,
 )
 
@@ -88,6 +99,12 @@ def faithful(
         published=None,
     )
     return replace(results, **changes)
+
+
+def on_another_machine(results: Results) -> Results:
+    """The same results, timed elsewhere."""
+    environment = results.benchmark.environment | {"identity": "0" * 16}
+    return replace(results, benchmark=replace(results.benchmark, environment=environment))
 
 
 def every_pair(**figures: float | None) -> dict[str, dict[str, float | None]]:

@@ -36,11 +36,14 @@ STAGES = {  # the arguments of each stage, and the beginning of the path that it
     "infer_exact": (MODEL, "data/unfinished"),
     "evaluate": (MODEL, f"data/evaluation/{MODEL}/confusion.npz"),
     "stability": (MODEL, f"metrics/stability/{MODEL}.json"),
-    "benchmark": (MODEL, f"metrics/benchmark/{MODEL}.json"),
+    "benchmark": (MODEL, f"data/rounds/{MODEL}.json"),
     "results": (MODEL, f"data/results/{MODEL}.json"),
     "plot": (MODEL, "plots/"),
     "summary": ("", "plots/"),
     "gate": ("", "metrics/"),
+    "details": (MODEL, f"data/details/{MODEL}.json"),
+    "vega": ("", "data/vega/bundle.js"),
+    "report": ("", "plots/report.html"),
 }
 TOOLS = {"add_models": ("", "params.yaml"), "readme": ("summary", "README.md")}
 COMMANDS = [
@@ -142,6 +145,8 @@ READ_BY = {
     f"metrics/stability/{MODEL}.json": "results",
     f"data/results/{MODEL}.json": "gate",
     f"data/evaluation/{MODEL}/confusion.npz": "plot",
+    f"data/details/{MODEL}.json": "report",
+    f"data/rounds/{MODEL}.json": "report",
 }
 
 

@@ -91,6 +91,15 @@ def test_a_workaround_is_applied_where_one_asks_for_it(folder, value, is_set):
     assert ("--apply" in arguments) == is_set
 
 
+@pytest.mark.parametrize(("value", "job"), [("1", "quick"), ("0", "repro"), ("", "repro")])
+def test_a_quick_run_is_made_where_one_asks_for_it(folder, value, job):
+    make(folder, f"QUICK={value}", "MODEL=it's a $x")
+    arguments = (folder / "arguments").read_text(encoding="utf-8").splitlines()
+    other = {"quick": "repro", "repro": "quick"}[job]
+    assert f"tools.{job}" in arguments and f"tools.{other}" not in arguments
+    assert ("it's a $x" in arguments) == (job == "quick")
+
+
 @pytest.mark.parametrize(
     ("target", "variable", "argument"),
     [
@@ -98,6 +107,9 @@ def test_a_workaround_is_applied_where_one_asks_for_it(folder, value, is_set):
         ("workaround", "MODEL", "{}"),
         ("reproducer", "MODEL", "{}"),
         ("classify", "MODEL", "--model={}"),
+        ("bundle", "MODEL", "--model={}"),
+        ("bundle", "IMAGES", "--images={}"),
+        ("bundle", "INPUT", "--input={}"),
         ("segment", "IMAGE", "--image={}"),
         ("all-models", "WEIGHTS", "--weights={}"),
         ("coverage", "MODELS", "--models={}"),

@@ -44,6 +44,7 @@ from helpers.dvc_runs import (
 from helpers.refusals import refused
 from pydantic import BaseModel
 
+from parity.core.machine import identity
 from parity.core.params import load_params, of_model
 from parity.core.settings import MEND, NETWORK
 from parity.datasets.sample import write_classification
@@ -107,10 +108,11 @@ def with_followers(root: Path, changed: set[str]) -> set[str]:
         return {stage.addressing.rpartition(":")[2] for stage in reached}
 
 
-FOLLOWING = ("summary", "gate")
+FOLLOWING = ("summary", "gate", "report")
 INFER = tuple(f"infer_{backend}" for backend in BACKENDS)
 SHOWN = ("results", "plot")
-REPORTED = ("evaluate", "stability", "benchmark", *SHOWN)
+EVALUATED = ("evaluate", "details")
+REPORTED = (*EVALUATED, "stability", "benchmark", *SHOWN)
 CONVERTED = ("export_onnx", "mend", "infer_onnxruntime", "infer_opencv", "infer_exact", *REPORTED)
 FROM_WEIGHTS = ("weights", "export_onnx", "mend", *INFER, "infer_exact", *REPORTED)
 CHANGES = [
@@ -154,11 +156,11 @@ CHANGES = [
     ("probe.batch_size.classification", 7, of(*FROM_WEIGHTS, models=(CLS,))),
     ("export.opset", 17, of(*CONVERTED)),
     ("export.dynamic_axes.segmentation", ["batch"], of(*CONVERTED, models=(SEG,))),
-    ("inference.batch_size.classification", 4, of(*INFER, "evaluate", *SHOWN, models=(CLS,))),
-    ("parity.images.segmentation", 1, of(*INFER, "evaluate", *SHOWN, models=(SEG,))),
-    ("exact.images.classification", 0, of("infer_exact", "evaluate", *SHOWN, models=(CLS,))),
-    ("pytorch.threads", 2, of("infer_pytorch", "infer_exact", "evaluate", "benchmark", *SHOWN)),
-    ("onnxruntime.threads", 1, of("infer_onnxruntime", "evaluate", "benchmark", *SHOWN)),
+    ("inference.batch_size.classification", 4, of(*INFER, *EVALUATED, *SHOWN, models=(CLS,))),
+    ("parity.images.segmentation", 1, of(*INFER, *EVALUATED, *SHOWN, models=(SEG,))),
+    ("exact.images.classification", 0, of("infer_exact", *EVALUATED, *SHOWN, models=(CLS,))),
+    ("pytorch.threads", 2, of("infer_pytorch", "infer_exact", *EVALUATED, "benchmark", *SHOWN)),
+    ("onnxruntime.threads", 1, of("infer_onnxruntime", *EVALUATED, "benchmark", *SHOWN)),
     ("opencv.threads", 1, of("infer_opencv", *REPORTED)),
     ("opencv.engine", "classic", of("infer_opencv", *REPORTED)),
     ("stability.images", 1, of("stability", *SHOWN)),
@@ -168,7 +170,7 @@ CHANGES = [
     (f"models.{CLS}.export", {"opset": 17}, of(*CONVERTED, models=(CLS,))),
     (f"models.{CLS}.opencv", {"engine": "classic"}, of("infer_opencv", *REPORTED, models=(CLS,))),
     (f"models.{CLS}.mend", "auto", of("mend", "infer_opencv", *REPORTED, models=(CLS,))),
-    (f"models.{CLS}.inference", {"batch_size": 4}, of(*INFER, "evaluate", *SHOWN, models=(CLS,))),
+    (f"models.{CLS}.inference", {"batch_size": 4}, of(*INFER, *EVALUATED, *SHOWN, models=(CLS,))),
 ]
 CODE = [
     ("parity/datasets/sample.py", {"fetch@textures", "fetch@shapes"}),
@@ -178,13 +180,14 @@ CODE = [
     ("stages/infer_opencv.py", of("infer_opencv")),
     ("parity/inference/runner.py", of(*INFER, "infer_exact")),
     ("stages/infer_exact.py", of("infer_exact")),
-    ("parity/evaluation/scores.py", of("mend", "evaluate", "stability", "plot")),
+    ("parity/evaluation/scores.py", of("mend", *EVALUATED, "stability", "plot")),
     ("stages/mend.py", of("mend")),
     ("parity/mending/hard_sigmoid.py", of("mend")),
     ("stages/stability.py", of("stability")),
     ("stages/benchmark.py", of("benchmark")),
-    ("parity/evaluation/verdict_report.py", {"gate"}),
-    ("parity/evaluation/pictures/gallery.py", of("plot")),
+    ("parity/evaluation/verdict_report.py", {"gate", "report"}),
+    ("parity/evaluation/pictures/gallery.py", of("plot", "details")),
+    ("parity/report/page.py", {"report"}),
     ("README.md", set()),
 ]
 
@@ -230,9 +233,20 @@ def test_changed_code_reruns_the_stages_that_use_it(fingerprintable, path, expec
     ],
     ids=["limit", "exactness", "override"],
 )
-def test_a_changed_limit_reruns_the_gate_alone(editable, key, value):
+def test_a_changed_limit_reruns_the_gate_the_summary_and_the_report(editable, key, value):
     edit(editable, {key: value})
-    assert changed(editable) == {"check_params", "gate"}
+    assert changed(editable) == {"check_params", "summary", "gate"}
+    assert may_run(editable) == {*FOLLOWING}
+
+
+def test_another_machine_times_every_model_anew(editable):
+    path = editable / "data/fingerprints/machine.json"
+    before = path.read_bytes()
+    path.unlink()  # a hard link into the cache
+    path.write_bytes(before.replace(identity().encode(), b"0" * 16))
+    found = changed(editable)
+    path.write_bytes(before)
+    assert found == {*FOLLOWING} | of("benchmark", "stability")
 
 
 def test_a_change_of_the_pictures_leaves_the_verdict_alone(editable):
@@ -251,6 +265,20 @@ def test_a_model_that_is_no_longer_what_was_asked_for_is_told(editable, capsys):
     assert stale in capsys.readouterr().err
     with refused("models/none/model.onnx: no such file; `make` writes it"), exported_file("none"):
         pass
+
+
+@pytest.mark.parametrize("is_timed", [True, False])
+def test_dvc_runs_beside_no_block_that_is_timed(editable, is_timed):
+    """It doubled the time of OpenCV's pass in the demo."""
+    with exported_file(CLS, mended=True, is_timed=is_timed):
+        commands = [" ".join(child.cmdline()) for child in running_children()]
+    assert any("dvc status" in command for command in commands) is not is_timed
+
+
+def running_children() -> list[psutil.Process]:
+    """Return the processes that this one started, without those that have ended."""
+    children = psutil.Process().children()
+    return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_a_comment_in_params_yaml_reruns_the_check_alone(editable):
@@ -334,7 +362,7 @@ def test_metrics_show_lists_the_few_figures_of_every_model_that_one_compares(pip
     assert list(shown) == [OVERVIEW]
     for model, metric in ((CLS, "acc@1"), (SEG, "mean_iou")):
         figures = shown[OVERVIEW]["data"][model]
-        assert list(figures) == ["verdict", metric, "exact", "rel", "agreement", "ms"]
+        assert list(figures) == ["verdict", metric, "exact", "rel", "agreement", "ms", "machine"]
         assert figures["verdict"] == "pass" and figures[metric].keys() == set(BACKENDS)
         assert figures["ms"].keys() == {"pytorch", "opencv"}
 
@@ -386,7 +414,7 @@ def test_a_verdict_that_fails_is_a_result_like_any_other(pipeline, copy):
     """The stage ends well, so that `dvc exp run` keeps the experiment."""
     edit(copy, {"gate.overrides": {CLS: {"rel": 1e-12}}})
     done = dvc(copy, "repro")
-    assert done.stages == ["check_params", "gate"]
+    assert set(done.stages) == {"check_params", *FOLLOWING}
     assert f"\n{CLS}: FAIL: " in done.output and f"\n{SEG}: FAIL: " not in done.output
     assert verdicts(copy) == {CLS: "FAIL", SEG: "pass", "all": "FAIL"}
     changes = json.loads(dvc(copy, "metrics", "diff", "--json").output)[OVERVIEW]
@@ -395,14 +423,14 @@ def test_a_verdict_that_fails_is_a_result_like_any_other(pipeline, copy):
     assert run(copy, sys.executable, "-m", "stages.gate", "--check", ok=False).code == 1
 
     edit(copy, {"gate.overrides": {}})
-    assert dvc(copy, "repro").stages == ["check_params", "gate"]
+    assert set(dvc(copy, "repro").stages) == {"check_params", *FOLLOWING}
     assert verdicts(copy) == verdicts(pipeline)
 
 
 def test_an_experiment_that_does_not_pass_is_kept(copy):
     limit = "gate.limits.classification.exactness=1e-3"
     done = dvc(copy, "exp", "run", "--name", "strict", "-S", limit)
-    assert done.stages == ["check_params", "gate"]
+    assert set(done.stages) == {"check_params", *FOLLOWING}
     table = dvc(copy, "exp", "show", "--csv").output
     header, *rows = [line.split(",") for line in table.splitlines()]
     verdict = header.index(f"{CLS}.verdict")
@@ -419,7 +447,9 @@ def test_make_ends_with_the_summary_and_the_verdict_unless_another_stage_failed(
 
     edit(copy, {"gate.overrides": {CLS: {"rel": 1e-12}}})
     done = make(copy)
-    assert done.code and done.stages == ["check_params", "gate"]
+    assert done.code and set(done.stages) == {"check_params", *FOLLOWING}
+    summary = (copy / "plots/summary.md").read_text(encoding="utf-8")
+    assert f"\n{CLS}: no ratio of times: " in summary
     told = done.output[done.output.index(summary) :]
     assert "1 of 2 models pass; 1 fail: squeezenet1_1\nmake: *** " in told
     assert make(copy, "gate").code
@@ -860,7 +890,10 @@ def test_results_are_the_same_each_time(pipeline, rerun):
     before, after = digests(pipeline, *results), digests(root, *results)
     assert before.keys() == after.keys()
     differing = {name for name in before if before[name] != after[name]}
-    assert differing <= {f"data/results/{CLS}.json", f"data/results/{SEG}.json"}
+    timed = {
+        f"data/{folder}/{model}.json" for folder in ("results", "rounds") for model in (CLS, SEG)
+    }
+    assert differing <= timed
 
 
 # DVC runs `fingerprints` whatever it lists.
@@ -872,6 +905,7 @@ def test_a_stage_reads_no_constant_that_it_does_not_list(rerun, template):
             # Whether a model starts as an ONNX file, which DVC cannot list where the key is absent:
             # with it, model.onnx is another.
             unlisted -= {f"models.{name.partition('@')[2]}.onnx"}
+            unlisted -= {"cluster"}  # where a stage computes, which changes no result
             assert not unlisted, name
 
 

@@ -31,7 +31,8 @@ def test_the_stage_writes_the_times_of_every_backend_and_what_they_depend_on(con
     result = json.loads((converted / "metrics/benchmark/squeezenet1_1.json").read_text())
     backends = ["pytorch", "onnxruntime", "opencv"]
     ratio = ["opencv_over_pytorch", "opencv_over_pytorch_interval"]
-    assert list(result) == ["batch_size", "runs", *backends, *ratio, "blob", "environment"]
+    where = ["blob", "conditions", "environment"]
+    assert list(result) == ["batch_size", "runs", *backends, *ratio, *where]
     assert (result["batch_size"], result["runs"]) == (2, 3)
     assert result["blob"] == [2, 3, 64, 64]
     for backend in backends:

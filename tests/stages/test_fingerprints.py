@@ -11,7 +11,7 @@ from helpers.fingerprints import changed_outside
 from helpers.params import own, write_params
 
 from parity.core.files import read_json, write_json
-from parity.core.machine import machine
+from parity.core.machine import this_machine
 from parity.core.paths import FINGERPRINTS
 from stages import fetch, fingerprints, weights
 
@@ -30,12 +30,12 @@ def test_every_stage_has_a_file_with_its_code_and_libraries(project):
     fingerprints.main([])
     scripts = {path.stem for path in (ROOT / "stages").glob("[!_]*.py")} - {"fingerprints"}
     written = {path.stem for path in FINGERPRINTS.glob("*.json")}
-    assert written == scripts | {"machine"}
+    assert written == scripts | {"machine", "findings"}
     for stage in scripts:
         content = content_of(stage)
         assert content.keys() == {"code", "libraries"}
         assert f"stages.{stage}:main" in content["code"]
-    assert content_of("machine") == machine()
+    assert content_of("machine") == this_machine()
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,8 @@ def test_every_stage_has_a_file_with_its_code_and_libraries(project):
         ("benchmark", {"opencv-python", "onnxruntime", "torch", "scipy"}, {"matplotlib"}),
         ("plot", {"matplotlib", "numpy"}, {"torch", "opencv-python", "onnxruntime"}),
         ("gate", set(), {"numpy", "matplotlib"}),
+        ("details", {"numpy", "pillow"}, {"torch", "opencv-python", "jinja2"}),
+        ("report", {"jinja2", "vl-convert-python", "onnx"}, {"torch", "opencv-python"}),
     ],
 )
 def test_a_stage_depends_on_the_versions_of_the_libraries_that_it_uses(
@@ -77,7 +79,7 @@ def test_what_changed_is_named(project, capsys):
     content["code"]["parity.evaluation.scores:ranks"] = "another"
     content["libraries"]["numpy"] = "1.0"
     write_json(FINGERPRINTS / "evaluate.json", content)
-    write_json(FINGERPRINTS / "machine.json", machine() | {"cpu": "another"})
+    write_json(FINGERPRINTS / "machine.json", this_machine() | {"cpu": "another"})
     capsys.readouterr()
     fingerprints.main([])
     assert capsys.readouterr().err.splitlines() == [
@@ -138,3 +140,19 @@ def test_a_changed_checkpoint_is_noticed(prepared):
     assert changed_outside() == []
     touch(Path("mine.pth"))
     assert changed_outside() == ["models/squeezenet1_1"]
+
+
+@pytest.mark.parametrize(
+    "name", ["reproducers/squeezenet1_1/REPORT.md", "data/devices/squeezenet1_1.json"]
+)
+def test_what_a_tool_found_about_a_model_has_a_mark_of_its_own(project, name):
+    fingerprints.main([])
+    assert content_of("findings") == {}
+    path = Path(name)
+    path.parent.mkdir(parents=True)
+    marks = []
+    for text in ("one", "two"):
+        path.write_text(text)
+        fingerprints.main([])
+        marks.append(content_of("findings")[str(path)])
+    assert marks[0] != marks[1]

@@ -12,7 +12,7 @@ from helpers.checkout import ROOT, stage_process
 from helpers.lock import locked_entry, write_lock
 from helpers.params import write_params
 from helpers.refusals import refused
-from helpers.results import ENGINE, every_pair, faithful, write_models
+from helpers.results import ENGINE, every_pair, faithful, on_another_machine, write_models
 
 from stages import gate
 
@@ -90,6 +90,24 @@ def test_the_verdicts_are_recorded_with_their_reasons_and_in_an_overview(project
     ]
     assert overview()["broken"]["verdict"] == "FAIL"
     assert "1 of 2 models pass; 1 fail: broken" in capsys.readouterr().out
+
+
+def test_a_quick_verdict_is_marked_wherever_it_is(project, capsys):
+    write_models(GOOD)
+    assert exit_code("--quick") == 0
+    assert recorded()["quick"] is True and overview()["good"]["quick"] is True
+    lock()
+    printed = capsys.readouterr().out
+    assert "Quick run: " in printed and exit_code("--check") == 0
+    assert capsys.readouterr().out == printed
+    exit_code()
+    assert "quick" not in recorded() and "quick" not in overview()["good"]
+
+
+def test_times_of_another_machine_are_not_in_the_overview(project):
+    write_models(on_another_machine(GOOD))
+    exit_code()
+    assert overview()["good"]["ms"] == {}
 
 
 def test_the_check_judges_nothing_and_needs_no_numpy(project):

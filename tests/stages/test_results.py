@@ -36,8 +36,15 @@ def test_the_stage_gathers_what_the_stages_before_it_measured(measured, capsys):
     assert found.accuracy.keys() == {"pytorch", "onnxruntime", "opencv"}
     assert found.parity_with_reference.rel < 1e-4 and found.stability.stable is True
     assert found.exact.images == 2 and 0 < found.exact.ratio["opencv"] < 10
-    assert found.benchmark.medians["opencv"] > 0 and found.published is None
+    assert found.medians["opencv"] > 0 and found.published is None
     assert f"{NAME}: gathered in data/results/{NAME}.json" in capsys.readouterr().err
+
+
+def test_of_a_quick_run_there_are_no_times(measured):
+    Path(f"metrics/benchmark/{NAME}.json").unlink()
+    results_stage.main([NAME, "--quick"])
+    found = read_results(NAME)
+    assert found.benchmark is None and found.untimed == "not measured in a quick run"
 
 
 def test_without_the_metrics_there_are_no_results(project):

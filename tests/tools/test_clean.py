@@ -48,8 +48,19 @@ def made(project) -> Path:
     return project
 
 
-PICTURES = {"plots/coverage.png", "plots/coverage-timm.png", "plots/readme/a.png"}
+PICTURES = {
+    *("plots/coverage.png", "plots/coverage-timm.png", "plots/operators.png", "plots/readme/a.png")
+}
 STAY = {"metrics/resnet50.json", "plots/parity.csv"} | PICTURES
+
+
+def test_the_folder_of_quick_runs_goes_and_not_what_it_links_to(made):
+    for name in ("data/quick/.dvc/config", "data/quick/metrics/gate.json", "data/downloads/a.tgz"):
+        write(name, b"1")
+    Path("data/quick/data").mkdir()
+    Path("data/quick/data/downloads").symlink_to(Path("data/downloads").absolute())
+    clean.main([])
+    assert not Path("data/quick").exists() and Path("data/downloads/a.tgz").exists()
 
 
 def left() -> set[str]:
@@ -144,16 +155,23 @@ def test_caches_of_its_own_code_go(made):
     assert Path("mine/__pycache__/a.cpython-311.pyc").exists()
 
 
-def test_all_removes_downloads_the_cache_and_what_coverage_measured(made, capsys):
+def test_all_removes_what_is_costly_to_make_again(made, capsys):
     with new_directory(Path("data/downloads/imagenette")) as partial:
         write(partial / "val/a.jpg", b"fetched")
     write_text(Path("data/coverage/cells/a.json"), "{}")
+    for name in ("operators", "devices"):
+        write_text(Path(f"data/{name}/a.json"), "{}")
     write("data/downloads/imagenette/mine.jpg", b"mine")
+    write("data/opencv-cpp/build-5/core.o", b"built")
     write(".dvc/tmp/replaced/models/a/model.onnx", b"set aside")
     write(".dvc/tmp/btime", b"")
     write(".dvc/config", b"settings")
     clean.main([])
-    assert {"data/downloads/imagenette/val/a.jpg", "data/coverage/cells/a.json"} <= left()
+    costly = {
+        *("data/downloads/imagenette/val/a.jpg", "data/coverage/cells/a.json"),
+        *("data/operators/a.json", "data/devices/a.json"),
+    }
+    assert costly | {"data/opencv-cpp/build-5/core.o"} <= left()
     clean.main(["--all"])
     assert left() == STAY | {"data/downloads/imagenette/mine.jpg"}
     kept = {"config", "tmp/replaced/models/a/model.onnx"}

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,10 @@ def test_a_fault_is_printed_for_a_person_and_a_script_and_drawn(locating, tmp_pa
     assert run.result["rel"] > run.result["limit"] and run.result["limit"] < 1e-5
     assert run.result["exactness"] > 1000
     assert (tmp_path / "plots/locate/bad.png").read_bytes().startswith(PNG)
+    written = json.loads((tmp_path / "plots/locate/bad.json").read_text())
+    assert written["fault"] == run.result
+    worst = max(written["points"], key=lambda point: (point["rel"] or 0) / point["limit"])
+    assert worst["rel"] > worst["limit"] and worst["op_type"]
 
 
 def test_an_infinite_rel_is_null(locating, tmp_path):

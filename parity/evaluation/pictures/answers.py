@@ -22,10 +22,11 @@ from parity.evaluation.pictures.panels import (
     draw_panel,
     legend_rows,
     mark_pixels,
+    overlay,
 )
 
 TOP = 5  # classes of an image
-WIDTH = 10  # inches
+WIDTH, MASKS_WIDTH = 10, 12  # inches
 
 
 @dataclass(frozen=True)
@@ -65,20 +66,22 @@ def draw_answers(
     path: Path,
     title: str,
     verdict: str,
+    agree: bool,
     image: np.ndarray,
     answers: list[Answer],
     classes: list[str],
     dpi: int,
 ) -> None:
-    """Draw an image, uint8 (H, W, 3), RGB, beside what each backend answers for it."""
+    """Draw an image, uint8 (H, W, 3), RGB, beside what each backend answers for it, below the
+    verdict on whether they agree."""
     with new_figure(path, WIDTH, 1, dpi) as figure:
         draw = draw_masks if answers[0].is_mask else draw_best
-        draw(figure, image, answers, classes)
-        header(figure, title, verdict)
+        note = draw(figure, image, answers, classes)
+        header(figure, title, note, verdict, alarm=not agree)
 
 
-def draw_best(figure: Figure, image: np.ndarray, answers: list[Answer], classes: list[str]) -> None:
-    """Draw bars of the classes that are among the best of any backend."""
+def draw_best(figure: Figure, image: np.ndarray, answers: list[Answer], classes: list[str]) -> str:
+    """Draw bars of the classes that are among the best of any backend; return what they are."""
     shown = list(dict.fromkeys(index for answer in answers for index in answer.best()))
     height = max(2.6, bars_height(len(shown), len(answers)) + 0.9)
     share = np.clip(image.shape[1] / image.shape[0] * height / WIDTH, 0.1, 0.45)
@@ -94,30 +97,32 @@ def draw_best(figure: Figure, image: np.ndarray, answers: list[Answer], classes:
     times = ", ".join(f"{answer.label} {answer.time_ms:.1f} ms" for answer in answers)
     right.set(xlabel="softmax, %", xticks=range(0, 101, 20), title=times)
     backend_legend(figure, values)
+    best = min(TOP, len(classes))
+    return f"the {best} best classes of " + " and of ".join(answer.label for answer in answers)
 
 
-def draw_masks(
-    figure: Figure, image: np.ndarray, answers: list[Answer], classes: list[str]
-) -> None:
-    """Draw each backend's mask, where two differ if they do, and the legend of the colours."""
+def draw_masks(figure: Figure, image: np.ndarray, answers: list[Answer], classes: list[str]) -> str:
+    """Draw each backend's mask over the image, where two differ, and the legend of the colours;
+    return how the panels are to be read."""
     colors = voc_palette(256)
     colors[IGNORED] = VOID
     masks = [answer.mask() for answer in answers]
     panels = [(image, f"{image.shape[1]} x {image.shape[0]} pixels")]
     for answer, mask in zip(answers, masks, strict=True):
-        panels.append((colors[mask], f"{answer.label}, {answer.time_ms:.1f} ms"))
+        panels.append((overlay(image, mask, colors), f"{answer.label}, {answer.time_ms:.1f} ms"))
     differ = (masks[0] != masks[-1]) | (masks[0] == IGNORED)  # NaN agrees with nothing
-    if differ.any():
+    if len(answers) > 1 or differ.any():
         small = cv2.resize(image, differ.shape[::-1])
         counted = f"{differ.sum():,} of {differ.size:,} pixels differ"
         panels.append((mark_pixels(small, differ), counted))
 
     shown = set(np.unique(masks).tolist())
-    names, columns = legend_rows(shown, classes, WIDTH)
-    panel_width = WIDTH / len(panels) - 0.2
+    names, columns = legend_rows(shown, classes, MASKS_WIDTH)
+    panel_width = MASKS_WIDTH / len(panels) - 0.2
     panel_height = panel_width * np.clip(image.shape[0] / image.shape[1], 0.1, 1.4)
     rows = -(-len(names) // columns)
-    figure.set_size_inches(WIDTH, panel_height + 0.6 + 0.2 * rows)
+    figure.set_size_inches(MASKS_WIDTH, panel_height + 0.6 + 0.2 * rows)
     for axes, panel in zip(figure.subplots(1, len(panels)), panels, strict=True):
         draw_panel(axes, *panel)
-    class_legend(figure, shown, classes, colors, WIDTH)
+    class_legend(figure, shown, classes, colors, MASKS_WIDTH)
+    return "the classes of the pixels over the image; differing pixels are drawn enlarged"

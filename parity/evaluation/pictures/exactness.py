@@ -40,13 +40,14 @@ def draw_exactness(path: Path, models: Sequence[Results], dpi: int) -> None:
                 y = group + (number - 1) * step
                 if backend in results.exact.distances:
                     rms = results.exact.distances[backend].rms
-                    charts.difference_dot(axes, y, rms, charts.COLORS[backend], "o", limits)
+                    color, marker = charts.COLORS[backend], charts.MARKERS[backend]
+                    charts.difference_dot(axes, y, rms, color, marker, limits)
                 elif backend in results.failures:
                     charts.failure_label(axes, y, f"{LABELS[backend]} failed")
             charts.right_of(axes, group, ratio_text(results.exact.ratio.get("opencv")))
         charts.right_of(axes, -0.5, "ratio", above=True)
         charts.name_rows(axes, [results.model for results in models])
-        axes.hlines([row + 0.5 for row in range(len(models) - 1)], *limits, **charts.RULE)
+        charts.row_rules(axes, len(models))
         axes.grid(axis="x")
         axes.set_xlabel("rms, logarithmic")
-        charts.backend_legend(figure)
+        charts.backend_legend(figure, points=True)

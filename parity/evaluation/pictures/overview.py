@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from parity.core.markdown import NOTHING
 from parity.core.params import Task
 from parity.evaluation import charts
 from parity.evaluation.results import Results, Timing
+from parity.evaluation.shown_times import MARK, is_disturbed
 from parity.evaluation.summary import (
     accuracy_text,
     agreement_or_vacuous,
@@ -28,29 +30,37 @@ LOG_SPAN = 20  # ratio of the longest to the shortest time above which the axis 
 
 
 def draw_times(path: Path, models: Sequence[Results], dpi: int) -> None:
-    """Draw bars up to the median, with a whisker to the 95th percentile."""
-    timings = [timing for results in models for timing in results.benchmark.timings.values()]
+    """Draw points at the median, with a line to the 95th percentile; disturbed ones hollow."""
+    timed = [results.benchmark for results in models if results.benchmark]
+    timings = [timing for benchmark in timed for timing in benchmark.timings.values()]
     medians = _by_backend(models, attrgetter("median_ms"))
     p95s = _by_backend(models, attrgetter("p95_ms"))
-    shortest = min(timing.median_ms for timing in timings)
-    longest = max(timing.p95_ms for timing in timings)
+    shortest = min((timing.median_ms for timing in timings), default=1)
+    longest = max((timing.p95_ms for timing in timings), default=1)
     with charts.new_figure(path, WIDTH, charts.bars_height(len(models)) + 0.9, dpi) as figure:
-        runs = "/".join(
-            str(runs) for runs in sorted({results.benchmark.runs for results in models})
-        )
-        legend = f"Bar and number: median of {runs} runs; whisker: to the 95th percentile."
+        legend = ""
+        if timed:
+            counts = {benchmark.runs for benchmark in timed}
+            runs = " to ".join(map(str, sorted({min(counts), max(counts)})))
+            legend = f"Point and number: median of {runs} runs; line: to the 95th percentile."
+        if any(map(is_disturbed, models)):
+            legend += f" Hollow and {MARK}: disturbed, do not rely on it."
         charts.header(figure, "Inference time in ms", f"{legend}\n{environment_text(models)}")
         axes = figure.subplots()
         is_log = longest > LOG_SPAN * shortest
         if is_log:
             room = (longest / shortest) ** 0.1
-            charts.log_axis(axes, shortest / 2, longest * room, (1, 2, 5), "{:g}".format)
+            charts.log_axis(axes, shortest / room, longest * room, (1, 2, 5), "{:g}".format)
         else:
             axes.set_xlim(0, longest * 1.1)
-        reasons = _failure_kinds(models)
-        charts.grouped_bars(axes, _names(models), medians, milliseconds, p95s, reasons)
+        missing = {
+            backend: [kind or results.untimed for kind, results in zip(kinds, models, strict=True)]
+            for backend, kinds in _failure_kinds(models).items()
+        }
+        doubtful = list(map(is_disturbed, models))
+        charts.grouped_points(axes, _names(models), medians, p95s, milliseconds, missing, doubtful)
         axes.set_xlabel("ms, logarithmic" if is_log else "ms")
-        charts.backend_legend(figure)
+        charts.backend_legend(figure, points=True)
 
 
 def draw_accuracy(path: Path, models: Sequence[Results], dpi: int) -> None:
@@ -80,18 +90,28 @@ def draw_accuracy(path: Path, models: Sequence[Results], dpi: int) -> None:
         charts.backend_legend(figure)
 
 
-def draw_parity(path: Path, models: Sequence[Results], least_spread: float, dpi: int) -> None:
-    """Draw a dot per pair of backends, with their agreement to the right."""
-    limits = decades_around([pair.rel for results in models for pair in results.parity.values()])
+def draw_parity(
+    path: Path, models: Sequence[Results], limits: Sequence[float], least_spread: float, dpi: int
+) -> None:
+    """Draw a dot per pair of backends and the gate's limit of each model's `rel`, with the
+    agreement to the right."""
+    rels = [pair.rel for results in models for pair in results.parity.values()]
+    span = decades_around([*rels, *limits])
     with charts.new_figure(path, WIDTH, charts.bars_height(len(models)) + 1.1, dpi) as figure:
         charts.header(
             figure,
             "Parity of the backends' answers",
             "rel: largest absolute difference of the logits over the reference's largest absolute"
-            " logit. Agreement: share of images or pixels with the same predicted class.",
+            " logit. Dashed: the gate's limit of it. Agreement: share of images or pixels with the"
+            " same predicted class.",
         )
         axes = figure.subplots()
-        charts.log_axis(axes, *limits, (1,), "{:.0e}".format)
+        charts.log_axis(axes, *span, (1,), "{:.0e}".format)
+        charts.name_rows(axes, _names(models))
+        charts.row_rules(axes, len(models))
+        for limit, rows in groupby(range(len(models)), limits.__getitem__):
+            places = list(rows)
+            charts.limit_line(axes, limit, places[0] - 0.5, places[-1] + 0.5)
         for number, pair in enumerate(PAIRS):
             shift = (number - (len(PAIRS) - 1) / 2) * charts.bar_step(len(PAIRS))
             for group, results in enumerate(models):
@@ -101,13 +121,11 @@ def draw_parity(path: Path, models: Sequence[Results], least_spread: float, dpi:
                     if failed:
                         charts.failure_label(axes, y, f"{failed[0]} failed")
                     continue
-                charts.parity_dot(axes, y, parity.rel, pair, limits)
+                charts.parity_dot(axes, y, parity.rel, pair, span)
                 agreement = agreement_or_vacuous(parity, least_spread)
                 text = agreement if agreement in (VACUOUS, NOTHING) else f"{agreement} %"
                 charts.right_of(axes, y, text, strong=agreement != "100")
         charts.right_of(axes, -0.5, "agreement", above=True)
-        charts.name_rows(axes, _names(models))
-        axes.hlines([row + 0.5 for row in range(len(models) - 1)], *limits, **charts.RULE)
         axes.grid(axis="x")
         axes.set_xlabel("rel, logarithmic")
         charts.pair_legend(figure)
@@ -117,7 +135,7 @@ def _by_backend(
     models: Sequence[Results], figure: Callable[[Timing], float]
 ) -> dict[str, list[float | None]]:
     """Return a figure of each model's timing by backend, None where it has no times."""
-    timings = [results.benchmark.timings for results in models]
+    timings = [results.benchmark.timings if results.benchmark else {} for results in models]
     return {
         backend: [figure(found[backend]) if backend in found else None for found in timings]
         for backend in BACKENDS

@@ -1,5 +1,6 @@
 """Panels of images and masks side by side, and the legend of the masks' colours."""
 
+import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,6 +11,7 @@ from parity.core.class_ids import IGNORED
 from parity.evaluation.charts import truncate
 
 VOID = (224, 224, 192)  # the colour of Pascal VOC
+SEEN_THROUGH = 0.45  # the share of an image under a mask
 DIFFERENT = (230, 0, 126)  # in no palette of masks, and the only colour in its panel
 
 
@@ -19,6 +21,19 @@ def draw_panel(axes: Axes, picture: np.ndarray, caption: str) -> None:
     axes.set_title(caption, fontsize=8)
     axes.set(xticks=[], yticks=[], anchor="NW")
     axes.spines[:].set(visible=True, color="#b0b0b0")
+
+
+def overlay(image: np.ndarray, mask: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """Return an image, uint8 (H, W, 3), in grey under the colours of a mask's classes; the regions
+    have an outline in the very colour of the legend. The mask, uint8 (h, w), is enlarged or reduced
+    to the image."""
+    mask = cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    picture = cv2.addWeighted(grey, SEEN_THROUGH, colors[mask], 1 - SEEN_THROUGH, 0)
+    side = 3 + 2 * (max(mask.shape) // 200)
+    outline = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((side, side))) > 0
+    picture[outline] = colors[mask[outline]]
+    return picture
 
 
 def mark_pixels(image: np.ndarray, differ: np.ndarray) -> np.ndarray:
