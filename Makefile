@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := repro
 .DELETE_ON_ERROR:
-.PHONY: repro all-models summary gate verify classify segment check locate mend workaround reproducer coverage operators test test-fast lint format \
+.PHONY: repro full quick all-models summary report gate benchmark-pipeline verify classify segment bundle check locate mend workaround \
+	reproducer coverage operators opencv-cpp test test-fast lint format \
 	readme clean distclean help venv install
 
 PYTHON ?= python3
@@ -10,7 +11,8 @@ VENV := .venv
 WEIGHTS ?= probe
 # A user's value reaches a command as it is: make expands no $ in it, and the shell takes it from the
 # environment, so it reads no command there. Recipes write "$$NAME", never $(NAME).
-FROM_USER := APPLY ENGINES EXPORTERS IMAGE INPUT JOBS MEND MODEL MODELS ONNX OPENCV OPERATORS PYTHON SHOW VENV VERBOSE WEIGHTS ZOO
+FROM_USER := AGAINST APPLY CLUSTER ENGINES EXPORTERS FORCE IMAGE IMAGES INPUT JOBS MEND MODEL MODELS ONNX OPENCV OPERATORS PYTHON QUICK ROUNDS SHOW VENV \
+	VERBOSE WEIGHTS ZOO
 as_it_is = $(eval override $(1) := $$(value $(1)))
 $(foreach name,$(FROM_USER),$(call as_it_is,$(name)))
 # Says what is installed where. It is written last, so an interrupted install leaves none, and it
@@ -25,11 +27,17 @@ DEMO_FLAGS = --model="$$MODEL" --image="$$IMAGE" $(if $(filter-out 0,$(VERBOSE))
 CAN_CLEAN = python -c 'import ruamel.yaml' 2>/dev/null || { echo \
 	"error: $$VENV: not installed, so what is yours cannot be told; nothing is removed; see \`make venv\`" >&2; exit 2; }
 
-repro: venv  ## The main job: convert, run, compare, report (also: `make`)
+repro: $(if $(filter-out 0,$(QUICK)),quick,full)  ## The main job: convert, run, compare, report (also: `make`); QUICK=1: few images, no times
+
+full: venv
 	@python -m tools.repro
 	@python -m tools.prune
 	@python -m stages.summary --print
+	@python -m stages.report --print
 	@echo; python -m stages.gate --check
+
+quick: venv
+	@python -m tools.quick -- "$$MODEL"
 
 all-models: venv  ## Add the other models of docs/models.md to params.yaml, then `make`
 	@python -m tools.add_models --weights="$$WEIGHTS"
@@ -37,6 +45,10 @@ all-models: venv  ## Add the other models of docs/models.md to params.yaml, then
 
 summary: venv  ## Print the table of the last run and the paths of its pictures
 	@python -m stages.summary --print
+
+report: venv  ## Open plots/report.html, the run as a page to send on; AGAINST=REV: what changed
+	@python -m tools.repro report
+	@python -m stages.report --open --against="$$AGAINST"
 
 gate: venv  ## Print the last verdict: which models pass, and who broke those that do not
 	@python -m stages.gate --check
@@ -46,6 +58,10 @@ classify: venv  ## Try a model on an image: MODEL=resnet50 IMAGE=photo.jpg, VERB
 
 segment: venv  ## The same for segmentation: MODEL=fcn_resnet50 IMAGE=photo.jpg, VERBOSE=1, SHOW=1
 	@python -m tools.demo segmentation $(DEMO_FLAGS)
+
+bundle: venv  ## Pack a model with what proves it on the device: MODEL=resnet50 IMAGES=4 FORCE=1; see docs/bundle.md
+	@python -m tools.bundle --model="$$MODEL" --images="$${IMAGES:-4}" --input="$$INPUT" \
+		$(if $(filter-out 0,$(FORCE)),--force)
 
 check: venv  ## Is OpenCV right with any ONNX file? ONNX=any.onnx INPUT=blob.npy; see docs/check.md
 	@python -m tools.check --input="$$INPUT" -- "$$ONNX"
@@ -62,6 +78,10 @@ workaround: venv  ## What makes OpenCV give the model's own answers: MODEL=resne
 reproducer: venv  ## Write the smallest graph that OpenCV does wrong, with a report: MODEL=resnet50
 	@python -m tools.reproducer -- "$$MODEL"
 
+benchmark-pipeline: venv  ## Time the stages against a plain loop: MODEL=resnet50 IMAGES=400 ROUNDS=5
+	@python -m tools.benchmark_pipeline --model="$$MODEL" --images="$${IMAGES:-400}" \
+		--rounds="$${ROUNDS:-5}"
+
 verify: venv  ## Compare all results with dvc.lock, byte for byte
 	@python -m tools.verify
 
@@ -73,11 +93,14 @@ coverage: venv  ## Try all of torchvision (hours), or ZOO=timm: MODELS= EXPORTER
 operators: venv  ## Try ONNX's tests of every operator (minutes): OPENCV= OPERATORS= JOBS=
 	@python -m tools.operators --operators="$$OPERATORS" --opencv="$$OPENCV" --jobs="$$JOBS"
 
+opencv-cpp: venv  ## Build OpenCV for C++, and the C++ runner with it (an hour or more): JOBS=; see docs/cpp.md
+	@python -m tools.opencv_cpp --jobs="$$JOBS"
+
 test: venv  ## Run the tests
 	@python -m pytest
 
 test-fast: venv  ## Run the tests that take no process of their own: the inner loop
-	@python -m pytest -m "not pipeline and not process and not window"
+	@python -m pytest -m "not pipeline and not process and not window and not browser"
 
 lint: venv  ## Check style and formatting
 	@ruff check .
