@@ -9,6 +9,7 @@ from torch import nn
 from tqdm import tqdm
 
 from parity.core.cli import InputError, log
+from parity.core.heap import keep_freed_memory
 from parity.core.params import OFFLINE_WEIGHTS, PARAMS, ModelParams, Params
 from parity.networks.checkpoints import load_state, no_plain_tensor, read_checkpoint
 from parity.networks.factory import reason_of
@@ -88,6 +89,7 @@ def _check_published_classes(
 def _offline_network(name: str, model: ModelParams, params: Params, classes: int) -> nn.Module:
     """Build a network with seeded random weights; a probe's last layer is fitted to the train
     split."""
+    keep_freed_memory()
     train = Split(model.preprocess, "train", model.task)
     if model.weights == "probe" and len(train) < 2:
         raise InputError(
