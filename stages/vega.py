@@ -1,5 +1,5 @@
 """Write the library that draws the report's charts in a browser: Vega-Lite, with all it needs, as
-one script. It takes half a minute, and again only with another version of vl-convert-python."""
+one script, which changes only with vl-convert-python."""
 
 import argparse
 
