@@ -2,8 +2,9 @@
 
 One run at a time. A dvc.lock that an interrupted run left half-written is replaced by the copy from
 before that run. A result that is no longer what its stage wrote is made again, and so is one that
-DVC restored from a damaged cache. A run that fails leaves the last good results. In a terminal it
-says which of how many stages runs. A folder without Git, such as an unpacked archive, works too.
+DVC restored from a damaged cache. Where nothing has changed since the last run, DVC is not started.
+A run that fails leaves the last good results. In a terminal it says which of how many stages runs.
+A folder without Git, such as an unpacked archive, works too.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 from parity.core.cli import InputError, log, run, wait_for
 from parity.core.dvc_command import DVC
 from parity.core.files import locked, new_file
+from parity.core.last_run import is_up_to_date, note_whole_run, set_up
 from parity.core.lockfile import (
     LOCK,
     damaged_files,
@@ -27,7 +29,7 @@ from parity.core.lockfile import (
     locked_outputs,
     restore_outputs,
 )
-from parity.core.params import load_params
+from parity.core.params import Params, load_params
 
 TEMPORARY = Path(".dvc/tmp")
 # DVC writes a dvc.lock with comments in place. The copy is removed when a run ends well.
@@ -45,12 +47,12 @@ def main(argv: list[str] | None = None) -> None:
     targets = parser.parse_args(argv).targets
     TEMPORARY.mkdir(parents=True, exist_ok=True)
     with locked(TEMPORARY, "another `make` is running here; wait until it ends"):
-        load_params()  # one line where DVC would end in a traceback or a screen of YAML
+        params = load_params()  # one line where DVC would end in a traceback or a screen of YAML
         configure()
         take_back_lock()
         remove_damaged_list()
         with last_outputs_left():
-            code = repro(targets)
+            code = repro(targets, params)
             if code:
                 sys.exit(code)
         LOCK_BEFORE.unlink(missing_ok=True)
@@ -68,9 +70,12 @@ def last_outputs_left() -> Iterator[None]:
         raise
 
 
-def repro(targets: list[str]) -> int:
+def repro(targets: list[str], params: Params) -> int:
     """Run what changed until every result is what its stage wrote; returns DVC's exit code."""
-    set_aside_damaged()
+    if not set_aside_damaged() and not targets and is_up_to_date(params):
+        log("nothing has changed since the last run")
+        return 0
+    before = set_up()
     missing = any(not one.path.exists() for one in locked_outputs())
     if missing and Path(".dvc/cache").exists():
         # Faster than stage by stage. What the cache lacks is made below.
@@ -81,8 +86,11 @@ def repro(targets: list[str]) -> int:
             with new_file(LOCK_BEFORE) as partial:
                 shutil.copyfile(LOCK, partial)
         code = wait_for([*DVC, "repro", *targets])
-        if code or not set_aside_damaged():
-            return code
+        if not code and set_aside_damaged():
+            continue
+        if not code and not targets:
+            note_whole_run(before)
+        return code
     raise InputError(f"{REPLACED}: results keep changing after their stages wrote them; see there")
 
 

@@ -11,10 +11,10 @@ LARGEST_INT = 2**31 - 1
 def keep_freed_memory() -> None:
     """Have glibc keep what this process frees, for the next allocation; elsewhere do nothing.
 
-    By default glibc maps large tensors from the system and unmaps them as soon as they are freed, so
-    Linux clears each page again in each layer of each forward pass. PyTorch has no memory pool on
-    the CPU and spends up to 40 % of its time there. Results do not depend on it. The process does
-    not get smaller again before it ends.
+    By default glibc gives the memory of a large tensor back to the system when it is freed, so
+    Linux clears each page again, in each layer of each forward pass. PyTorch has no memory pool on
+    the CPU and spends up to 40 % of its time there. Results do not depend on it. The process gets
+    no smaller before it ends.
     """
     if sys.platform != "linux":
         return

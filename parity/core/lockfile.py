@@ -119,14 +119,21 @@ def _is_whole_entry(stage: object) -> bool:
 
 def is_as_written(output: Output) -> bool:
     """Whether an output has the content that its stage wrote: in a folder the same files."""
-    files = output.files()
-    if files is None or output.path.is_dir() != output.is_folder:
+    if not has_its_files(output):
         return False
-    if output.is_folder:
-        found = {file for file in output.path.rglob("*") if file.is_file()}
-        if output.path.is_symlink() or found != files.keys():
-            return False
-    return all(md5_of(file) == expected for file, expected in files.items())
+    return all(md5_of(file) == expected for file, expected in (output.files() or {}).items())
+
+
+def has_its_files(output: Output) -> bool:
+    """Whether the files of an output are there, whatever they hold, and in a folder no others."""
+    files = output.files()
+    if files is None:
+        return False
+    if not output.is_folder:
+        return output.path.is_file()
+    if output.path.is_symlink():
+        return False
+    return {file for file in output.path.rglob("*") if file.is_file()} == files.keys()
 
 
 def md5_of(path: Path) -> str:

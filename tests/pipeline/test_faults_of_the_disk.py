@@ -14,6 +14,7 @@ from helpers.lock import locked_entry, write_lock
 from helpers.refusals import refused
 
 from parity.core.files import read_json, write_json
+from parity.core.fingerprint_files import fingerprint_file
 from parity.core.paths import prediction_folder
 from stages import gate, summary
 
@@ -183,7 +184,7 @@ def test_damaged_fingerprints_are_made_again(project, capsys):
     fingerprints = importlib.import_module("stages.fingerprints")
     fingerprints.main([])
     for name in ("evaluate", "machine", f"models/{MODEL}", "datasets/textures"):
-        path = fingerprints.file_of(name)
+        path = fingerprint_file(name)
         whole = path.read_bytes()
         for damage in DAMAGE.values():
             path.write_bytes(damage(whole))

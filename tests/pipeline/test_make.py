@@ -12,6 +12,7 @@ pytestmark = pytest.mark.pipeline
 
 LOCK = Path("dvc.lock")
 KEPT = ("metrics", "models", "data/predictions")
+NOTHING = "nothing has changed since the last run"
 
 
 def cut_off(root: Path) -> None:
@@ -131,3 +132,21 @@ def test_a_factory_that_ends_the_process_fails_make_and_no_earlier_table_is_show
 def test_plain_repro_still_works_beside_make(copy):
     assert make(copy).code == 0
     assert dvc(copy, "repro").stages == []
+
+
+def test_dvc_is_not_started_where_nothing_has_changed(copy):
+    assert make(copy).code == 0
+    again = make(copy)
+    assert again.code == 0 and NOTHING in again.output
+    assert "Running stage" not in again.output and "skipping" not in again.output
+    code = copy / "stages/gate.py"
+    code.write_text(
+        code.read_text(encoding="utf-8").replace("def main(", "X = 1\n\n\ndef main(", 1)
+    )
+    changed = make(copy)
+    assert changed.stages == ["gate"] and NOTHING not in changed.output
+    assert NOTHING in make(copy).output
+    shutil.rmtree(copy / "data/evaluation")
+    missing = make(copy)
+    assert missing.code == 0 and NOTHING not in missing.output
+    assert NOTHING in make(copy).output
