@@ -14,8 +14,8 @@ from pathlib import Path
 
 from parity.core.cli import InputError, log, run
 from parity.core.params import load_params
+from parity.core.paths import REPORT
 from parity.core.staleness import check_current
-from parity.report.page import REPORT, write_report
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -24,13 +24,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--print", action="store_true", help="print the last page's path")
     parser.add_argument("--against", default="", metavar="REVISION", help="compare with it")
     arguments = parser.parse_args(argv)
-    if arguments.against:
-        show(write_report(load_params(), arguments.against), arguments.open)
-    elif arguments.open or arguments.print:
+    if not arguments.against and (arguments.open or arguments.print):
         if not REPORT.exists():
             raise InputError(f"{REPORT}: no such file; run `make`, which writes it")
         check_current(REPORT)
         show(REPORT, arguments.open)
+        return
+    from parity.report.page import write_report  # which `--print` must not wait for
+
+    if arguments.against:
+        show(write_report(load_params(), arguments.against), arguments.open)
     else:
         page = write_report(load_params())
         log(f"{page}: {page.stat().st_size / 1e6:.1f} MB")

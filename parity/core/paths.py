@@ -6,6 +6,7 @@ README = Path("README.md")
 FINGERPRINTS = Path("data/fingerprints")  # what results depend on besides data and params
 SETTINGS = Path("data/settings")
 VEGA = Path("data/vega/bundle.js")  # the library of the report's charts
+REPORT = Path("plots/report.html")
 GATE = Path("metrics/gate.json")  # the verdict of each model
 OVERVIEW = Path("metrics/overview.json")  # the figures that are compared between runs
 QUICK = Path("data/quick")  # where `make QUICK=1` works

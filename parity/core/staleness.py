@@ -1,6 +1,7 @@
 """Whether a recorded result is that of the present inputs, by dvc.lock. DVC takes seconds."""
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -40,6 +41,12 @@ def _reasons(path: Path) -> Iterator[str]:
         yield f"{LOCK} knows no stage that wrote it"
         return
     params, known = YAML(typ="safe").load(PARAMS), read_verified()
+
+    @cache  # many stages read the same file
+    def origin(path: Path) -> tuple[str | None, set[str]]:
+        writers = [one for one in outputs if _overlap(str(one.path), str(path))]
+        return _md5_as_written(path, writers), {one.stage for one in writers}
+
     for stage in todo:  # which grows
         entry = stages[stage]
         damaged, _ = compare(outputs_of(stage, entry), known)
@@ -49,10 +56,10 @@ def _reasons(path: Path) -> Iterator[str]:
                 yield f"{PARAMS}: {key} has changed"
         for dep in entry.get("deps", []):
             source = Path(dep["path"])
-            writers = [one for one in outputs if _overlap(str(one.path), str(source))]
-            if _md5_as_written(source, writers) not in (dep["md5"], None):
+            md5, writers = origin(source)
+            if md5 not in (dep["md5"], None):
                 yield f"{source} has changed since {stage} read it"
-            todo += {one.stage for one in writers} - {*todo}
+            todo += writers - {*todo}
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullLocator
 
 from parity.backends.contract import LABELS, failure_text
@@ -193,7 +194,9 @@ def _label(
     """Write a value beside its mark; `place` is the distance in points and the alignment."""
     shift, align = place
     offset = {"xytext": (shift, -0.5), "textcoords": "offset points"}
-    axes.annotate(text, (x, y), ha=align, va="center", fontsize=SMALL, color=color, **offset)
+    halo = [withStroke(linewidth=2, foreground="white")]  # a line may cross the text
+    look = {"fontsize": SMALL, "color": color, "path_effects": halo}
+    axes.annotate(text, (x, y), ha=align, va="center", **look, **offset)
 
 
 def name_rows(axes: Axes, names: Sequence[str], longest: int = 32) -> None:

@@ -14,7 +14,7 @@ from parity.core.markdown import (
     ratio_text,
 )
 from parity.core.params import ModelParams, Params
-from parity.core.paths import GATE, VEGA
+from parity.core.paths import GATE, REPORT, VEGA
 from parity.evaluation.messages import nonfinite_text, stability_text
 from parity.evaluation.results import Results, is_number, read_results
 from parity.evaluation.shown_times import mark, shown_results, time_notes
@@ -29,7 +29,6 @@ from parity.report.findings import Findings, read_findings
 from parity.report.html import source, write_page
 from parity.report.times import conditions_of, rounds_of, timings_of
 
-REPORT = Path("plots/report.html")
 # A word, a sign and a class of the style for each verdict: no colour stands alone.
 SIGNS = {PASS: ("✓", "good"), FAIL: ("✗", "bad"), VACUOUS: ("?", "unsure")}
 MOST_NAMED = 5  # models in the headline

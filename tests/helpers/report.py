@@ -12,11 +12,11 @@ from helpers.params import changed, write_params
 from helpers.results import ENGINE, SUM, every_pair, faithful, without
 from parity.core.files import write_json
 from parity.core.params import load_params
-from parity.core.paths import VEGA, depth_path, devices_path, reproducer_folder, rounds_path
+from parity.core.paths import REPORT, VEGA, depth_path, devices_path, reproducer_folder, rounds_path
 from parity.evaluation.results import Results, write_results
 from parity.report.details import ClassRow, Details, write_details
 from parity.report.examples import Answer, Example, Examples
-from parity.report.page import REPORT, write_report
+from parity.report.page import write_report
 from parity.report.pictures import mask_uri, photo_uri
 from stages import gate
 

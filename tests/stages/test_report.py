@@ -4,7 +4,7 @@ from helpers.lock import locked_entry, write_lock
 from helpers.refusals import refused
 from helpers.report import write_run
 
-from parity.report.page import REPORT
+from parity.core.paths import REPORT
 from stages import report
 
 
