@@ -86,11 +86,10 @@ def repro(targets: list[str], params: Params) -> int:
             with new_file(LOCK_BEFORE) as partial:
                 shutil.copyfile(LOCK, partial)
         code = wait_for([*DVC, "repro", *targets])
-        if not code and set_aside_damaged():
-            continue
         if not code and not targets:
             note_whole_run(before)
-        return code
+        if code or not set_aside_damaged():
+            return code
     raise InputError(f"{REPLACED}: results keep changing after their stages wrote them; see there")
 
 

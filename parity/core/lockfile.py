@@ -136,6 +136,17 @@ def has_its_files(output: Output) -> bool:
     return {file for file in output.path.rglob("*") if file.is_file()} == files.keys()
 
 
+def is_in_cache(output: Output) -> bool:
+    """Whether DVC's cache has an object for each file of an output, whatever it holds."""
+    files = output.files()
+    return files is not None and all(cached(md5).is_file() for md5 in files.values())
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether two paths are the same, or one is below the other."""
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
+
+
 def md5_of(path: Path) -> str:
     found = hashlib.md5(usedforsecurity=False)
     with open_regular(path) as file:

@@ -14,6 +14,7 @@ from parity.core.lockfile import (
     locked_stages,
     md5_of_folder,
     outputs_of,
+    overlap,
     read_verified,
 )
 from parity.core.params import PARAMS, load_params
@@ -44,7 +45,7 @@ def _reasons(path: Path) -> Iterator[str]:
 
     @cache  # many stages read the same file
     def origin(path: Path) -> tuple[str | None, set[str]]:
-        writers = [one for one in outputs if _overlap(str(one.path), str(path))]
+        writers = [one for one in outputs if overlap(str(one.path), str(path))]
         return _md5_as_written(path, writers), {one.stage for one in writers}
 
     for stage in todo:  # which grows
@@ -60,10 +61,6 @@ def _reasons(path: Path) -> Iterator[str]:
             if md5 not in (dep["md5"], None):
                 yield f"{source} has changed since {stage} read it"
             todo += writers - {*todo}
-
-
-def _overlap(one: str, other: str) -> bool:
-    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
 def _md5_as_written(path: Path, writers: list[Output]) -> str | None:

@@ -1,3 +1,4 @@
+import ctypes
 import subprocess
 import sys
 
@@ -27,6 +28,6 @@ def faults(keep: bool) -> int:
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux is asked to keep memory")
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="no glibc")
 def test_memory_that_was_freed_is_used_again_without_the_system():
-    assert faults(keep=False) > 100 * (faults(keep=True) + 1)
+    assert faults(keep=False) > 16 + 2 * faults(keep=True)  # 32 huge pages, or many small ones
