@@ -6,7 +6,6 @@ none of these has changed since the last whole run, DVC would run nothing: param
 dvc.lock, the outputs that it lists, the fingerprints, and DVC's configuration.
 """
 
-import hashlib
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +14,7 @@ from ruamel.yaml import YAML
 
 from parity.core.files import read_json_if_whole, write_json
 from parity.core.fingerprint_files import WRITER, present_fingerprints, written_fingerprint
-from parity.core.fingerprints import Stamp, stamps
+from parity.core.fingerprints import Stamp, digest, stamps
 from parity.core.lockfile import (
     LOCK,
     has_its_files,
@@ -84,7 +83,4 @@ def _present() -> dict[str, str | None]:
 
 
 def _digest(path: Path) -> str | None:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except FileNotFoundError:
-        return None
+    return digest(path.read_bytes()) if path.is_file() else None

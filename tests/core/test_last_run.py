@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from helpers.checkout import ROOT
-from helpers.lock import CACHE, lock_results, md5_of, result, write, write_lock
+from helpers.lock import lock_results, md5_of, result, write, write_lock
 from helpers.params import write_params
 
 from parity.core.last_run import NOTE, SET_UP_BY, is_up_to_date, note_whole_run, set_up
-from parity.core.lockfile import locked_stages
+from parity.core.lockfile import cached, locked_stages
 from parity.core.params import load_params
 from stages import fingerprints
 
@@ -42,11 +42,6 @@ def add_to_pipeline(text: str) -> None:
         file.write(text)
 
 
-def remove_from_cache(content: bytes) -> None:
-    name = md5_of(content)
-    (CACHE / name[:2] / name[2:]).unlink()
-
-
 def change_lock() -> None:
     with Path("dvc.lock").open("a", encoding="utf-8") as file:
         file.write("# another\n")
@@ -62,8 +57,8 @@ CHANGES: dict[str, Callable[[], object]] = {
     "a missing file of a folder": unlink_in_folder,
     "a file more in a folder": lambda: write(FOLDER / "masks/b.png", b"3"),
     "a folder in place of a file": lambda: (MODEL.unlink(), MODEL.mkdir()),
-    "no object in the cache": lambda: remove_from_cache(b"graph"),
-    "no object of a folder in the cache": lambda: remove_from_cache(b"2"),
+    "no object in the cache": cached(md5_of(b"graph")).unlink,
+    "no object of a folder in the cache": cached(md5_of(b"2")).unlink,
     "no fingerprint": MACHINE.unlink,
     "no note": NOTE.unlink,
     "a damaged note": lambda: write(NOTE, b"{"),
